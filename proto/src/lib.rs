@@ -1,0 +1,36 @@
+//! The vocabulary of Quorate: what two strangers must compute identically.
+//!
+//! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
+//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`key`], [`time`], then
+//! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`provenance`],
+//! [`certificate`]), [`feed`], the door [`verified`], and [`wire`].
+//!
+//! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
+
+pub mod artifact;
+pub mod bundle;
+pub mod certificate;
+pub mod comparison;
+pub mod digest;
+pub mod dsse;
+pub mod feed;
+pub mod key;
+pub mod provenance;
+pub mod purl;
+pub mod result;
+pub mod statement;
+pub mod time;
+pub mod verified;
+pub mod wire;
+
+/// Generated protobuf messages. Only [`wire`] and the edges that carry them look inside.
+#[allow(missing_docs, clippy::pedantic, reason = "generated code")]
+pub mod api {
+    include!(concat!(env!("OUT_DIR"), "/quorate.v1.rs"));
+}
+
+pub use artifact::{ArtifactId, ArtifactSlot, FileName};
+pub use digest::{Digest, NormalDigest};
+pub use key::{NodeId, OperatorId, SecretKey};
+pub use purl::Purl;
+pub use time::Timestamp;

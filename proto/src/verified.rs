@@ -1,0 +1,134 @@
+//! The one door for results: bytes become a [`VerifiedStatement`] or a named [`RejectError`].
+//!
+//! Order of the checks: size, form, certificate, signature, statement, agreement between them.
+//! Nothing else builds a [`VerifiedStatement`], and the tally takes nothing else.
+
+use std::collections::BTreeSet;
+
+use crate::certificate::{CertificateError, VerifiedCertificate};
+use crate::dsse::{DsseError, Envelope};
+use crate::feed::FeedPosition;
+use crate::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
+use crate::statement::{Statement, StatementError};
+use crate::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
+
+/// A feed entry with the certificate of its node, both as exact bytes and unverified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedItem {
+    /// The certificate's envelope.
+    pub certificate: Vec<u8>,
+    /// The entry's envelope.
+    pub envelope: Vec<u8>,
+}
+
+/// A result that a certified node of an enrolled operator signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedStatement {
+    operator: OperatorId,
+    statement: Statement<RebuildResult>,
+    artifact: ArtifactId,
+    digest: Digest,
+}
+
+/// Why an item does not count. Nothing has changed when one of these is returned.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RejectError {
+    /// The certificate does not count.
+    #[error("certificate does not count")]
+    Certificate(#[source] CertificateError),
+    /// The envelope is malformed, too large, or not signed by the certified node.
+    #[error("envelope does not count")]
+    Envelope(#[source] DsseError),
+    /// The payload is no rebuild result.
+    #[error("statement does not count")]
+    Statement(#[source] StatementError),
+    /// Signed outside of the certificate's validity.
+    #[error("signed at {signed_at}, outside of the certificate's validity (until {not_after})")]
+    ExpiredCertificate {
+        /// The statement's `finishedAt`.
+        signed_at: Timestamp,
+        /// The certificate's end.
+        not_after: Timestamp,
+    },
+    /// The feed position names another node than the one that signed.
+    #[error("feed position names node {0}, which did not sign this")]
+    ForeignFeed(NodeId),
+    /// Sequence 0 has a predecessor, or a later one has none.
+    #[error("sequence {0} and `previous` do not go together")]
+    BrokenChain(u64),
+}
+
+impl RejectError {
+    /// A short stable name, for counters and for the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Certificate(CertificateError::UnknownOperator(_)) => "unknown-operator",
+            Self::Certificate(_) => "bad-certificate",
+            Self::Envelope(DsseError::TooLarge { .. }) => "oversized",
+            Self::Envelope(DsseError::Signature | DsseError::KeyId { .. }) => "bad-signature",
+            Self::Envelope(_) => "malformed-envelope",
+            Self::Statement(StatementError::Contradiction(_)) => "contradiction",
+            Self::Statement(_) => "malformed-statement",
+            Self::ExpiredCertificate { .. } => "expired-certificate",
+            Self::ForeignFeed(_) => "foreign-feed",
+            Self::BrokenChain(_) => "broken-chain",
+        }
+    }
+}
+
+impl VerifiedStatement {
+    /// Verifies an item whose certificate was not seen before.
+    pub fn verify_item(item: &FeedItem, enrolled: &BTreeSet<OperatorId>) -> Result<Self, RejectError> {
+        let certificate = VerifiedCertificate::verify(&item.certificate, enrolled).map_err(RejectError::Certificate)?;
+        Self::verify(&item.envelope, &certificate)
+    }
+
+    /// Verifies an envelope of a node whose certificate is known.
+    pub fn verify(envelope: &[u8], certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
+        let envelope = Envelope::parse(envelope, RESULT_ENVELOPE_BYTES_MAX).map_err(RejectError::Envelope)?;
+        envelope.verify(&certificate.node()).map_err(RejectError::Envelope)?;
+        let statement = Statement::<RebuildResult>::parse(envelope.payload()).map_err(RejectError::Statement)?;
+        let (position, signed_at) = (statement.predicate.feed, statement.predicate.finished_at);
+        if position.node != certificate.node() {
+            return Err(RejectError::ForeignFeed(position.node));
+        }
+        if (position.sequence == 0) != position.previous.is_none() {
+            return Err(RejectError::BrokenChain(position.sequence));
+        }
+        if !certificate.covers(signed_at) {
+            return Err(RejectError::ExpiredCertificate { signed_at, not_after: certificate.not_after() });
+        }
+        let artifact = statement.artifact();
+        Ok(Self { operator: certificate.operator(), statement, artifact, digest: envelope.digest() })
+    }
+
+    /// Who votes.
+    pub fn operator(&self) -> OperatorId {
+        self.operator
+    }
+
+    /// Which of the operator's nodes.
+    pub fn node(&self) -> NodeId {
+        self.position().node
+    }
+
+    /// The place in the node's feed.
+    pub fn position(&self) -> FeedPosition {
+        self.statement.predicate.feed
+    }
+
+    /// What the result is about.
+    pub fn artifact(&self) -> &ArtifactId {
+        &self.artifact
+    }
+
+    /// The result.
+    pub fn result(&self) -> &RebuildResult {
+        &self.statement.predicate
+    }
+
+    /// SHA-256 of the envelope.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}

@@ -1,0 +1,107 @@
+//! Ballots: what one operator says about one artifact, all of its nodes together.
+//!
+//! A node's latest result counts. Nodes of one operator that agree are one vote; nodes that
+//! contradict each other are none. A failed build says nothing against a node that succeeded.
+
+use quorate_proto::comparison::Level;
+use quorate_proto::result::{Outcome, RebuildResult};
+use quorate_proto::{Digest, OperatorId};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
+
+/// One enrolled operator's vote on one artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vote {
+    /// Who votes.
+    pub operator: OperatorId,
+    /// The name that the policy gives to it.
+    pub name: String,
+    /// What it says.
+    pub ballot: Ballot,
+    /// Envelope digests of the results that this rests on, sorted.
+    pub results: Vec<Digest>,
+}
+
+/// What an operator says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "says", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Ballot {
+    /// The published bytes came out.
+    Identical,
+    /// The published normal form came out.
+    Equivalent {
+        /// How close.
+        level: Level,
+    },
+    /// Something else came out.
+    Different {
+        /// What: the normal form if there is one, else the digest.
+        rebuilt: String,
+    },
+    /// Nothing came out.
+    NotBuilt {
+        /// The result class.
+        class: String,
+    },
+    /// A result that the policy does not count.
+    NotCounted {
+        /// Why not.
+        reason: String,
+    },
+    /// Its nodes contradict each other.
+    Split,
+    /// One of its nodes has signed two histories.
+    Equivocated,
+    /// No result yet.
+    Absent,
+}
+
+impl Ballot {
+    /// The ballot of a single result.
+    pub(crate) fn of(result: &RebuildResult, policy: &Policy) -> Self {
+        let not_counted = |reason: String| Self::NotCounted { reason };
+        if let (Some(source), Some(_)) = (&result.source, result.outcome.rebuilt())
+            && !policy.allows_source(source.kind)
+        {
+            return not_counted(format!("source kind {:?} is not allowed", source.kind));
+        }
+        match &result.outcome {
+            Outcome::Identical { .. } => Self::Identical,
+            Outcome::Equivalent { level, passes, .. } => {
+                let risk = passes.iter().map(|pass| pass.risk).max();
+                if policy.allows_level(*level, risk) {
+                    Self::Equivalent { level: *level }
+                } else {
+                    not_counted(format!("level {level:?} with risk {risk:?} is not allowed"))
+                }
+            }
+            Outcome::Different { rebuilt, .. } => {
+                Self::Different { rebuilt: rebuilt.normal.map_or_else(|| rebuilt.digest.to_string(), |normal| normal.to_string()) }
+            }
+            other => Self::NotBuilt { class: other.class().to_owned() },
+        }
+    }
+
+    /// The ballot of two nodes of one operator: commutative, associative, idempotent.
+    pub(crate) fn join(self, other: Self) -> Self {
+        use Ballot::{Absent, Different, Equivalent, Equivocated, Identical, NotBuilt, NotCounted, Split};
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Equivocated, _) | (_, Equivocated) => Equivocated,
+            (Split, _) | (_, Split) => Split,
+            (Identical, Equivalent { .. }) | (Equivalent { .. }, Identical) => Identical,
+            (Equivalent { level: a }, Equivalent { level: b }) => Equivalent { level: a.min(b) },
+            (Different { .. }, Identical | Equivalent { .. } | Different { .. }) | (Identical | Equivalent { .. }, Different { .. }) => {
+                Split
+            }
+            (counted @ (Identical | Equivalent { .. } | Different { .. }), _)
+            | (_, counted @ (Identical | Equivalent { .. } | Different { .. })) => counted,
+            (NotBuilt { class: a }, NotBuilt { class: b }) => NotBuilt { class: a.min(b) },
+            (NotCounted { reason: a }, NotCounted { reason: b }) => NotCounted { reason: a.min(b) },
+            (built @ NotBuilt { .. }, _) | (_, built @ NotBuilt { .. }) => built,
+            (kept @ NotCounted { .. }, Absent) | (Absent, kept) => kept,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The harness: operators with real keys that sign real results, for the tests of every room.
+//!
+//! Nothing here is faked: certificates, envelopes and feeds are made by the same code that nodes
+//! use, and pass the same door.
+
+use quorate_proto::certificate::NodeCertificate;
+use quorate_proto::comparison::{Difference, DifferenceClass, Executable, Level, PassUse, Risk};
+use quorate_proto::dsse::Envelope;
+use quorate_proto::feed::{FeedHead, FeedPosition};
+use quorate_proto::key::SecretKey;
+use quorate_proto::result::{
+    Builder, DifferenceList, Environment, EnvironmentClass, FoundBy, Outcome, Phase, RebuildResult, RebuiltFile, RegistryView, Source,
+    SourceKind,
+};
+use quorate_proto::statement::{Statement, Subject};
+use quorate_proto::verified::FeedItem;
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, NormalDigest, OperatorId, Timestamp};
+
+/// When every result of the harness is signed: 2026-01-15T00:00:00Z.
+pub const SIGNED_AT: i64 = 1_768_435_200;
+
+/// An operator with one node and that node's feed.
+#[derive(Debug)]
+pub struct Member {
+    root: SecretKey,
+    node: SecretKey,
+    certificate: Vec<u8>,
+    head: FeedHead,
+}
+
+impl Member {
+    /// An operator whose keys follow from `seed`.
+    pub fn new(seed: u8) -> Self {
+        Self::with_nodes(seed, 1).remove(0)
+    }
+
+    /// The same operator with several nodes, each with a feed of its own.
+    pub fn with_nodes(seed: u8, count: u8) -> Vec<Self> {
+        (0..count).map(|index| Self::with_validity(seed, index, SIGNED_AT - 86_400, SIGNED_AT + 86_400)).collect()
+    }
+
+    /// A node whose certificate holds from `from` to `until`, in Unix seconds.
+    pub fn with_validity(seed: u8, index: u8, from: i64, until: i64) -> Self {
+        let root = SecretKey::from_seed(&[seed; 32]);
+        let mut node_seed = [seed; 32];
+        node_seed[0] = 0xff;
+        node_seed[1] = index;
+        let node = SecretKey::from_seed(&node_seed);
+        let certificate = NodeCertificate {
+            operator: root.operator_id(),
+            node: node.node_id(),
+            not_before: Timestamp::from_unix_seconds(from),
+            not_after: Timestamp::from_unix_seconds(until),
+        };
+        let certificate = certificate.sign(&root).bytes().to_vec();
+        Self { root, node, certificate, head: FeedHead::default() }
+    }
+
+    /// Who answers for the node.
+    pub fn operator(&self) -> OperatorId {
+        self.root.operator_id()
+    }
+
+    /// The node.
+    pub fn node(&self) -> NodeId {
+        self.node.node_id()
+    }
+
+    /// The node's secret key.
+    pub fn key(&self) -> &SecretKey {
+        &self.node
+    }
+
+    /// The certificate's envelope.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// Where the next entry will stand.
+    pub fn position(&self) -> FeedPosition {
+        self.head.position(self.node())
+    }
+
+    /// Signs a result as the next entry of the feed.
+    pub fn says(&mut self, artifact: &ArtifactId, outcome: Outcome) -> FeedItem {
+        let item = self.says_at(self.position(), artifact, outcome);
+        self.head = FeedHead::behind(self.head.next() + 1, Digest::of(&item.envelope));
+        item
+    }
+
+    /// Signs a result for any position, without moving the feed.
+    pub fn says_at(&self, feed: FeedPosition, artifact: &ArtifactId, outcome: Outcome) -> FeedItem {
+        self.sign(artifact, RebuildResult { feed, ..result(artifact, outcome, feed) })
+    }
+
+    /// Signs any result, without moving the feed.
+    pub fn sign(&self, artifact: &ArtifactId, result: RebuildResult) -> FeedItem {
+        let subject = Subject::new(artifact.slot.file.as_str(), artifact.digest);
+        let payload = Statement::new(vec![subject], result).to_payload();
+        FeedItem { certificate: self.certificate.clone(), envelope: Envelope::sign(payload, &self.node).bytes().to_vec() }
+    }
+}
+
+/// An artifact of PyPI whose bytes are `content`.
+///
+/// # Panics
+/// If name and version make no package URL.
+pub fn artifact(name: &str, version: &str, content: &[u8]) -> ArtifactId {
+    let package = format!("pkg:pypi/{name}@{version}").parse().expect("a test writes a package URL");
+    let file = format!("{name}-{version}-py3-none-any.whl").parse().expect("a file name");
+    ArtifactId { slot: ArtifactSlot { package, file }, digest: Digest::of(content) }
+}
+
+/// A whole result with ordinary values.
+pub fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition) -> RebuildResult {
+    let signed_at = Timestamp::from_unix_seconds(SIGNED_AT);
+    RebuildResult {
+        package: artifact.slot.package.clone(),
+        registry: RegistryView {
+            url: format!("https://registry.example/files/{}", artifact.slot.file),
+            size_bytes: 98_188,
+            index_checksum: Some(artifact.digest),
+            published_at: Some(Timestamp::from_unix_seconds(SIGNED_AT - 3600)),
+            observed_at: signed_at,
+        },
+        source: Some(Source {
+            kind: SourceKind::Git,
+            uri: "https://github.com/example/example".to_owned(),
+            commit: Some("934813e4d421071a1b3db3973c02fe2721359a6e".to_owned()),
+            tree: None,
+            reference: Some("refs/tags/v1.0".to_owned()),
+            directory: None,
+            digest: None,
+            found_by: FoundBy::Tag,
+        }),
+        outcome,
+        anomalies: Vec::new(),
+        assists: Vec::new(),
+        violations: Vec::new(),
+        toolchain: Vec::new(),
+        environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(b"environment") },
+        builder: Builder { name: "quorate-node".to_owned(), version: "0.1.0".to_owned() },
+        started_at: signed_at,
+        finished_at: signed_at,
+        provenance: None,
+        feed,
+    }
+}
+
+/// The published bytes came out.
+pub fn identical(artifact: &ArtifactId) -> Outcome {
+    Outcome::Identical { rebuilt: RebuiltFile { digest: artifact.digest, size_bytes: 98_188, normal: None } }
+}
+
+/// The published normal form came out.
+pub fn equivalent() -> Outcome {
+    let normal = NormalDigest::from_bytes([1; 32]);
+    Outcome::Equivalent {
+        rebuilt: RebuiltFile { digest: Digest::of(b"equivalent"), size_bytes: 98_188, normal: Some(normal) },
+        published_normal: normal,
+        level: Level::Normal,
+        passes: vec![PassUse { name: "zip-times".to_owned(), version: 1, risk: Risk::None, members: 3 }],
+    }
+}
+
+/// `content` came out, which lacks the published member `member`.
+pub fn different(content: &str, member: &str) -> Outcome {
+    let difference = Difference {
+        member: member.to_owned(),
+        class: DifferenceClass::OnlyPublished,
+        executable: Executable::Code,
+        published: Some(Digest::of(member.as_bytes())),
+        rebuilt: None,
+    };
+    Outcome::Different {
+        rebuilt: RebuiltFile { digest: Digest::of(content.as_bytes()), size_bytes: 98_100, normal: None },
+        published_normal: None,
+        differences: DifferenceList { count: 1, members: vec![difference], report: None },
+    }
+}
+
+/// Nothing came out.
+pub fn failed() -> Outcome {
+    Outcome::BuildFailed { phase: Phase::Build, summary: "exit code 1".to_owned() }
+}
+
+/// A policy over `members`.
+pub fn policy<'a>(threshold: usize, members: impl IntoIterator<Item = &'a Member>) -> String {
+    let operator =
+        |(index, member): (usize, &Member)| format!("\n[[operator]]\nname = \"operator-{index}\"\nkey = \"{}\"\n", member.operator());
+    let operators: String = members.into_iter().enumerate().map(operator).collect();
+    format!("version = 1\nthreshold = {threshold}\n{operators}")
+}
