@@ -1,0 +1,263 @@
+//! Names, ids and Ed25519 keys of signed notes. Keys come in as bytes: nothing is drawn here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE64, HEXLOWER};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use crate::base64;
+
+/// The longest verifier key that is parsed.
+pub const VKEY_BYTES_MAX: usize = 2048;
+
+/// The longest key name.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// The signature type of plain Ed25519 signatures.
+const ED25519: u8 = 0x01;
+
+/// The name of a note key: not empty, without Unicode spaces, control characters and plus signs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName(String);
+
+/// The short id of a note key. Tells keys of one name apart; proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(u32);
+
+/// A public Ed25519 note key, in text `<name>+<hex id>+<base64 of 0x01 and the key>`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifierKey {
+    name: KeyName,
+    key: VerifyingKey,
+}
+
+/// A secret Ed25519 note key.
+pub struct Signer {
+    key: SigningKey,
+    verifier: VerifierKey,
+}
+
+/// Why a text is no key name or no verifier key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Longer than [`VKEY_BYTES_MAX`], or a name over its limit.
+    #[error("key text has {got} bytes, limit {limit}")]
+    TooLong {
+        /// Bytes seen.
+        got: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// A name without characters.
+    #[error("key name is empty")]
+    NameEmpty,
+    /// A space, a control character or a plus sign in a name.
+    #[error("key name has a {character:?}")]
+    NameCharacter {
+        /// The first such character.
+        character: char,
+    },
+    /// Not three parts between plus signs.
+    #[error("verifier key is not `name+id+key`")]
+    Parts,
+    /// The id is not eight lower-case hexadecimal digits.
+    #[error("key id is not eight lower-case hexadecimal digits")]
+    IdEncoding,
+    /// The key is not canonical base64.
+    #[error("key is not canonical base64")]
+    KeyEncoding,
+    /// A signature type that is not Ed25519.
+    #[error("signature type {got:#04x} is not supported, only 0x01")]
+    Type {
+        /// The type byte.
+        got: u8,
+    },
+    /// Not a type byte and 32 bytes.
+    #[error("key has {got} bytes with its type, not 33")]
+    KeyLength {
+        /// Bytes seen.
+        got: usize,
+    },
+    /// Not a point on the curve, or one of small order, for which anybody can sign.
+    #[error("key is no usable point on the curve")]
+    Point,
+    /// The id is not the hash of name and key.
+    #[error("key id is {got}, but name and key give {want}")]
+    IdMismatch {
+        /// Id in the text.
+        got: KeyId,
+        /// Id of name and key.
+        want: KeyId,
+    },
+}
+
+impl KeyName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl KeyId {
+    pub(crate) const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(bytes))
+    }
+
+    pub(crate) const fn to_bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl VerifierKey {
+    /// A verifier of this name for a raw public key; small-order keys are refused.
+    pub fn new(name: KeyName, public: &[u8; 32]) -> Result<Self, KeyError> {
+        match VerifyingKey::from_bytes(public) {
+            Ok(key) if !key.is_weak() => Ok(Self { name, key }),
+            _ => Err(KeyError::Point),
+        }
+    }
+
+    /// The key's name.
+    pub const fn name(&self) -> &KeyName {
+        &self.name
+    }
+
+    /// The key's id.
+    // SPEC signed-note: key ID = SHA-256(key name || 0x0A || 0x01 || 32-byte public key)[:4].
+    pub fn id(&self) -> KeyId {
+        let mut hasher = Sha256::new();
+        hasher.update(self.name.as_str());
+        hasher.update([b'\n', ED25519]);
+        hasher.update(self.key.as_bytes());
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+        KeyId::from_bytes([a, b, c, d])
+    }
+
+    /// The raw public key.
+    pub fn public(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
+    /// Whether `signature` is this key's on `text`, by the strict predicate.
+    pub(crate) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
+        Signature::from_slice(signature).and_then(|signature| self.key.verify_strict(text, &signature)).is_ok()
+    }
+}
+
+impl Signer {
+    /// A signer from a 32-byte Ed25519 seed.
+    pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
+        let key = SigningKey::from_bytes(seed);
+        let verifier = VerifierKey { name, key: key.verifying_key() };
+        Self { key, verifier }
+    }
+
+    /// The public half.
+    pub const fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+
+    pub(crate) fn sign(&self, text: &[u8]) -> [u8; 64] {
+        self.key.sign(text).to_bytes()
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = KeyError;
+
+    // SPEC signed-note: key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus
+    // (U+002B) characters.
+    fn from_str(name: &str) -> Result<Self, KeyError> {
+        check_length(name, NAME_BYTES_MAX)?;
+        if name.is_empty() {
+            return Err(KeyError::NameEmpty);
+        }
+        let bad = |c: &char| *c == '+' || c.is_whitespace() || *c < ' ';
+        match name.chars().find(bad) {
+            Some(character) => Err(KeyError::NameCharacter { character }),
+            None => Ok(Self(name.to_owned())),
+        }
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| KeyError::IdEncoding)?;
+        let bytes = bytes.try_into().map_err(|_| KeyError::IdEncoding)?;
+        Ok(Self::from_bytes(bytes))
+    }
+}
+
+impl FromStr for VerifierKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        check_length(text, VKEY_BYTES_MAX)?;
+        // The base64 part may have plus signs of its own.
+        let mut parts = text.splitn(3, '+');
+        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(KeyError::Parts);
+        };
+        let verifier = Self::new(name.parse()?, &decode_key(key)?)?;
+        // SPEC signed-note: the key name and ID MUST match those used in the signatures.
+        let (got, want) = (id.parse()?, verifier.id());
+        if got != want {
+            return Err(KeyError::IdMismatch { got, want });
+        }
+        Ok(verifier)
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed = [&[ED25519], self.key.as_bytes().as_slice()].concat();
+        write!(f, "{}+{}+{}", self.name, self.id(), BASE64.encode(&typed))
+    }
+}
+
+impl fmt::Debug for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifierKey({self})")
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the secret.
+        write!(f, "Signer({})", self.verifier)
+    }
+}
+
+fn check_length(text: &str, limit: usize) -> Result<(), KeyError> {
+    let got = text.len();
+    if got > limit {
+        return Err(KeyError::TooLong { got, limit });
+    }
+    Ok(())
+}
+
+fn decode_key(text: &str) -> Result<[u8; 32], KeyError> {
+    let typed = base64::decode(text).ok_or(KeyError::KeyEncoding)?;
+    let length = KeyError::KeyLength { got: typed.len() };
+    match typed.split_first() {
+        Some((&ED25519, key)) => key.try_into().map_err(|_| length),
+        Some((&got, _)) => Err(KeyError::Type { got }),
+        None => Err(length),
+    }
+}
