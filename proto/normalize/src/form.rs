@@ -1,0 +1,169 @@
+//! The normal form: a canonical listing of members, and its digest.
+//!
+//! One line a member, sorted by name; two archives are equal at the level `normal` exactly when
+//! these bytes are. SPEC normal-form: The listing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use quorate_proto::comparison::{Anomaly, Side};
+use quorate_proto::{Digest, NormalDigest};
+use sha2::{Digest as _, Sha256};
+
+use crate::archive;
+use crate::limits::{LimitError, Limits};
+use crate::names;
+use crate::reading::{Kind, Member, Reading, State, Summary};
+
+/// First word of every listing: the domain of the digest and the version of the profile.
+const DOMAIN: &str = "quorate-normal-form/1";
+
+/// The normal form of one archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NormalForm {
+    /// The canonical listing, ASCII text.
+    pub listing: Vec<u8>,
+    /// SHA-256 over the listing.
+    pub digest: NormalDigest,
+    /// What the lint found. A normal form does not excuse it.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Why an archive has no normal form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// It goes past a limit.
+    #[error("archive goes past a limit")]
+    Limit(#[from] LimitError),
+    /// It is of a kind that is not looked into.
+    #[error("`{file_name}` is not an archive that is looked into")]
+    Opaque {
+        /// The file's name.
+        file_name: String,
+    },
+    /// Some of it cannot be read.
+    #[error("archive cannot be read to its end ({} anomalies)", anomalies.len())]
+    Unreadable {
+        /// What the lint found.
+        anomalies: Vec<Anomaly>,
+    },
+}
+
+/// Reads one archive into its normal form. The file name decides how it is read.
+pub fn normal_form(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<NormalForm, FormError> {
+    let reading = archive::read(bytes, file_name, limits, None)?;
+    let anomalies = reading.findings.anomalies(Side::Published);
+    match (listing(&reading), reading.state) {
+        (Some(listing), _) => Ok(NormalForm { digest: digest(&listing), listing, anomalies }),
+        (None, State::Complete) => Err(FormError::Opaque { file_name: names::display(file_name.as_bytes()) }),
+        (None, _) => Err(FormError::Unreadable { anomalies }),
+    }
+}
+
+/// The digest of a listing.
+pub(crate) fn digest(listing: &[u8]) -> NormalDigest {
+    NormalDigest::from_bytes(Sha256::digest(listing).into())
+}
+
+/// The listing of what was read, if all of it was.
+pub(crate) fn listing(reading: &Reading<'_>) -> Option<Vec<u8>> {
+    write_listing(reading, |member| member.normal)
+}
+
+/// The listing with generated manifests in canonical form.
+pub(crate) fn manifest_listing(reading: &Reading<'_>) -> Option<Vec<u8>> {
+    write_listing(reading, |member| member.manifest)
+}
+
+fn write_listing(reading: &Reading<'_>, summary: fn(&Member<'_>) -> Summary) -> Option<Vec<u8>> {
+    if reading.state != State::Complete || reading.container == crate::Container::Opaque {
+        return None;
+    }
+    let mut members: Vec<&Member<'_>> = reading.members.iter().collect();
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut text = format!("{DOMAIN} {}\n", reading.container.word());
+    for member in members {
+        let Summary { size, digest } = summary(member);
+        let executable = if member.executable { 'x' } else { '-' };
+        let link = member.link.as_deref().map_or("-".to_owned(), |target| format!("={}", escape(target)));
+        let (kind, hex) = (letter(member.kind), digest.to_hex());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{kind} {executable} {size} {hex} {link} {}", escape(&member.name));
+    }
+    Some(text.into_bytes())
+}
+
+fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::File => 'f',
+        Kind::Directory => 'd',
+        Kind::Symlink => 'l',
+        Kind::Hardlink => 'h',
+        Kind::Special => 's',
+    }
+}
+
+/// Printable ASCII as it is; the space, `%` and all else as `%XX`.
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// The members of two archives side by side, by name, and by order among members of one name.
+pub(crate) struct Pairing<'r, 'a> {
+    pub(crate) both: Vec<Pair<'r, 'a>>,
+    pub(crate) only_published: Vec<&'r Member<'a>>,
+    pub(crate) only_rebuilt: Vec<&'r Member<'a>>,
+}
+
+/// A member that both sides have.
+pub(crate) struct Pair<'r, 'a> {
+    pub(crate) published: &'r Member<'a>,
+    pub(crate) rebuilt: &'r Member<'a>,
+    pub(crate) published_index: u64,
+    pub(crate) rebuilt_index: u64,
+}
+
+impl<'r, 'a> Pairing<'r, 'a> {
+    pub(crate) fn of(published: &'r Reading<'a>, rebuilt: &'r Reading<'a>) -> Self {
+        let mut rest = by_name(rebuilt);
+        let mut pairing = Self { both: Vec::new(), only_published: Vec::new(), only_rebuilt: Vec::new() };
+        for (key, (published_index, published)) in by_name(published) {
+            match rest.remove(&key) {
+                Some((rebuilt_index, rebuilt)) => {
+                    pairing.both.push(Pair { published, rebuilt, published_index, rebuilt_index });
+                }
+                None => pairing.only_published.push(published),
+            }
+        }
+        pairing.only_rebuilt = rest.into_values().map(|(_, member)| member).collect();
+        pairing
+    }
+}
+
+type Key<'r> = (&'r [u8], usize);
+
+fn by_name<'r, 'a>(reading: &'r Reading<'a>) -> BTreeMap<Key<'r>, (u64, &'r Member<'a>)> {
+    let mut seen: BTreeMap<&[u8], usize> = BTreeMap::new();
+    let mut members = BTreeMap::new();
+    for (index, member) in (0u64..).zip(&reading.members) {
+        let count = seen.entry(&member.name).or_default();
+        members.insert((member.name.as_slice(), *count), (index, member));
+        *count += 1;
+    }
+    members
+}
+
+/// Digest of a member's content as results state it: none for what has no content
+/// or one that cannot be read.
+pub(crate) fn content_digest(member: &Member<'_>) -> Option<Digest> {
+    (member.kind == Kind::File && member.content.is_read).then_some(member.content.summary.digest)
+}

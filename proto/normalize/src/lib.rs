@@ -1,0 +1,35 @@
+//! Compares a published archive with a rebuilt one, byte slices in and a [`Comparison`] out.
+//!
+//! In scope: reading zip, tar and gzip from their raw structure, the lint that runs before
+//! anything is normalised, the normal form and its digest, the passes that lead to it, and the
+//! differences with a readable diff. All of it is pure and bounded: contents are hashed while
+//! they stream, and only small manifests and differing texts are held.
+//!
+//! Out of scope: files, time, downloads, and what a difference means for a verdict.
+//!
+//! The specification is `docs/spec/normal-form.md`. Reading order: [`limits`], `reading`
+//! (what a reader finds), `zip`, `tar`, `gzip`, `names` (the lint of names and links), `manifest`
+//! (generated files), [`pass`], [`form`], [`mod@compare`], [`report`].
+
+mod archive;
+pub mod compare;
+mod diff;
+mod executable;
+mod fields;
+pub mod form;
+mod gzip;
+pub mod limits;
+mod manifest;
+mod names;
+pub mod pass;
+mod reading;
+pub mod report;
+mod tar;
+mod unpack;
+mod zip;
+
+pub use compare::{CompareError, Comparison, Detail, Input, MemberDifference, SideForm, compare, lint};
+pub use form::{FormError, NormalForm, normal_form};
+pub use limits::{LimitError, Limits, Quantity};
+pub use pass::Pass;
+pub use reading::Container;

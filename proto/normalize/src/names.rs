@@ -1,0 +1,223 @@
+//! The lint of names and links, the same for every container.
+//!
+//! Decides whether a name could be written outside of the folder it is unpacked to, could be read
+//! in two ways, or could collide with another one on a file system that folds names. The fold is
+//! deliberately coarse: a collision too many shows up on both sides and costs nothing.
+//! SPEC normal-form: Names, Links.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use quorate_proto::comparison::AnomalyKind;
+use sha2::{Digest as _, Sha256};
+
+use crate::reading::{Findings, Kind, Member, Reading};
+
+mod fold;
+
+/// How many characters of a name are shown; longer ones end in their digest instead.
+const SHOWN_CHARS_MAX: usize = 300;
+
+/// Characters of a longer name that are shown before the digest.
+const SHOWN_CHARS_CUT: usize = 200;
+
+/// A name for people: what is not valid or not printable UTF-8 is escaped, and so is the
+/// backslash; longer names are cut and end in the SHA-256 of the whole.
+pub(crate) fn display(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character == '\\' || is_hidden(character) {
+                text.extend(character.escape_default());
+            } else {
+                text.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.extend(byte.escape_ascii().map(char::from));
+        }
+    }
+    if text.chars().count() <= SHOWN_CHARS_MAX {
+        return text;
+    }
+    let cut: String = text.chars().take(SHOWN_CHARS_CUT).collect();
+    format!("{cut}\u{2026}{}", data_encoding::HEXLOWER.encode(&Sha256::digest(name)))
+}
+
+/// Parts of a path beyond which its parents are not looked at: what honest archives never have,
+/// and what would make the lint quadratic.
+const PARTS_MAX: usize = 64;
+
+/// Adds what is wrong with the names and links of all members.
+pub(crate) fn lint(reading: &mut Reading<'_>) {
+    let Reading { members, findings, .. } = reading;
+    for member in members.iter() {
+        lint_name(&member.name, findings);
+        lint_type(member, findings);
+    }
+    lint_duplicates(members, findings);
+    lint_collisions(members, findings);
+    lint_links(members, findings);
+}
+
+fn lint_name(name: &[u8], findings: &mut Findings) {
+    let mut add = |kind, detail: &str| findings.add(kind, Some(name), detail);
+    if let Some(fault) = malformation(name) {
+        add(AnomalyKind::MalformedName, fault);
+    }
+    if name.first() == Some(&b'/') {
+        add(AnomalyKind::PathEscape, "absolute name");
+    }
+    if has_drive(name) {
+        add(AnomalyKind::PathEscape, "name with a drive letter");
+    }
+    if name.split(|&byte| byte == b'/').count() > PARTS_MAX {
+        add(AnomalyKind::AbsurdSize, "more parts than any honest name has");
+    }
+    let parts = || name.split(|&byte| byte == b'/' || byte == b'\\');
+    if parts().any(|part| part == b"..") {
+        add(AnomalyKind::PathEscape, "`..` in the name");
+    }
+    if parts().any(|part| part == b".") || name.split(|&byte| byte == b'/').skip(1).any(<[u8]>::is_empty) {
+        add(AnomalyKind::NonCanonical, "`.` or an empty part in the name");
+    }
+}
+
+fn malformation(name: &[u8]) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("empty name");
+    }
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Some("name that is not UTF-8");
+    };
+    if text.contains('\\') {
+        return Some("backslash in the name");
+    }
+    text.contains(is_hidden).then_some("NUL, control or invisible character in the name")
+}
+
+/// Control characters, and those that change how the text around them is shown.
+pub(crate) fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}')
+}
+
+fn has_drive(name: &[u8]) -> bool {
+    matches!(name, [letter, b':', ..] if letter.is_ascii_alphabetic())
+}
+
+fn lint_type(member: &Member<'_>, findings: &mut Findings) {
+    if member.kind == Kind::Special {
+        findings.add(AnomalyKind::SpecialFile, Some(&member.name), "device, FIFO or socket");
+    }
+}
+
+fn lint_duplicates(members: &[Member<'_>], findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for member in members {
+        if !seen.insert(member.name.as_slice()) {
+            findings.add(AnomalyKind::DuplicateName, Some(&member.name), "name of an earlier member");
+        }
+    }
+}
+
+/// Finds names, and parents of names, that fold to the same key though they differ, and files
+/// that are parents of other members.
+fn lint_collisions(members: &[Member<'_>], findings: &mut Findings) {
+    let leaves: BTreeMap<&[u8], Kind> = members.iter().map(|member| (member.name.as_slice(), member.kind)).collect();
+    let mut spellings: HashMap<Vec<u8>, &[u8]> = HashMap::new();
+    for &path in leaves.keys() {
+        for prefix in prefixes(path) {
+            let spelling = spellings.entry(fold::fold(prefix)).or_insert(prefix);
+            if *spelling != prefix {
+                let detail = "folds to the same name as another member or its parent";
+                findings.add(AnomalyKind::CollidingName, Some(prefix), detail);
+                *spelling = prefix;
+            }
+        }
+        lint_parents(path, &leaves, findings);
+    }
+}
+
+fn lint_parents(path: &[u8], leaves: &BTreeMap<&[u8], Kind>, findings: &mut Findings) {
+    for parent in prefixes(path).filter(|prefix| prefix.len() < path.len()) {
+        match leaves.get(parent) {
+            None | Some(Kind::Directory) => {}
+            Some(Kind::Symlink | Kind::Hardlink) => {
+                findings.add(AnomalyKind::EscapingLink, Some(path), "written through a link of the archive");
+            }
+            Some(Kind::File | Kind::Special) => {
+                findings.add(AnomalyKind::CollidingName, Some(path), "its parent is a file");
+            }
+        }
+    }
+}
+
+/// `a`, `a/b` and `a/b/c` of `a/b/c`, the first [`PARTS_MAX`] of them and the last.
+fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).take(PARTS_MAX);
+    ends.chain([path.len()]).filter_map(|end| path.get(..end)).filter(|prefix| !prefix.is_empty())
+}
+
+fn lint_links(members: &[Member<'_>], findings: &mut Findings) {
+    let mut earlier = BTreeSet::new();
+    for member in members {
+        if let Some(target) = &member.link {
+            let fault = match member.kind {
+                Kind::Hardlink => hardlink_fault(target, &earlier),
+                _ => symlink_fault(&member.name, target),
+            };
+            if let Some(fault) = fault {
+                findings.add(AnomalyKind::EscapingLink, Some(&member.name), fault);
+            }
+            if let Some(fault) = malformation(target) {
+                findings.add(AnomalyKind::MalformedName, Some(&member.name), format!("link target: {fault}"));
+            }
+        }
+        earlier.insert(member.name.as_slice());
+    }
+}
+
+fn hardlink_fault(target: &[u8], earlier: &BTreeSet<&[u8]>) -> Option<&'static str> {
+    (!earlier.contains(target)).then_some("hard link to no earlier member")
+}
+
+/// A target may climb with leading `..` as far as the link is deep; anything else is refused,
+/// because what `..` means after a name depends on what that name is.
+fn symlink_fault(name: &[u8], target: &[u8]) -> Option<&'static str> {
+    if target.first() == Some(&b'/') || has_drive(target) {
+        return Some("absolute link target");
+    }
+    let depth = name.split(|&byte| byte == b'/').count().saturating_sub(1);
+    let parts: Vec<&[u8]> = target.split(|&byte| byte == b'/').collect();
+    let climbs = parts.iter().take_while(|part| **part == b"..").count();
+    if climbs > depth {
+        return Some("link target outside of the archive");
+    }
+    parts.iter().skip(climbs).any(|part| *part == b"..").then_some("`..` after a name in a link target")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_without_control_characters() {
+        assert_eq!(display(b"a\x1b[31m\xff\\"), "a\\u{1b}[31m\\xff\\\\");
+        assert_eq!(display("caf\u{e9}".as_bytes()), "caf\u{e9}");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_still_told_apart() {
+        let (one, other) = ([b'a'; 400], [&[b'a'; 399][..], b"b"].concat());
+        assert_ne!(display(&one), display(&other));
+        assert!(display(&one).chars().count() <= SHOWN_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_link_climbs_no_higher_than_it_is_deep() {
+        assert_eq!(symlink_fault(b"a/b/link", b"../../c"), None);
+        assert!(symlink_fault(b"a/b/link", b"../../../c").is_some());
+        assert!(symlink_fault(b"link", b"/etc/passwd").is_some());
+        assert!(symlink_fault(b"a/b/link", b"c/../../../..").is_some());
+    }
+}

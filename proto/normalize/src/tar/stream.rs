@@ -1,0 +1,68 @@
+//! The bytes of a tar, from a slice or out of gzip, in pieces and with their offset.
+
+use crate::fields::len64;
+use crate::gzip::GzipStream;
+use crate::limits::LimitError;
+
+/// A source of tar bytes.
+pub(crate) struct Stream<'a> {
+    source: Source<'a>,
+    offset: u64,
+}
+
+enum Source<'a> {
+    Plain(&'a [u8]),
+    Gzip(Box<GzipStream<'a>>),
+}
+
+impl<'a> Stream<'a> {
+    pub(crate) fn plain(bytes: &'a [u8]) -> Self {
+        Self { source: Source::Plain(bytes), offset: 0 }
+    }
+
+    pub(crate) fn gzip(stream: GzipStream<'a>) -> Self {
+        Self { source: Source::Gzip(Box::new(stream)), offset: 0 }
+    }
+
+    /// The gzip stream below, if there is one.
+    pub(crate) fn into_gzip(self) -> Option<GzipStream<'a>> {
+        match self.source {
+            Source::Plain(_) => None,
+            Source::Gzip(stream) => Some(*stream),
+        }
+    }
+
+    /// How many bytes have been handed out.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next bytes, at most `len_max`; empty at the end.
+    pub(super) fn chunk(&mut self, len_max: usize) -> Result<&[u8], LimitError> {
+        let piece = match &mut self.source {
+            Source::Plain(bytes) => {
+                let (piece, rest) = bytes.split_at_checked(len_max).unwrap_or((bytes, &[]));
+                *bytes = rest;
+                piece
+            }
+            Source::Gzip(stream) => stream.chunk(len_max)?,
+        };
+        self.offset = self.offset.saturating_add(len64(piece));
+        Ok(piece)
+    }
+
+    /// Fills `buffer` as far as the stream goes, and says how far that was.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, LimitError> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let piece = self.chunk(rest.len())?;
+            if piece.is_empty() {
+                break;
+            }
+            let (head, _) = rest.split_at_mut(piece.len());
+            head.copy_from_slice(piece);
+            filled += piece.len();
+        }
+        Ok(filled)
+    }
+}

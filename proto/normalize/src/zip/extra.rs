@@ -1,0 +1,61 @@
+//! Extra fields of zip headers: zip64, times, owners; all else is an anomaly.
+
+use quorate_proto::comparison::AnomalyKind;
+
+use crate::fields::Fields;
+use crate::pass::Pass;
+use crate::reading::{Facts, Findings, describe};
+
+const ZIP64: u16 = 0x0001;
+const NTFS_TIMES: u16 = 0x000a;
+const EXTENDED_TIMESTAMP: u16 = 0x5455;
+/// Info-ZIP's first Unix field: times, and maybe owners.
+const UNIX_OLD: u16 = 0x5855;
+const UNIX_OWNER: u16 = 0x7855;
+const UNIX_OWNER_NEW: u16 = 0x7875;
+
+/// The extra fields of one header.
+pub(super) struct Extra<'a> {
+    /// The 64-bit values of a zip64 field, in its order; three and maybe a disk number.
+    pub(super) zip64: Option<Vec<u64>>,
+    pub(super) facts: Facts<'a>,
+}
+
+/// Reads all fields of a header; what is unknown or cut off becomes a finding.
+pub(super) fn parse<'a>(bytes: &'a [u8], name: &[u8], findings: &mut Findings) -> Extra<'a> {
+    let mut fields = Fields::new(bytes);
+    let mut extra = Extra { zip64: None, facts: Facts::default() };
+    while !fields.rest().is_empty() {
+        let rest = fields.rest();
+        let Some((tag, value)) = next(&mut fields) else {
+            findings.add(AnomalyKind::NonCanonical, Some(name), format!("extra field cut off: {}", describe(rest)));
+            break;
+        };
+        extra.take(tag, value, name, findings);
+    }
+    extra
+}
+
+fn next<'a>(fields: &mut Fields<'a>) -> Option<(u16, &'a [u8])> {
+    let (tag, len) = (fields.u16()?, fields.u16()?);
+    Some((tag, fields.take(usize::from(len))?))
+}
+
+impl<'a> Extra<'a> {
+    fn take(&mut self, tag: u16, value: &'a [u8], name: &[u8], findings: &mut Findings) {
+        match tag {
+            ZIP64 if self.zip64.is_none() && value.len().is_multiple_of(8) && !value.is_empty() => {
+                let mut fields = Fields::new(value);
+                self.zip64 = Some(std::iter::from_fn(|| fields.u64()).collect());
+            }
+            NTFS_TIMES | EXTENDED_TIMESTAMP | UNIX_OLD => self.drop_field(Pass::ZipExtraTimestamps, tag, value),
+            UNIX_OWNER | UNIX_OWNER_NEW => self.drop_field(Pass::ZipExtraOwner, tag, value),
+            _ => findings.add(AnomalyKind::NonCanonical, Some(name), format!("extra field {tag:#06x}: {}", describe(value))),
+        }
+    }
+
+    fn drop_field(&mut self, pass: Pass, tag: u16, value: &'a [u8]) {
+        self.facts.add(pass, tag.to_le_bytes().to_vec());
+        self.facts.add(pass, value);
+    }
+}
