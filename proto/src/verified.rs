@@ -4,6 +4,7 @@
 //! Nothing else builds a [`VerifiedStatement`], and the tally takes nothing else.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::certificate::{CertificateError, VerifiedCertificate};
 use crate::dsse::{DsseError, Envelope};
@@ -11,6 +12,9 @@ use crate::feed::FeedPosition;
 use crate::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
 use crate::statement::{Statement, StatementError};
 use crate::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
+
+/// How far ahead of the receiver's clock a result may be signed and still be taken in.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(10);
 
 /// A feed entry with the certificate of its node, both as exact bytes and unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +129,12 @@ impl VerifiedStatement {
     /// The result.
     pub fn result(&self) -> &RebuildResult {
         &self.statement.predicate
+    }
+
+    /// Whether it was signed further in the future than clocks may differ: whoever takes it in at `now`
+    /// refuses it. What was taken in once stays.
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.result().finished_at > now.plus(CLOCK_SKEW_MAX)
     }
 
     /// SHA-256 of the envelope.

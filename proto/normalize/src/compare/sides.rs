@@ -87,15 +87,15 @@ impl<'a> Sides<'_, 'a> {
         }
         let mut differences: BTreeMap<Vec<u8>, Vec<MemberDifference>> = BTreeMap::new();
         let mut add = |member: &Member<'_>, difference| differences.entry(member.name.clone()).or_default().push(difference);
-        for member in &pairing.only_published {
-            add(member, one_sided(member, Side::Published));
-        }
-        for member in &pairing.only_rebuilt {
-            add(member, one_sided(member, Side::Rebuilt));
-        }
         let changed: Vec<(&Pair<'_, 'a>, DifferenceClass)> =
             pairing.both.iter().flat_map(|pair| classes_of(pair).map(move |class| (pair, class))).collect();
-        let texts = self.texts(&changed);
+        let texts = self.texts(pairing, &changed);
+        for (members, side) in [(&pairing.only_published, Side::Published), (&pairing.only_rebuilt, Side::Rebuilt)] {
+            for member in members {
+                let detail = texts.get(&member.name).cloned().map(Detail::Diff);
+                add(member, MemberDifference { difference: one_sided(member, side), detail });
+            }
+        }
         for (pair, class) in changed {
             let detail = match class {
                 DifferenceClass::Metadata => Some(Detail::Metadata(metadata_changes(pair))),
@@ -106,13 +106,15 @@ impl<'a> Sides<'_, 'a> {
         differences.into_values().flatten().collect()
     }
 
-    /// Unified diffs of changed members that are small texts, by name.
-    fn texts(&self, changed: &[(&Pair<'_, 'a>, DifferenceClass)]) -> BTreeMap<Vec<u8>, String> {
+    /// Unified diffs of members that are small texts, by name: those of one side, against nothing, before
+    /// those that changed.
+    fn texts(&self, pairing: &Pairing<'_, 'a>, changed: &[(&Pair<'_, 'a>, DifferenceClass)]) -> BTreeMap<Vec<u8>, String> {
         let bytes_max = self.limits.diff_source_bytes_max;
         let is_small = |member: &Member<'_>| member.content.is_read && member.content.summary.size <= bytes_max;
-        let wanted = changed.iter().filter(|(_, class)| *class == DifferenceClass::Content).map(|(pair, _)| pair);
-        let wanted = wanted.filter(|pair| is_small(pair.published) && is_small(pair.rebuilt));
-        let wanted: BTreeSet<Vec<u8>> = wanted.take(self.limits.diffs_max).map(|pair| pair.published.name.clone()).collect();
+        let alone = pairing.only_published.iter().chain(&pairing.only_rebuilt).filter(|member| is_small(member)).map(|member| &member.name);
+        let pairs = changed.iter().filter(|(_, class)| *class == DifferenceClass::Content).map(|(pair, _)| pair);
+        let pairs = pairs.filter(|pair| is_small(pair.published) && is_small(pair.rebuilt)).map(|pair| &pair.published.name);
+        let wanted: BTreeSet<Vec<u8>> = alone.chain(pairs).take(self.limits.diffs_max).cloned().collect();
         if wanted.is_empty() {
             return BTreeMap::new();
         }
@@ -122,8 +124,11 @@ impl<'a> Sides<'_, 'a> {
             let held = members.into_iter().filter_map(|member| Some((member.name, member.content.held?)));
             held.collect::<BTreeMap<Vec<u8>, Vec<u8>>>()
         };
-        let (published, rebuilt) = (held(self.input.published), held(self.input.rebuilt));
-        let diff = |name: &Vec<u8>| diff::unified(published.get(name)?, rebuilt.get(name)?, self.limits.diff_bytes_max);
+        let sides = [held(self.input.published), held(self.input.rebuilt)];
+        let diff = |name: &Vec<u8>| {
+            let [published, rebuilt] = sides.each_ref().map(|side| side.get(name).map_or(&[][..], Vec::as_slice));
+            diff::unified(published, rebuilt, self.limits.diff_bytes_max).filter(|diff| !diff.is_empty())
+        };
         wanted.iter().filter_map(|name| Some((name.clone(), diff(name)?))).collect()
     }
 
@@ -172,15 +177,14 @@ fn anomaly_difference(member: Option<String>, detail: String, named: &[ByShownNa
     }
 }
 
-fn one_sided(member: &Member<'_>, side: Side) -> MemberDifference {
+fn one_sided(member: &Member<'_>, side: Side) -> Difference {
     let digest = form::content_digest(member);
     let (class, published, rebuilt) = match side {
         Side::Published => (DifferenceClass::OnlyPublished, digest, None),
         Side::Rebuilt => (DifferenceClass::OnlyRebuilt, None, digest),
     };
     let executable = executable::classify([member]);
-    let difference = Difference { member: names::display(&member.name), class, executable, published, rebuilt };
-    MemberDifference { difference, detail: None }
+    Difference { member: names::display(&member.name), class, executable, published, rebuilt }
 }
 
 fn two_sided(pair: &Pair<'_, '_>, class: DifferenceClass) -> Difference {

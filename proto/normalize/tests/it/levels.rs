@@ -136,6 +136,17 @@ fn opaque_files_are_byte_or_different() {
 }
 
 #[test]
+fn an_added_text_is_shown_whole() {
+    let published = gzip(&tar(&[Entry::file("p/a.py", b"one\n"), Entry::file("p/evil.py", b"import os\n")]), 6);
+    let rebuilt = gzip(&tar(&[Entry::file("p/a.py", b"one\n")]), 6);
+    for (published, rebuilt, line) in [(&published, &rebuilt, "-import os\n"), (&rebuilt, &published, "+import os\n")] {
+        let comparison = compared(published, rebuilt, "p.tar.gz");
+        let Some(Detail::Diff(text)) = &comparison.differences[0].detail else { panic!("no diff") };
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
 fn a_changed_text_comes_with_its_diff() {
     let published = gzip(&tar(&[Entry::file("p/a.py", b"one\ntwo\n")]), 6);
     let rebuilt = gzip(&tar(&[Entry::file("p/a.py", b"one\n2\n")]), 6);

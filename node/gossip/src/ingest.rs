@@ -1,0 +1,95 @@
+//! The one task that hands items to the store: in order, in batches, behind a bounded queue.
+
+use std::sync::Arc;
+
+use libp2p::PeerId;
+use libp2p::gossipsub::MessageId;
+use quorate_proto::NodeId;
+use quorate_proto::dsse::Envelope;
+use quorate_proto::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
+use quorate_proto::statement::Statement;
+use quorate_proto::verified::FeedItem;
+use tokio::sync::mpsc;
+
+use crate::store::{Accepted, FeedStore};
+use crate::sync::AskId;
+
+/// Deliveries that wait for the store. When it is full, gossip frames are ignored and sync answers
+/// dropped: both come again.
+pub(crate) const DELIVERIES_MAX: usize = 256;
+
+/// Items that the store gets at a time: what shares one flush to disk.
+const BATCH_ITEMS_MAX: usize = 256;
+
+/// Something that the store is to judge.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// One item from gossip.
+    Frame { source: PeerId, id: MessageId, item: FeedItem },
+    /// The items of a sync answer.
+    Answer { peer: PeerId, id: AskId, items: Vec<FeedItem> },
+}
+
+/// What the store said.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    /// Of a gossiped item. `node` stands beside verified items that did not fit.
+    Frame { source: PeerId, id: MessageId, outcome: Accepted, node: Option<NodeId> },
+    /// Of a sync answer.
+    Answer { peer: PeerId, id: AskId, outcomes: Vec<Accepted> },
+}
+
+/// Works until either channel closes.
+pub(crate) async fn run<S: FeedStore>(store: Arc<S>, mut deliveries: mpsc::Receiver<Delivery>, judged: mpsc::Sender<Judged>) {
+    let mut batch = Vec::new();
+    while deliveries.recv_many(&mut batch, BATCH_ITEMS_MAX).await > 0 {
+        for delivery in judge(store.as_ref(), std::mem::take(&mut batch)).await {
+            if judged.send(delivery).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn judge<S: FeedStore>(store: &S, batch: Vec<Delivery>) -> Vec<Judged> {
+    let items: Vec<FeedItem> = batch.iter().flat_map(Delivery::items).cloned().collect();
+    let count = items.len();
+    let mut outcomes = store.accept(items).await;
+    // A store that breaks its contract must not shift outcomes onto other items.
+    if outcomes.len() != count {
+        outcomes = vec![Accepted::Unavailable; count];
+    }
+    let mut outcomes = outcomes.into_iter();
+    batch.into_iter().map(|delivery| delivery.judged(&mut outcomes)).collect()
+}
+
+impl Delivery {
+    fn items(&self) -> &[FeedItem] {
+        match self {
+            Self::Frame { item, .. } => std::slice::from_ref(item),
+            Self::Answer { items, .. } => items,
+        }
+    }
+
+    fn judged(self, outcomes: &mut impl Iterator<Item = Accepted>) -> Judged {
+        match self {
+            Self::Frame { source, id, item } => {
+                let outcome = outcomes.next().unwrap_or(Accepted::Unavailable);
+                let node = needs_node(outcome).then(|| node_of(&item)).flatten();
+                Judged::Frame { source, id, outcome, node }
+            }
+            Self::Answer { peer, id, items } => Judged::Answer { peer, id, outcomes: outcomes.take(items.len()).collect() },
+        }
+    }
+}
+
+fn needs_node(outcome: Accepted) -> bool {
+    matches!(outcome, Accepted::Gap { .. } | Accepted::Rejected(crate::store::reason::FORK))
+}
+
+/// Whose feed an item belongs to, by its own word: meaningful once the store has verified it.
+fn node_of(item: &FeedItem) -> Option<NodeId> {
+    let envelope = Envelope::parse(&item.envelope, RESULT_ENVELOPE_BYTES_MAX).ok()?;
+    let statement = Statement::<RebuildResult>::parse(envelope.payload()).ok()?;
+    Some(statement.predicate.feed.node)
+}

@@ -1,0 +1,78 @@
+//! Token buckets, one a peer: what a stranger may cost before any signature is checked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use libp2p::PeerId;
+
+/// A rate with a burst.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// How many at once.
+    pub(crate) burst: u32,
+    /// How many a second in the long run.
+    pub(crate) per_second: u32,
+}
+
+/// Gossip frames. A busy network makes some ten results a second; what exceeds this comes by sync.
+pub(crate) const FRAMES: Rate = Rate { burst: 512, per_second: 128 };
+
+/// Sync requests. A late joiner asks once per 4 MiB of entries and once a file.
+pub(crate) const REQUESTS: Rate = Rate { burst: 1024, per_second: 256 };
+
+/// Buckets of the connected peers.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    rate: Rate,
+    buckets: BTreeMap<PeerId, Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+impl Limiter {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, buckets: BTreeMap::new() }
+    }
+
+    /// Takes a token of `peer`, if there is one. `now` is the time since any fixed moment.
+    pub(crate) fn admit(&mut self, peer: PeerId, now: Duration) -> bool {
+        let burst = f64::from(self.rate.burst);
+        let bucket = self.buckets.entry(peer).or_insert(Bucket { tokens: burst, at: now });
+        let gained = now.saturating_sub(bucket.at).as_secs_f64() * f64::from(self.rate.per_second);
+        bucket.tokens = (bucket.tokens + gained).min(burst);
+        bucket.at = now;
+        if bucket.tokens < 1.0 {
+            return false;
+        }
+        bucket.tokens -= 1.0;
+        true
+    }
+
+    /// Forgets a peer whose bucket is full again: one that reconnects quickly gains nothing by it.
+    pub(crate) fn forget_full(&mut self, now: Duration) {
+        let refill = f64::from(self.rate.burst) / f64::from(self.rate.per_second);
+        self.buckets.retain(|_, bucket| now.saturating_sub(bucket.at).as_secs_f64() < refill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_gets_its_burst_and_then_its_rate_even_when_it_reconnects() {
+        let mut limiter = Limiter::new(Rate { burst: 3, per_second: 1 });
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        let at = Duration::from_secs;
+        assert_eq!((0..5).filter(|_| limiter.admit(peer, at(0))).count(), 3);
+        assert!(limiter.admit(other, at(0)));
+        limiter.forget_full(at(1));
+        assert_eq!((0..5).filter(|_| limiter.admit(peer, at(1))).count(), 1);
+        limiter.forget_full(at(10));
+        assert_eq!((0..5).filter(|_| limiter.admit(peer, at(10))).count(), 3);
+    }
+}

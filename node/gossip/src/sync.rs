@@ -1,0 +1,301 @@
+//! Feed sync: decides what to ask whom, so that every peer comes to hold every feed.
+//!
+//! A pure machine: [`Sync::handle`] takes an event and the time since its start, and answers with
+//! effects. It knows no sockets, files, clock or global randomness, and never sees inside an item.
+//! One request a peer is under way at a time; what to ask next is derived from the state, not queued,
+//! so there is nothing to grow. A peer that lies costs one request a round and is asked less and less.
+//!
+//! `docs/spec/mesh.md`, section "Feed sync".
+
+mod peer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libp2p::PeerId;
+use quorate_proto::verified::FeedItem;
+use quorate_proto::wire::{SyncRequest, SyncResponse};
+use quorate_proto::{Digest, NodeId};
+
+use crate::store::{Accepted, reason};
+use peer::{Peer, Want};
+
+/// Pause between two questions for a peer's heads, less or more a fifth.
+pub const HEADS_EVERY: Duration = Duration::from_secs(30);
+
+/// First pause after an answer that brought nothing; it doubles up to [`HEADS_EVERY`].
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a peer's copy of a feed is left alone that does not count here, or that has two histories.
+pub const REST: Duration = Duration::from_mins(10);
+
+/// How many feeds of one peer's heads are looked at.
+pub const CLAIMS_MAX: usize = 65_536;
+
+/// Names one question, so that a late answer to an older one is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskId(u64);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A peer that speaks the protocol is connected.
+    Connected(PeerId),
+    /// Its last connection is gone.
+    Disconnected(PeerId),
+    /// What the store holds: the sequence number that comes next in each feed.
+    Held(Vec<(NodeId, u64)>),
+    /// The files that the store wants.
+    Wanted(Vec<Digest>),
+    /// A verified item came over gossip, and entries before it are missing.
+    Gap {
+        /// Who passed it on.
+        peer: PeerId,
+        /// Whose feed.
+        node: NodeId,
+        /// What is missing first.
+        expected: u64,
+    },
+    /// A verified item came over gossip that follows another history than the one that is held.
+    Fork {
+        /// Who passed it on.
+        peer: PeerId,
+        /// Whose feed.
+        node: NodeId,
+    },
+    /// The answer to a question.
+    Answered {
+        /// Which.
+        id: AskId,
+        /// Who answered.
+        peer: PeerId,
+        /// What.
+        response: SyncResponse,
+    },
+    /// No answer, or one that could not be read.
+    Failed {
+        /// To which question.
+        id: AskId,
+        /// Whose.
+        peer: PeerId,
+    },
+    /// The store has dealt with the items of [`Effect::Store`].
+    Stored {
+        /// The question that brought them.
+        id: AskId,
+        /// Who sent them.
+        peer: PeerId,
+        /// One outcome an item.
+        outcomes: Vec<Accepted>,
+    },
+    /// The time of [`Effect::WakeAt`] has come.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a question; answer with [`Event::Answered`] or [`Event::Failed`].
+    Ask {
+        /// Names it.
+        id: AskId,
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        request: SyncRequest,
+    },
+    /// Hand the items to the store; answer with [`Event::Stored`].
+    Store {
+        /// The question that brought them.
+        id: AskId,
+        /// Who sent them.
+        peer: PeerId,
+        /// The items.
+        items: Vec<FeedItem>,
+    },
+    /// Keep a file whose digest was wanted and is right.
+    Keep(Vec<u8>),
+    /// Look up what the store holds; answer with [`Event::Held`] and [`Event::Wanted`].
+    Look,
+    /// The peer broke the protocol in the named way.
+    Misbehaved {
+        /// Who.
+        peer: PeerId,
+        /// How.
+        reason: &'static str,
+    },
+    /// Send [`Event::Tick`] at this time. Replaces the one before.
+    WakeAt(Duration),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Sync {
+    peers: BTreeMap<PeerId, Peer>,
+    held: BTreeMap<NodeId, u64>,
+    wanted: BTreeSet<Digest>,
+    next_id: u64,
+    random: u64,
+}
+
+impl Sync {
+    /// A machine that knows no peers and holds nothing. `seed` spreads its timers.
+    pub fn new(seed: u64) -> Self {
+        Self { peers: BTreeMap::new(), held: BTreeMap::new(), wanted: BTreeSet::new(), next_id: 0, random: seed }
+    }
+
+    /// Takes an event at `now`, the time since the machine began.
+    pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Connected(peer) => {
+                self.peers.entry(peer).or_insert_with(|| Peer::new(now));
+            }
+            Event::Disconnected(peer) => {
+                self.peers.remove(&peer);
+            }
+            Event::Held(heads) => self.held = heads.into_iter().collect(),
+            Event::Wanted(wanted) => self.wanted = wanted.into_iter().collect(),
+            Event::Gap { peer, node, expected } => self.on_gap(peer, node, expected, now),
+            Event::Fork { peer, node } => self.on_fork(peer, node, now),
+            Event::Answered { id, peer, response } => self.on_answer(id, peer, response, now, &mut effects),
+            Event::Failed { id, peer } => self.on_failure(id, peer, now),
+            Event::Stored { id, peer, outcomes } => self.on_stored(id, peer, &outcomes, now, &mut effects),
+            Event::Tick => {}
+        }
+        self.plan(now, &mut effects);
+        effects.extend(self.wake_at(now).map(Effect::WakeAt));
+        effects
+    }
+
+    fn on_gap(&mut self, peer: PeerId, node: NodeId, expected: u64, now: Duration) {
+        self.held.insert(node, expected);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.claim(node, expected + 1, now);
+        }
+    }
+
+    /// The peer's entry before the fork differs from ours: asking for it brings the proof.
+    fn on_fork(&mut self, peer: PeerId, node: NodeId, now: Duration) {
+        let from = self.held.get(&node).copied().unwrap_or(0).saturating_sub(1);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.probe(node, from, now);
+        }
+    }
+
+    fn on_answer(&mut self, id: AskId, from: PeerId, response: SyncResponse, now: Duration, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(request) = peer.request(id) else { return };
+        match (request, response) {
+            (SyncRequest::Heads, SyncResponse::Heads(heads)) => {
+                peer.settle();
+                heads.into_iter().take(CLAIMS_MAX).for_each(|(node, next)| peer.claim(node, next, now));
+                let pause = self.jittered(HEADS_EVERY);
+                self.postpone_heads(from, now + pause);
+                effects.push(Effect::Look);
+            }
+            // The peer stays busy until the store has answered.
+            (SyncRequest::Entries { .. }, SyncResponse::Entries(items)) if !items.is_empty() => {
+                effects.push(Effect::Store { id, peer: from, items });
+            }
+            (SyncRequest::Entries { .. }, SyncResponse::Entries(_)) => {
+                peer.settle();
+                peer.stall(now);
+            }
+            (SyncRequest::Blob(digest), SyncResponse::Blob(Some(bytes))) if Digest::of(&bytes) == digest => {
+                peer.settle();
+                self.wanted.remove(&digest);
+                effects.push(Effect::Keep(bytes));
+            }
+            (SyncRequest::Blob(digest), SyncResponse::Blob(None)) => {
+                peer.settle();
+                peer.lacks(digest, now);
+            }
+            (SyncRequest::Blob(digest), SyncResponse::Blob(Some(_))) => {
+                peer.lacks(digest, now);
+                peer.lied(now);
+                effects.push(Effect::Misbehaved { peer: from, reason: "wrong-blob" });
+            }
+            _ => {
+                peer.lied(now);
+                effects.push(Effect::Misbehaved { peer: from, reason: "wrong-answer" });
+            }
+        }
+    }
+
+    fn on_failure(&mut self, id: AskId, peer: PeerId, now: Duration) {
+        if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.request(id).is_some()) {
+            peer.fail(now);
+        }
+    }
+
+    fn on_stored(&mut self, id: AskId, from: PeerId, outcomes: &[Accepted], now: Duration, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(SyncRequest::Entries { node, from: first }) = peer.request(id) else { return };
+        peer.settle();
+        let good = outcomes.iter().take_while(|outcome| matches!(outcome, Accepted::New | Accepted::Duplicate)).count();
+        let held = self.held.entry(node).or_default();
+        *held = (*held).max(first + good as u64);
+        // What the answer did is seen by looking: its items need not be those that were asked for.
+        effects.push(Effect::Look);
+        if outcomes.contains(&Accepted::New) {
+            peer.progressed();
+        }
+        match outcomes.get(good) {
+            None | Some(Accepted::New | Accepted::Duplicate) if outcomes.contains(&Accepted::New) => {}
+            None | Some(Accepted::New | Accepted::Duplicate | Accepted::Unavailable) => peer.stall(now),
+            Some(Accepted::Gap { expected }) => {
+                *held = *expected;
+                peer.stall(now);
+            }
+            Some(Accepted::Rejected(reason::FORK)) if first == *held && first > 0 && !peer.rests(&node, now) => {
+                peer.probe(node, first - 1, now);
+            }
+            // Only this peer's copy is left alone: whose items these are is the peer's word.
+            Some(Accepted::Equivocation | Accepted::Rejected(reason::FORK | reason::FUTURE | reason::OWN_FEED | "unknown-operator")) => {
+                peer.rest(node, now);
+            }
+            Some(Accepted::Rejected(reason)) => {
+                peer.rest(node, now);
+                peer.lied(now);
+                effects.push(Effect::Misbehaved { peer: from, reason });
+            }
+        }
+    }
+
+    fn postpone_heads(&mut self, peer: PeerId, until: Duration) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.heads_due = until;
+        }
+    }
+
+    /// Gives every idle peer its next question.
+    fn plan(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let mut busy: BTreeSet<Want> = self.peers.values().filter_map(Peer::under_way).collect();
+        for (id, peer) in &mut self.peers {
+            let held = |node: &NodeId| self.held.get(node).copied().unwrap_or(0);
+            let skip = |want: &Want| busy.contains(want);
+            let Some(request) = peer.next_request(&held, &self.wanted, &skip, now) else { continue };
+            let ask = AskId(self.next_id);
+            self.next_id += 1;
+            peer.ask(ask, request.clone());
+            busy.extend(peer.under_way());
+            effects.push(Effect::Ask { id: ask, peer: *id, request });
+        }
+    }
+
+    fn wake_at(&self, now: Duration) -> Option<Duration> {
+        self.peers.values().filter_map(|peer| peer.wake_at(&self.wanted, now)).min()
+    }
+
+    /// `span`, less or more a fifth.
+    fn jittered(&mut self, span: Duration) -> Duration {
+        // SplitMix64, D. Lea and others, 2014: enough to spread timers, and the same on every run.
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let thousandths = u32::try_from((z ^ (z >> 31)) % 400).unwrap_or(0);
+        span * (800 + thousandths) / 1000
+    }
+}

@@ -1,0 +1,210 @@
+//! What is known of one peer, and the question that it is asked next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use quorate_proto::wire::SyncRequest;
+use quorate_proto::{Digest, NodeId};
+
+use super::{AskId, CLAIMS_MAX, HEADS_EVERY, REST, RETRY_AFTER};
+
+/// How many files are remembered that a peer does not have.
+const LACKS_MAX: usize = 4096;
+
+/// A thing that one peer at a time is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Want {
+    Feed(NodeId),
+    Blob(Digest),
+}
+
+/// A file that a peer did not have.
+#[derive(Clone, Copy, Debug)]
+struct Lack {
+    /// When to ask again.
+    until: Duration,
+    /// The pause that led there.
+    pause: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    asked: Option<(AskId, SyncRequest)>,
+    /// Not asked for anything until then.
+    quiet_until: Duration,
+    /// When to ask for the heads again.
+    pub(super) heads_due: Duration,
+    /// The sequence number that comes next in the peer's copy of each feed, by its own word.
+    claims: BTreeMap<NodeId, u64>,
+    /// Feeds to be asked for from an earlier place than the one we are at, for a proof.
+    probes: BTreeMap<NodeId, u64>,
+    /// Feeds that this peer is not asked for, until when.
+    resting: BTreeMap<NodeId, Duration>,
+    /// Files that it did not have.
+    lacking: BTreeMap<Digest, Lack>,
+    /// Questions in a row without an answer.
+    failures: Pauses,
+    /// Claims in a row that brought nothing.
+    stalls: Pauses,
+    /// Answers that no honest peer gives.
+    lies: Pauses,
+}
+
+/// Pauses that double up to [`HEADS_EVERY`].
+#[derive(Debug, Default)]
+struct Pauses(u32);
+
+impl Pauses {
+    fn next(&mut self) -> Duration {
+        let pause = RETRY_AFTER * 2_u32.saturating_pow(self.0.min(16));
+        self.0 += 1;
+        pause.min(HEADS_EVERY)
+    }
+
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+impl Peer {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            asked: None,
+            quiet_until: now,
+            heads_due: now,
+            claims: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            lacking: BTreeMap::new(),
+            failures: Pauses::default(),
+            stalls: Pauses::default(),
+            lies: Pauses::default(),
+        }
+    }
+
+    /// The question under way, if it is this one.
+    pub(super) fn request(&self, id: AskId) -> Option<SyncRequest> {
+        self.asked.as_ref().filter(|(asked, _)| *asked == id).map(|(_, request)| request.clone())
+    }
+
+    pub(super) fn under_way(&self) -> Option<Want> {
+        match self.asked.as_ref()?.1 {
+            SyncRequest::Heads => None,
+            SyncRequest::Entries { node, .. } => Some(Want::Feed(node)),
+            SyncRequest::Blob(digest) => Some(Want::Blob(digest)),
+        }
+    }
+
+    pub(super) fn ask(&mut self, id: AskId, request: SyncRequest) {
+        if let SyncRequest::Entries { node, .. } = request {
+            self.probes.remove(&node);
+        }
+        self.asked = Some((id, request));
+    }
+
+    /// The question under way is answered.
+    pub(super) fn settle(&mut self) {
+        self.asked = None;
+        self.failures.reset();
+    }
+
+    /// The question under way was not answered: ask for nothing for a while.
+    pub(super) fn fail(&mut self, now: Duration) {
+        self.asked = None;
+        self.quiet_until = now + self.failures.next();
+    }
+
+    /// The answer was a lie: believe nothing of before either.
+    pub(super) fn lied(&mut self, now: Duration) {
+        self.asked = None;
+        self.claims.clear();
+        self.probes.clear();
+        self.quiet_until = now + self.lies.next();
+        self.heads_due = self.quiet_until;
+    }
+
+    pub(super) fn claim(&mut self, node: NodeId, next: u64, now: Duration) {
+        if !self.rests(&node, now) {
+            self.claims.insert(node, next);
+        }
+    }
+
+    /// Asks for one feed from `from` on, unless it rests; and then lets it rest, so that a node with
+    /// two histories cannot keep us asking.
+    pub(super) fn probe(&mut self, node: NodeId, from: u64, now: Duration) {
+        if !self.rests(&node, now) {
+            self.rest(node, now);
+            self.probes.insert(node, from);
+        }
+    }
+
+    pub(super) fn rest(&mut self, node: NodeId, now: Duration) {
+        self.claims.remove(&node);
+        if self.resting.len() >= CLAIMS_MAX {
+            self.resting.retain(|_, until| *until > now);
+            self.resting.pop_first();
+        }
+        self.resting.insert(node, now + REST);
+    }
+
+    pub(super) fn rests(&self, node: &NodeId, now: Duration) -> bool {
+        self.resting.get(node).is_some_and(|until| *until > now)
+    }
+
+    pub(super) fn progressed(&mut self) {
+        self.stalls.reset();
+    }
+
+    /// The peer's claim brought nothing: believe none of them, and look at its heads again later.
+    pub(super) fn stall(&mut self, now: Duration) {
+        self.claims.clear();
+        self.ask_heads_later(now);
+    }
+
+    fn ask_heads_later(&mut self, now: Duration) {
+        let due = now + self.stalls.next();
+        self.heads_due = self.heads_due.min(due);
+    }
+
+    pub(super) fn lacks(&mut self, digest: Digest, now: Duration) {
+        if self.lacking.len() >= LACKS_MAX {
+            self.lacking.pop_first();
+        }
+        // The author of a result holds its files before it speaks; others come to hold them soon, or never.
+        let pause = self.lacking.get(&digest).map_or(RETRY_AFTER, |lack| (lack.pause * 2).min(REST));
+        self.lacking.insert(digest, Lack { until: now + pause, pause });
+    }
+
+    /// What to ask next: heads when due, proofs, entries, files.
+    pub(super) fn next_request(
+        &self,
+        held: &dyn Fn(&NodeId) -> u64,
+        wanted: &BTreeSet<Digest>,
+        skip: &dyn Fn(&Want) -> bool,
+        now: Duration,
+    ) -> Option<SyncRequest> {
+        if self.asked.is_some() || self.quiet_until > now {
+            return None;
+        }
+        if self.heads_due <= now {
+            return Some(SyncRequest::Heads);
+        }
+        let probe = self.probes.iter().map(|(node, from)| (node, *from));
+        let behind = self.claims.iter().filter(|(node, next)| held(node) < **next).map(|(node, _)| (node, held(node)));
+        let entries = probe.chain(behind).find(|(node, _)| !skip(&Want::Feed(**node)));
+        if let Some((node, from)) = entries {
+            return Some(SyncRequest::Entries { node: *node, from });
+        }
+        let has = |digest: &&Digest| self.lacking.get(digest).is_none_or(|lack| lack.until <= now);
+        wanted.iter().filter(has).find(|digest| !skip(&Want::Blob(**digest))).copied().map(SyncRequest::Blob)
+    }
+
+    /// When this peer is to be looked at again, if it is idle. What is due already waits for an event.
+    pub(super) fn wake_at(&self, wanted: &BTreeSet<Digest>, now: Duration) -> Option<Duration> {
+        if self.asked.is_some() {
+            return None;
+        }
+        let files = self.lacking.iter().filter(|(digest, _)| wanted.contains(digest)).map(|(_, lack)| lack.until);
+        files.chain([self.heads_due]).map(|at| at.max(self.quiet_until)).filter(|at| *at > now).min()
+    }
+}

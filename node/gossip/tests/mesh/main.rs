@@ -1,0 +1,8 @@
+//! The mesh from outside: the sync machine under a seeded simulator, and real swarms on loopback.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod author;
+mod bad_input;
+mod memory;
+mod simulator;
+mod swarms;
