@@ -1,0 +1,175 @@
+//! Downloads by digest, on disk, shared by any number of node processes.
+//!
+//! A file appears under its name only once it is whole and its digest is known, by an atomic rename, and
+//! is hashed again each time it is used: a damaged file is a missing file. Locks order the work of
+//! several processes that would otherwise derive the same thing at once.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use quorate_proto::Digest;
+use rustix::fs::FlockOperation;
+use sha2::{Digest as _, Sha256};
+
+/// A folder of files named by their digests.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// A file on the way into the cache.
+#[derive(Debug)]
+pub struct Incoming {
+    file: tempfile::NamedTempFile,
+    hasher: Sha256,
+    size_bytes: u64,
+}
+
+/// A file that is wholly written but not yet named.
+#[derive(Debug)]
+pub struct Arrived {
+    file: tempfile::NamedTempFile,
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// A lock held across processes until it is dropped.
+#[derive(Debug)]
+pub struct CacheLock {
+    _file: File,
+}
+
+impl Cache {
+    /// Opens the cache at `root`, making its folders.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        for folder in ["sha256", "incoming", "derived", "locks"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        Ok(Self { root })
+    }
+
+    /// The file with this digest, if it is held whole.
+    pub fn get(&self, digest: Digest) -> Option<PathBuf> {
+        let path = self.path(digest);
+        match digest_of_file(&path) {
+            Ok((got, _)) if got == digest => Some(path),
+            Ok(_) => {
+                let _ = fs::remove_file(&path);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Begins a file.
+    pub fn incoming(&self) -> io::Result<Incoming> {
+        let file = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?;
+        Ok(Incoming { file, hasher: Sha256::new(), size_bytes: 0 })
+    }
+
+    /// Takes in some bytes and says where they are.
+    pub fn put(&self, bytes: &[u8]) -> io::Result<(Digest, PathBuf)> {
+        let mut incoming = self.incoming()?;
+        incoming.write(bytes)?;
+        let arrived = incoming.finish()?;
+        Ok((arrived.digest, self.keep(arrived)?))
+    }
+
+    /// Names a file by its digest.
+    pub fn keep(&self, arrived: Arrived) -> io::Result<PathBuf> {
+        let path = self.path(arrived.digest);
+        place(arrived.file, &path)?;
+        Ok(path)
+    }
+
+    /// Something made from cached files, by a name that the caller keeps unique.
+    pub fn derived(&self, name: &str) -> PathBuf {
+        self.root.join("derived").join(name)
+    }
+
+    /// Writes something derived, whole or not at all.
+    pub fn put_derived(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?;
+        file.write_all(bytes)?;
+        let path = self.derived(name);
+        place(file, &path)?;
+        Ok(path)
+    }
+
+    /// Waits until this process alone holds the lock `name`. Blocks: not for async tasks.
+    pub fn lock(&self, name: &str) -> io::Result<CacheLock> {
+        let file = File::create(self.root.join("locks").join(name))?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        Ok(CacheLock { _file: file })
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.root.join("sha256").join(digest.to_hex())
+    }
+}
+
+impl Incoming {
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// How much was written.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Ends the file.
+    pub fn finish(mut self) -> io::Result<Arrived> {
+        self.file.flush()?;
+        let digest = Digest::from_bytes(self.hasher.finalize().into());
+        Ok(Arrived { file: self.file, digest, size_bytes: self.size_bytes })
+    }
+}
+
+fn place(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Digest and size of a file.
+pub fn digest_of_file(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    let mut size_bytes = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((Digest::from_bytes(hasher.finalize().into()), size_bytes));
+        }
+        hasher.update(&buffer[..count]);
+        size_bytes += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_a_missing_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let (digest, path) = cache.put(b"content").unwrap();
+        assert_eq!(cache.get(digest).as_deref(), Some(path.as_path()));
+        fs::write(&path, b"contend").unwrap();
+        assert_eq!(cache.get(digest), None);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,106 @@
+//! The command line: one module a subcommand, each with its `Args` and its `run`.
+//!
+//! Data goes to stdout, talk to stderr. Exit codes: 0 done; 1 a divergence was found; 2 misuse, or
+//! the tool failed, or something that it needs is missing; 3 not enough evidence.
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+mod doctor;
+mod enqueue;
+mod feed;
+mod key;
+mod operator;
+mod rebuild;
+mod run;
+
+/// Exit code of misuse and of failures.
+const FAILED: u8 = 2;
+
+/// Rebuilds published packages, compares, signs what came out, and tells the mesh.
+#[derive(Parser)]
+#[command(name = "quorate-node", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Rebuild one release or file and say what came out; no peers, nothing is signed into a feed.
+    Rebuild(rebuild::Args),
+    /// Run the node: take jobs, rebuild, sign, gossip.
+    Run(run::Args),
+    /// Put a rebuild into the queue of a node, whether or not it runs.
+    Enqueue(enqueue::Args),
+    /// List what this node has signed.
+    Feed(feed::Args),
+    /// Root keys and node certificates.
+    #[command(subcommand)]
+    Operator(operator::Command),
+    /// The node's own key.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Say what this machine lacks, and the command that installs it.
+    Doctor(doctor::Args),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// Parses, runs, and reports an error once: the chain of causes on stderr.
+pub(crate) fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
+        }
+    };
+    start_logging();
+    match runtime(cli.command) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn runtime(command: Command) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(command))
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Rebuild(args) => rebuild::run(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Enqueue(args) => enqueue::run(args),
+        Command::Feed(args) => feed::run(&args),
+        Command::Operator(command) => operator::run(command),
+        Command::Key(command) => key::run(command),
+        Command::Doctor(args) => doctor::run(args),
+    }
+}
+
+/// Logs go to stderr; `RUST_LOG` chooses which.
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,quorate_node=info,quorate_gossip=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+}
+
+/// A reader that went away, such as `head`, has got what it wanted.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,276 @@
+//! `quorate-node rebuild`: one artifact, no peers.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use quorate_node::attest::Finding;
+use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, Progress, RebuildError, Step};
+use quorate_node::resolve::GitAccess;
+use quorate_node::resolve::git::{Direct, Mirror};
+use quorate_node::sandbox;
+use quorate_proto::comparison::Level;
+use quorate_proto::result::Outcome;
+use quorate_proto::{FileName, Purl};
+use serde_json::{Value, json};
+
+use super::Format;
+
+/// Exit code when the rebuilt file differs.
+const DIFFERENT: u8 = 1;
+/// Exit code when nothing could be rebuilt.
+const NOT_ENOUGH_EVIDENCE: u8 = 3;
+/// Version of the JSON that is printed.
+const SCHEMA_VERSION: u32 = 1;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The release, such as `pkg:pypi/click@8.1.8`.
+    purl: Purl,
+    /// A file of the release by its name, or a file on this machine that stands for it.
+    #[arg(long, value_name = "FILE")]
+    artifact: Option<PathBuf>,
+    /// Where repositories are to be had: `https://github.com/=/mirrors/{owner}+{name}/repo`.
+    #[arg(long, value_name = "PREFIX=TEMPLATE")]
+    git_mirror: Vec<Mirror>,
+    /// Clone repositories that have no mirror from their forge.
+    #[arg(long)]
+    git_direct: bool,
+    /// The package index; pip's own when absent.
+    #[arg(long, value_name = "URL")]
+    index_url: Option<String>,
+    /// Do not look for source archives in Debian.
+    #[arg(long)]
+    no_debian: bool,
+    /// The interpreter that builds run on.
+    #[arg(long, value_name = "PYTHON", default_value = "python3")]
+    python: PathBuf,
+    /// Where downloads are kept; the user's cache folder when absent.
+    #[arg(long, value_name = "DIR", env = "QUORATE_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Keep the rebuilt file, the finding, the report of differences and the provenance here.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How the finding is printed.
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let scratch = tempfile::Builder::new().prefix("quorate-rebuild-").tempdir().context("making a scratch folder")?;
+    let engine = Engine::new(config(&args, scratch.path()))?;
+    let job = job(&args)?;
+    let finding = match engine.rebuild(&job, &Talk).await {
+        Ok(finding) => finding,
+        Err(error) => return Err(with_hint(error)),
+    };
+    if let Some(out) = &args.out {
+        keep(&engine, &finding, out).with_context(|| format!("writing to {}", out.display()))?;
+    }
+    match args.format {
+        Format::Json => print(&(serde_json::to_string_pretty(&view(&finding))? + "\n"))?,
+        Format::Human => print(&report(&finding))?,
+    }
+    Ok(ExitCode::from(exit_code(&finding.outcome)))
+}
+
+/// Tells on stderr how far it is.
+struct Talk;
+
+impl Progress for Talk {
+    fn step(&self, step: Step, detail: &str) {
+        let word = match step {
+            Step::Release => "release",
+            Step::Resolve => "source",
+            Step::Fetch => "fetch",
+            Step::Build => "build",
+            Step::Compare => "compare",
+        };
+        eprintln!("{word:>8}  {detail}");
+    }
+}
+
+fn config(args: &Args, scratch: &Path) -> EngineConfig {
+    let home =
+        || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let cache_dir = args.cache_dir.clone().or_else(|| home().map(|home| home.join("quorate")));
+    EngineConfig {
+        work_dir: scratch.join("work"),
+        cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
+        index_url: args.index_url.clone(),
+        git: GitAccess { mirrors: args.git_mirror.clone(), direct: if args.git_direct { Direct::Clone } else { Direct::Never } },
+        debian: if args.no_debian { DebianUse::Off } else { DebianUse::OfThisMachine },
+        python: args.python.clone(),
+        sandbox: sandbox::Config::default(),
+        limits: sandbox::Limits::default(),
+        secrets: Vec::new(),
+    }
+}
+
+fn job(args: &Args) -> anyhow::Result<Job> {
+    let mut job = Job { package: args.purl.clone(), file: None, artifact_path: None };
+    if let Some(artifact) = &args.artifact {
+        let name = artifact.file_name().and_then(|name| name.to_str()).with_context(|| format!("{} names no file", artifact.display()))?;
+        job.file = Some(name.parse::<FileName>()?);
+        if artifact.is_file() {
+            job.artifact_path = Some(std::path::absolute(artifact)?);
+        } else if artifact.components().count() > 1 {
+            anyhow::bail!("no file {}", artifact.display());
+        }
+    }
+    Ok(job)
+}
+
+fn with_hint(error: RebuildError) -> anyhow::Error {
+    let hint = match (&error, error.disposition()) {
+        (RebuildError::Sandbox(_) | RebuildError::Environment(_), _) => "`quorate-node doctor` says what this machine lacks",
+        (_, Disposition::Retry) => "the same command may succeed later",
+        (_, Disposition::Reject) => "check the package URL, the file name and the index",
+    };
+    eprintln!("hint: {hint}");
+    error.into()
+}
+
+fn exit_code(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Identical { .. } | Outcome::Equivalent { .. } => 0,
+        Outcome::Different { .. } => DIFFERENT,
+        Outcome::BuildFailed { .. }
+        | Outcome::SourceUnavailable { .. }
+        | Outcome::ArtifactUnavailable { .. }
+        | Outcome::SandboxViolation { .. }
+        | Outcome::NotAttempted { .. } => NOT_ENOUGH_EVIDENCE,
+    }
+}
+
+/// The finding as `--format json` prints it.
+fn view(finding: &Finding) -> Value {
+    let mut outcome = serde_json::to_value(&finding.outcome).unwrap_or_default();
+    let taken = |outcome: &mut Value, key: &str| outcome.get_mut(key).map(Value::take).unwrap_or_default();
+    let (passes, differences) = (taken(&mut outcome, "passes"), taken(&mut outcome, "differences"));
+    json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "package": finding.package,
+        "artifact": finding.file,
+        "published": finding.published,
+        "rebuilt": finding.outcome.rebuilt().map(|rebuilt| rebuilt.digest),
+        "result": finding.outcome.class(),
+        "level": finding.outcome.level(),
+        "phase": outcome["phase"],
+        "reason": outcome["reason"],
+        "summary": outcome["summary"],
+        "source": finding.source,
+        "toolchain": finding.toolchain,
+        "passes": if passes.is_null() { json!([]) } else { passes },
+        "assists": finding.assists,
+        "anomalies": finding.anomalies,
+        "violations": finding.violations,
+        "differences": differences,
+        "environment": finding.environment,
+        "seconds": finding.seconds,
+    })
+}
+
+fn report(finding: &Finding) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(text, "{label:<12}{value}");
+    };
+    line("package", finding.package.to_string());
+    line("artifact", finding.file.to_string());
+    line("published", finding.published.to_string());
+    if let Some(rebuilt) = finding.outcome.rebuilt() {
+        line("rebuilt", rebuilt.digest.to_string());
+    }
+    line("result", result_line(&finding.outcome));
+    if let Some(source) = &finding.source {
+        let found = serde_json::to_value(source.found_by).unwrap_or_default();
+        line("source", format!("{} (found by {})", source.uri, found.as_str().unwrap_or_default()));
+        for (label, value) in [("  commit", &source.commit), ("  ref", &source.reference), ("  folder", &source.directory)] {
+            if let Some(value) = value {
+                line(label, value.clone());
+            }
+        }
+    }
+    let tools: Vec<_> = finding.toolchain.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect();
+    if !tools.is_empty() {
+        line("tools", tools.join(", "));
+    }
+    for assist in &finding.assists {
+        line("assist", format!("{} = {}: {}", assist.name, assist.value, assist.reason));
+    }
+    for violation in &finding.violations {
+        line("violation", violation.clone());
+    }
+    for anomaly in &finding.anomalies {
+        let side = serde_json::to_value((anomaly.side, anomaly.kind)).unwrap_or_default();
+        line("anomaly", format!("{side} {}: {}", anomaly.member.as_deref().unwrap_or(""), anomaly.detail));
+    }
+    detail_lines(&finding.outcome, &mut line);
+    let seconds: Vec<_> = finding.seconds.iter().map(|(phase, seconds)| format!("{phase} {seconds:.2}")).collect();
+    line("seconds", seconds.join(", "));
+    text
+}
+
+fn detail_lines(outcome: &Outcome, line: &mut impl FnMut(&str, String)) {
+    match outcome {
+        Outcome::Equivalent { passes, .. } => {
+            for pass in passes {
+                let risk = serde_json::to_value(pass.risk).unwrap_or_default();
+                line(
+                    "pass",
+                    format!("{} v{} on {} members, risk {}", pass.name, pass.version, pass.members, risk.as_str().unwrap_or_default()),
+                );
+            }
+        }
+        Outcome::Different { differences, .. } => {
+            for member in &differences.members {
+                let class = serde_json::to_value((member.class, member.executable)).unwrap_or_default();
+                line("differs", format!("{class} {}", member.member));
+            }
+            line("differs", format!("{} in all", differences.count));
+        }
+        Outcome::BuildFailed { summary, .. }
+        | Outcome::SourceUnavailable { summary }
+        | Outcome::ArtifactUnavailable { summary }
+        | Outcome::SandboxViolation { summary, .. } => {
+            for text in summary.lines() {
+                line("", text.to_owned());
+            }
+        }
+        Outcome::Identical { .. } | Outcome::NotAttempted { .. } => {}
+    }
+}
+
+fn result_line(outcome: &Outcome) -> String {
+    match outcome.level() {
+        Some(Level::Byte) => "identical: the same bytes".to_owned(),
+        Some(Level::Stream) => "equivalent: the same bytes once decompressed".to_owned(),
+        Some(Level::Normal) => "equivalent: the same members, types, executable bits and contents".to_owned(),
+        Some(Level::Manifest) => "equivalent: but for the order of generated metadata".to_owned(),
+        Some(Level::Different) | None => outcome.class().to_owned(),
+    }
+}
+
+fn keep(engine: &Engine, finding: &Finding, out: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    if let Some(path) = finding.outcome.rebuilt().and_then(|rebuilt| engine.cache().get(rebuilt.digest)) {
+        std::fs::copy(path, out.join(finding.file.as_str()))?;
+    }
+    let json = |value: Value| serde_json::to_vec_pretty(&value).map_err(std::io::Error::other);
+    std::fs::write(out.join("finding.json"), json(view(finding))?)?;
+    if let Some(provenance) = &finding.provenance {
+        std::fs::write(out.join("provenance.json"), json(json!(provenance))?)?;
+    }
+    for (blob, name) in finding.blobs.iter().zip(["environment.json", "differences.json"]) {
+        std::fs::write(out.join(name), blob)?;
+    }
+    Ok(())
+}
+
+/// Writes to stdout; unlike `print!` it does not panic when the reader is gone.
+fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes())
+}

@@ -1,0 +1,335 @@
+//! The configuration: one TOML file, one struct a concern, unknown keys refused.
+//!
+//! Relative paths are relative to the file's own folder. Secrets are paths to files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quorate_gossip::Multiaddr;
+use quorate_proto::Purl;
+use serde::Deserialize;
+
+use crate::pipeline::{DebianUse, EngineConfig};
+use crate::resolve::git::{Direct, GitAccess, Mirror};
+use crate::sandbox;
+
+/// All of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The folder of feeds, queue, evidence and `ready.json`. One running node each.
+    pub data_dir: PathBuf,
+    /// Who this is.
+    pub node: NodeConfig,
+    /// Peers.
+    #[serde(default)]
+    pub mesh: MeshSection,
+    /// Where results are handed in besides the mesh.
+    #[serde(default)]
+    pub coordinator: CoordinatorConfig,
+    /// How builds run.
+    #[serde(default)]
+    pub build: BuildConfig,
+    /// Registries by ecosystem.
+    #[serde(default)]
+    pub registry: RegistryConfig,
+    /// Where sources are.
+    #[serde(default)]
+    pub source: SourceConfig,
+    /// How sandboxes are made.
+    #[serde(default)]
+    pub sandbox: sandbox::Config,
+    /// What is rebuilt without being asked for.
+    #[serde(default)]
+    pub watch: WatchConfig,
+    /// What one build command may use up.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// `[node]`: who this is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The node's secret key file, mode 600. Made by `quorate-node key init`.
+    pub key: PathBuf,
+    /// The node's certificate, made by `quorate-node operator certify`. Read again when it changes;
+    /// outside of its validity nothing is signed.
+    pub certificate: PathBuf,
+    /// The policy file whose operators are enrolled. Others' items are not taken.
+    pub policy: PathBuf,
+}
+
+/// `[mesh]`: peers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeshSection {
+    /// Multiaddresses to listen on. Default: every interface, a port that the system chooses, QUIC and TCP.
+    pub listen: Vec<Multiaddr>,
+    /// Multiaddresses to dial, for ever. Default: none; then the node waits to be found.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Incoming connections at a time. Default 256.
+    pub connections_max: u32,
+    /// Above this resident size no new connection is made. Default 2 GiB.
+    pub memory_bytes_max: usize,
+}
+
+/// `[coordinator]`: where results are handed in besides the mesh.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CoordinatorConfig {
+    /// The gRPC address, such as `http://127.0.0.1:7878`. Default: none; results travel over the mesh alone.
+    pub submit: Option<String>,
+}
+
+/// `[build]`: how builds run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuildConfig {
+    /// Builds at a time. Default 1.
+    pub jobs: usize,
+    /// The interpreter that builds run on. Default `python3`.
+    pub python: PathBuf,
+    /// Where builds lie while they run. Default: `work` in the data folder.
+    pub work_dir: Option<PathBuf>,
+    /// Where downloads are kept; nodes on one machine may share it. Default: `cache` in the data folder.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// `[registry]`: registries by ecosystem.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// `[registry.pypi]`.
+    pub pypi: PypiConfig,
+}
+
+/// `[registry.pypi]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PypiConfig {
+    /// The simple index. Default: what pip is configured to use.
+    pub index_url: Option<String>,
+}
+
+/// `[source]`: where sources are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceConfig {
+    /// `PREFIX=TEMPLATE`: repositories under the prefix are at the template, with `{owner}` and `{name}`.
+    pub git_mirrors: Vec<String>,
+    /// Addresses without a mirror: `never` (default) or `clone`.
+    pub git_direct: GitDirect,
+    /// Debian's source archives: `off`, or `this-machine` (default).
+    pub debian: DebianSource,
+}
+
+/// What is done with addresses that have no mirror.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GitDirect {
+    /// Nothing.
+    #[default]
+    Never,
+    /// They are cloned from their forge.
+    Clone,
+}
+
+/// Whether Debian's source archives are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DebianSource {
+    /// No.
+    Off,
+    /// From the mirror that this machine uses.
+    #[default]
+    ThisMachine,
+}
+
+/// `[watch]`: what is rebuilt without being asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchConfig {
+    /// Package URLs with a version, put into the queue at every start. What was done is not done again.
+    pub packages: Vec<Purl>,
+}
+
+/// `[limits]`: what one build command may use up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Seconds from start to kill. Default 1800.
+    pub wall_seconds: u64,
+    /// Memory of all its processes. Default 4 GiB.
+    pub memory_bytes: u64,
+    /// Processes and threads at once. Default 512.
+    pub process_count_max: u64,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration `{path}`")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML of this shape.
+    #[error("configuration `{path}`")]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// A value that cannot work.
+    #[error("configuration: `{key}`: {reason}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Default for MeshSection {
+    fn default() -> Self {
+        let everywhere = ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"];
+        Self {
+            listen: everywhere.iter().filter_map(|address| address.parse().ok()).collect(),
+            bootstrap: Vec::new(),
+            connections_max: 256,
+            memory_bytes_max: 2 << 30,
+        }
+    }
+}
+
+impl Default for BuildConfig {
+    fn default() -> Self {
+        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let limits = sandbox::Limits::default();
+        Self { wall_seconds: limits.wall.as_secs(), memory_bytes: limits.memory_bytes, process_count_max: limits.process_count_max }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let base = fs::canonicalize(if base.as_os_str().is_empty() { Path::new(".") } else { base });
+        let base = base.map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })?;
+        config.under(&base).checked()
+    }
+
+    fn under(mut self, base: &Path) -> Self {
+        let paths = [&mut self.data_dir, &mut self.node.key, &mut self.node.certificate, &mut self.node.policy];
+        let more = [&mut self.build.work_dir, &mut self.build.cache_dir].into_iter().flatten();
+        paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
+        self
+    }
+
+    /// Refuses what would fail later, or do something that nobody meant.
+    fn checked(self) -> Result<Self, ConfigError> {
+        let refuse = |key, reason: String| Err(ConfigError::Value { key, reason });
+        if self.build.jobs == 0 {
+            return refuse("build.jobs", "at least one build at a time".to_owned());
+        }
+        if let Some(package) = self.watch.packages.iter().find(|package| package.version().is_none()) {
+            return refuse("watch.packages", format!("{package} names no version"));
+        }
+        if let Some(Err(error)) = self.coordinator.submit.as_ref().map(|address| address.parse::<tonic::transport::Uri>()) {
+            return refuse("coordinator.submit", error.to_string());
+        }
+        self.mirrors()?;
+        Ok(self)
+    }
+
+    fn mirrors(&self) -> Result<Vec<Mirror>, ConfigError> {
+        let parse = |text: &String| {
+            text.parse()
+                .map_err(|e: crate::resolve::git::MirrorError| ConfigError::Value { key: "source.git_mirrors", reason: e.to_string() })
+        };
+        self.source.git_mirrors.iter().map(parse).collect()
+    }
+
+    /// What the rebuild engine is told.
+    pub fn engine(&self) -> Result<EngineConfig, ConfigError> {
+        let direct = match self.source.git_direct {
+            GitDirect::Never => Direct::Never,
+            GitDirect::Clone => Direct::Clone,
+        };
+        let debian = match self.source.debian {
+            DebianSource::Off => DebianUse::Off,
+            DebianSource::ThisMachine => DebianUse::OfThisMachine,
+        };
+        let limits = sandbox::Limits {
+            wall: Duration::from_secs(self.limits.wall_seconds),
+            memory_bytes: self.limits.memory_bytes,
+            process_count_max: self.limits.process_count_max,
+            ..sandbox::Limits::default()
+        };
+        Ok(EngineConfig {
+            work_dir: self.build.work_dir.clone().unwrap_or_else(|| self.data_dir.join("work")),
+            cache_dir: self.build.cache_dir.clone().unwrap_or_else(|| self.data_dir.join("cache")),
+            index_url: self.registry.pypi.index_url.clone(),
+            git: GitAccess { mirrors: self.mirrors()?, direct },
+            debian,
+            python: self.build.python.clone(),
+            sandbox: self.sandbox.clone(),
+            limits,
+            secrets: vec![self.node.key.clone()],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const SMALLEST: &str = "data_dir = \"data\"\n[node]\nkey = \"node.key\"\ncertificate = \"node.cert\"\npolicy = \"policy.toml\"\n";
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    #[test]
+    fn the_smallest_configuration_has_defaults_and_paths_beside_itself() {
+        let config = load(SMALLEST).unwrap();
+        assert_eq!(config.mesh.listen.len(), 2);
+        assert_eq!(config.build.jobs, 1);
+        assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("data"));
+        assert!(config.engine().unwrap().work_dir.ends_with("data/work"));
+    }
+
+    #[test]
+    fn unknown_keys_and_values_that_cannot_work_are_refused() {
+        assert!(matches!(load(&format!("colour = 1\n{SMALLEST}")), Err(ConfigError::Malformed { .. })));
+        for (section, key) in [
+            ("[build]\njobs = 0", "build.jobs"),
+            ("[watch]\npackages = [\"pkg:pypi/click\"]", "watch.packages"),
+            ("[source]\ngit_mirrors = [\"nothing\"]", "source.git_mirrors"),
+            ("[coordinator]\nsubmit = \"http://[\"", "coordinator.submit"),
+        ] {
+            let refused = load(&format!("{SMALLEST}{section}\n"));
+            assert!(matches!(refused, Err(ConfigError::Value { key: k, .. }) if k == key), "{section}");
+        }
+        assert!(load(&format!("{SMALLEST}[mesh]\nlisten = [\"127.0.0.1:1\"]\n")).is_err());
+    }
+}

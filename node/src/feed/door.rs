@@ -1,0 +1,57 @@
+//! The door for items: bytes become verified statements, certificates are checked once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use quorate_gossip::store::reason;
+use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
+use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
+use quorate_proto::{Digest, OperatorId, Timestamp};
+
+/// Certificates that are remembered. When it is full all are forgotten: the next ones cost a signature each.
+const CERTIFICATES_MAX: usize = 4096;
+
+/// Verifies items of enrolled operators.
+#[derive(Debug)]
+pub(super) struct Door {
+    enrolled: BTreeSet<OperatorId>,
+    certificates: Mutex<HashMap<Digest, VerifiedCertificate>>,
+}
+
+impl Door {
+    pub(super) fn new(enrolled: BTreeSet<OperatorId>) -> Self {
+        Self { enrolled, certificates: Mutex::default() }
+    }
+
+    pub(super) fn enrolled(&self) -> &BTreeSet<OperatorId> {
+        &self.enrolled
+    }
+
+    /// The statement, or the name of the reason why it does not count.
+    pub(super) fn verify(&self, item: &FeedItem, now: Timestamp) -> Result<VerifiedStatement, &'static str> {
+        if item.certificate.len().saturating_add(item.envelope.len()) > FEED_ITEM_BYTES_MAX {
+            return Err("oversized");
+        }
+        let certificate = self.certificate(&item.certificate).map_err(|e| e.name())?;
+        let statement = VerifiedStatement::verify(&item.envelope, &certificate).map_err(|e| e.name())?;
+        if statement.is_ahead_of(now) {
+            return Err(reason::FUTURE);
+        }
+        Ok(statement)
+    }
+
+    fn certificate(&self, bytes: &[u8]) -> Result<VerifiedCertificate, RejectError> {
+        let name = Digest::of(bytes);
+        let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificate) = known.get(&name) {
+            return Ok(certificate.clone());
+        }
+        let certificate = VerifiedCertificate::verify(bytes, &self.enrolled).map_err(RejectError::Certificate)?;
+        if known.len() >= CERTIFICATES_MAX {
+            known.clear();
+        }
+        known.insert(name, certificate.clone());
+        Ok(certificate)
+    }
+}

@@ -1,0 +1,327 @@
+//! The fault table of `docs/spec/feed.md`, row by row, on files that are cut and damaged on purpose.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quorate_gossip::Accepted;
+use quorate_gossip::store::reason;
+use quorate_proto::certificate::NodeCertificate;
+use quorate_proto::dsse::Envelope;
+use quorate_proto::feed::{FeedHead, FeedPosition};
+use quorate_proto::result::{Builder, Environment, EnvironmentClass, NotAttemptedReason, Outcome, RebuildResult, RegistryView};
+use quorate_proto::statement::{Statement, Subject};
+use quorate_proto::verified::FeedItem;
+use quorate_proto::{Digest, NodeId, OperatorId, SecretKey, Timestamp};
+use tempfile::TempDir;
+
+use super::{FeedError, FeedFileError, Feeds, begin, own, record};
+use crate::blob::BlobStore;
+
+const NOW: i64 = 1_700_000_000;
+
+struct Author {
+    root: SecretKey,
+    key: SecretKey,
+    head: FeedHead,
+    flavour: u8,
+}
+
+impl Author {
+    fn new(number: u8) -> Self {
+        Self {
+            root: SecretKey::from_seed(&[number; 32]),
+            key: SecretKey::from_seed(&[number | 0x80; 32]),
+            head: FeedHead::default(),
+            flavour: 0,
+        }
+    }
+
+    fn twin(&self) -> Self {
+        let key = |key: &SecretKey| SecretKey::from_seed(&key.seed());
+        Self { root: key(&self.root), key: key(&self.key), head: self.head, flavour: self.flavour + 1 }
+    }
+
+    fn node(&self) -> NodeId {
+        self.key.node_id()
+    }
+
+    fn next(&mut self) -> FeedItem {
+        let position = self.head.position(self.node());
+        let item = self.item(position);
+        self.head = FeedHead::behind(position.sequence + 1, Digest::of(&item.envelope));
+        item
+    }
+
+    fn item(&self, feed: FeedPosition) -> FeedItem {
+        let at = Timestamp::from_unix_seconds(NOW);
+        let (not_before, not_after) = (Timestamp::from_unix_seconds(NOW - 1000), Timestamp::from_unix_seconds(NOW + 1000));
+        let certificate = NodeCertificate { operator: self.root.operator_id(), node: self.node(), not_before, not_after }.sign(&self.root);
+        let result = RebuildResult {
+            package: format!("pkg:pypi/sample@{}", feed.sequence).parse().unwrap(),
+            registry: RegistryView {
+                url: "https://registry.example/a".to_owned(),
+                size_bytes: 1,
+                index_checksum: None,
+                published_at: None,
+                observed_at: at,
+            },
+            source: None,
+            outcome: Outcome::NotAttempted { reason: NotAttemptedReason::UnsupportedKind },
+            anomalies: Vec::new(),
+            assists: Vec::new(),
+            violations: Vec::new(),
+            toolchain: Vec::new(),
+            environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(b"environment") },
+            builder: Builder { name: format!("test-{}", self.flavour), version: "1".to_owned() },
+            started_at: at,
+            finished_at: at,
+            provenance: None,
+            feed,
+        };
+        let payload = Statement::new(vec![Subject::new("sample.whl", Digest::of(b"artifact"))], result).to_payload();
+        FeedItem { certificate: certificate.bytes().to_vec(), envelope: Envelope::sign(payload, &self.key).bytes().to_vec() }
+    }
+}
+
+struct Bench {
+    dir: TempDir,
+    own: Author,
+    other: Author,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { dir: tempfile::tempdir().unwrap(), own: Author::new(1), other: Author::new(2) };
+        begin(bench.dir.path(), &bench.own.node()).unwrap();
+        bench
+    }
+
+    fn open(&self) -> Result<Feeds, FeedError> {
+        open(self.dir.path(), &self.own, &self.other)
+    }
+
+    fn path(&self, author: &Author, ending: &str) -> PathBuf {
+        own::feeds_dir(self.dir.path()).join(format!("{}.{ending}", own::stem(&author.node())))
+    }
+}
+
+fn open(dir: &Path, own: &Author, other: &Author) -> Result<Feeds, FeedError> {
+    let enrolled: BTreeSet<OperatorId> = [own.root.operator_id(), other.root.operator_id()].into();
+    Feeds::open(dir, own.node(), enrolled, BlobStore::open(&dir.join("blobs")).unwrap())
+}
+
+fn sign(feeds: &Feeds, author: &Author) -> FeedItem {
+    feeds.sign(|position| Ok(author.item(position))).unwrap()
+}
+
+fn take(feeds: &Feeds, items: &[FeedItem]) -> Vec<Accepted> {
+    feeds.take_in(items, Timestamp::from_unix_seconds(NOW))
+}
+
+fn held(feeds: &Feeds, author: &Author) -> Vec<FeedItem> {
+    feeds.0.items(author.node(), 0, usize::MAX).unwrap()
+}
+
+#[test]
+fn what_is_signed_and_taken_in_is_there_after_a_restart() {
+    let mut bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let own: Vec<FeedItem> = (0..3).map(|_| sign(&feeds, &bench.own)).collect();
+    let others: Vec<FeedItem> = (0..4).map(|_| bench.other.next()).collect();
+    assert_eq!(take(&feeds, &others), [Accepted::New; 4]);
+    assert_eq!(take(&feeds, &others[1..2]), [Accepted::Duplicate]);
+    assert_eq!(take(&feeds, &own), [Accepted::Duplicate; 3]);
+    drop(feeds);
+    let feeds = bench.open().unwrap();
+    assert_eq!(held(&feeds, &bench.own), own);
+    assert_eq!(held(&feeds, &bench.other), others);
+    assert!(
+        feeds.has_signed(&quorate_proto::ArtifactSlot {
+            package: "pkg:pypi/sample@2".parse().unwrap(),
+            file: "sample.whl".parse().unwrap()
+        })
+    );
+}
+
+/// Row "append, failed": the entry was never published, so it may go, and its number is free.
+#[test]
+fn an_own_entry_cut_at_any_byte_was_never_published_and_its_number_is_used_once() {
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let first = sign(&feeds, &bench.own);
+    let published = fs::read(bench.path(&bench.own, "mark")).unwrap();
+    let before = fs::read(bench.path(&bench.own, "feed")).unwrap().len();
+    sign(&feeds, &bench.own);
+    drop(feeds);
+    let whole = fs::read(bench.path(&bench.own, "feed")).unwrap();
+    for cut in before..whole.len() {
+        fs::write(bench.path(&bench.own, "feed"), &whole[..cut]).unwrap();
+        fs::write(bench.path(&bench.own, "mark"), &published).unwrap();
+        let feeds = bench.open().unwrap();
+        assert_eq!(held(&feeds, &bench.own), std::slice::from_ref(&first), "cut at {cut}");
+        // Every place is cut; the entry is signed anew at some, because that costs flushes to disk.
+        if cut % 64 != 0 {
+            continue;
+        }
+        let again = feeds.sign(|position| Ok(bench.own.twin().item(position))).unwrap();
+        assert_eq!(held(&feeds, &bench.own), [first.clone(), again], "cut at {cut}");
+    }
+}
+
+/// Row "append, failed but persisted": the whole record is there, the mark is not raised.
+#[test]
+fn an_own_entry_that_is_whole_but_not_marked_is_kept_and_published_later() {
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let entry = sign(&feeds, &bench.own);
+    drop(feeds);
+    fs::write(bench.path(&bench.own, "mark"), b"0\n").unwrap();
+    let feeds = bench.open().unwrap();
+    assert_eq!(held(&feeds, &bench.own), [entry]);
+    assert_eq!(fs::read(bench.path(&bench.own, "mark")).unwrap(), b"1\n");
+}
+
+/// Row "damage": whatever may have been published and is gone stops the node; nothing on disk changes.
+#[test]
+fn an_own_feed_that_lost_a_published_byte_does_not_sign_again() {
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    (0..2).for_each(|_| drop(sign(&feeds, &bench.own)));
+    drop(feeds);
+    let path = bench.path(&bench.own, "feed");
+    let whole = fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        assert!(matches!(bench.open(), Err(FeedError::Lost { published: 2, .. })), "cut at {cut}");
+        assert_eq!(fs::read(&path).unwrap().len(), cut, "left as it is");
+    }
+    for at in (0..whole.len()).step_by(7) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, &damaged).unwrap();
+        assert!(matches!(bench.open(), Err(FeedError::Lost { .. })), "bit flipped at {at}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(bench.open(), Err(FeedError::Lost { held: 0, published: 2 })));
+    fs::remove_file(bench.path(&bench.own, "mark")).unwrap();
+    assert!(matches!(bench.open(), Err(FeedError::NotBegun { .. })));
+}
+
+#[test]
+fn an_own_feed_whose_chain_is_broken_is_refused_by_name() {
+    let mut bench = Bench::new();
+    let (first, mut twin) = (bench.own.next(), bench.own.twin());
+    twin.next();
+    let second = twin.next();
+    let mut file = record::MAGIC.to_vec();
+    for item in [first, second] {
+        file.extend(record::encode(&item.encode()));
+    }
+    fs::write(bench.path(&bench.own, "feed"), file).unwrap();
+    assert!(matches!(bench.open(), Err(FeedError::File(FeedFileError::Broken { sequence: 1, .. }))));
+}
+
+#[test]
+fn a_folder_that_another_process_holds_is_refused() {
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    assert!(matches!(bench.open(), Err(FeedError::Locked { .. })));
+    drop(feeds);
+    assert!(bench.open().is_ok());
+}
+
+/// Rows of others' feeds: what is whole stays, the rest comes again.
+#[test]
+fn a_foreign_feed_cut_at_any_byte_keeps_what_is_whole_and_takes_the_rest_again() {
+    let mut bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let items: Vec<FeedItem> = (0..3).map(|_| bench.other.next()).collect();
+    take(&feeds, &items);
+    drop(feeds);
+    let path = bench.path(&bench.other, "feed");
+    let whole = fs::read(&path).unwrap();
+    for cut in (0..whole.len()).step_by(3) {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let feeds = bench.open().unwrap();
+        let kept = held(&feeds, &bench.other);
+        assert_eq!(kept, items[..kept.len()]);
+        assert_eq!(take(&feeds, &items[kept.len()..]), vec![Accepted::New; 3 - kept.len()], "cut at {cut}");
+        drop(feeds);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_feed_that_cannot_be_written_is_unavailable_and_takes_the_item_later() {
+    let mut bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let item = bench.other.next();
+    fs::create_dir(bench.path(&bench.other, "feed")).unwrap();
+    assert_eq!(take(&feeds, std::slice::from_ref(&item)), [Accepted::Unavailable]);
+    assert!(held(&feeds, &bench.other).is_empty());
+    drop(feeds);
+    fs::remove_dir(bench.path(&bench.other, "feed")).unwrap();
+    let feeds = bench.open().unwrap();
+    assert_eq!(take(&feeds, &[item]), [Accepted::New]);
+}
+
+#[test]
+fn gaps_forks_and_repeats_change_nothing_and_are_named() {
+    let mut bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let mut twin = bench.other.twin();
+    let items: Vec<FeedItem> = (0..3).map(|_| bench.other.next()).collect();
+    twin.next();
+    let forked = twin.next();
+    assert_eq!(take(&feeds, &items[..1]), [Accepted::New]);
+    assert_eq!(take(&feeds, &items[2..]), [Accepted::Gap { expected: 1 }]);
+    assert_eq!(take(&feeds, &[forked]), [Accepted::Rejected(reason::FORK)]);
+    assert_eq!(take(&feeds, &items[..1]), [Accepted::Duplicate]);
+    assert_eq!(take(&feeds, &[Author::new(9).next()]), [Accepted::Rejected("unknown-operator")]);
+    assert_eq!(held(&feeds, &bench.other), items[..1]);
+}
+
+#[test]
+fn the_first_proof_of_an_equivocation_is_kept_for_good() {
+    let mut bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let (mut twin, mut third) = (bench.other.twin(), bench.other.twin().twin());
+    let honest = bench.other.next();
+    // Both in one batch: the contradiction is seen before the first one is on disk.
+    assert_eq!(take(&feeds, &[honest.clone(), twin.next()]), [Accepted::New, Accepted::Equivocation]);
+    assert_eq!(take(&feeds, &[third.next()]), [Accepted::Rejected(reason::FORK)]);
+    drop(feeds);
+    let feeds = bench.open().unwrap();
+    let proofs = feeds.equivocations();
+    assert_eq!((proofs.len(), proofs[0].node(), proofs[0].sequence()), (1, bench.other.node(), 0));
+    assert_eq!(held(&feeds, &bench.other), [honest]);
+}
+
+#[test]
+fn another_history_of_the_own_key_stops_the_node_for_good() {
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let mut halted = feeds.halted();
+    let first = sign(&feeds, &bench.own);
+    let mut ahead = bench.own.twin();
+    ahead.head = FeedHead::behind(1, Digest::of(&first.envelope));
+    assert_eq!(take(&feeds, &[ahead.next()]), [Accepted::Rejected(reason::OWN_FEED)]);
+    assert!(halted.borrow_and_update().is_some());
+    assert!(matches!(feeds.sign(|position| Ok(bench.own.item(position))), Err(FeedError::Halted { .. })));
+    drop(feeds);
+    assert!(matches!(bench.open(), Err(FeedError::Halted { .. })));
+}
+
+#[test]
+fn an_own_entry_that_peers_would_reject_is_never_written() {
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let foreign = feeds.sign(|_| Ok(bench.other.item(FeedHead::default().position(bench.other.node()))));
+    assert!(matches!(foreign, Err(FeedError::Refused(_))));
+    let elsewhere = FeedPosition { node: bench.own.node(), sequence: 7, previous: Some(Digest::of(b"x")) };
+    assert!(matches!(feeds.sign(|_| Ok(bench.own.item(elsewhere))), Err(FeedError::Refused(_))));
+    assert!(held(&feeds, &bench.own).is_empty());
+    assert_eq!(fs::read(bench.path(&bench.own, "mark")).unwrap(), b"0\n");
+}

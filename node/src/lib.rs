@@ -1,0 +1,34 @@
+//! The node: rebuilds published packages in a sandbox, compares, and signs what came out.
+//!
+//! One direction: [`registry`] → [`release`] → [`resolve`] → [`plan`] → [`fetch`] → [`rebuild`] →
+//! [`mod@compare`] → [`attest`]. [`pipeline`] alone sees them all. Each stage hands one immutable value
+//! to the next and calls none before it; retries belong to the queue.
+//!
+//! Around it stands the daemon: [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
+//! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`].
+
+pub mod attest;
+pub mod backend;
+pub mod blob;
+pub mod cache;
+pub mod compare;
+pub mod config;
+pub mod daemon;
+pub mod doctor;
+mod durable;
+pub mod environment;
+pub mod feed;
+pub mod fetch;
+pub mod key;
+pub mod pipeline;
+pub mod plan;
+pub mod proxy;
+pub mod queue;
+pub mod rebuild;
+pub mod registry;
+pub mod release;
+pub mod resolve;
+pub mod sandbox;
+pub mod source;
+pub mod submit;
+pub mod workshop;

@@ -1,0 +1,195 @@
+//! What is written down while a rebuild runs, and the provenance that comes of it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use quorate_proto::provenance::{BuildDefinition, BuildMetadata, Provenance, ProvenanceBuilder, ResourceDescriptor, RunDetails};
+use quorate_proto::result::{Outcome, RegistryView, Source, Tool};
+use quorate_proto::statement::{DigestSet, Subject};
+use quorate_proto::{Digest, FileName, Purl, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::ladder::Trial;
+use crate::attest::{Finding, FoundProvenance, builder};
+use crate::environment::Host;
+use crate::rebuild::Built;
+use crate::release::Release;
+
+/// How to read the parameters of a provenance.
+const BUILD_TYPE: &str = "urn:quorate:build/pypi/v1";
+/// Most tools that a result lists; the provenance has them all.
+const TOOLS_LISTED_MAX: usize = 48;
+
+/// A running rebuild.
+#[derive(Debug)]
+pub(super) struct Record {
+    started_at: Timestamp,
+    begin: Instant,
+    lap_begin: Instant,
+    seconds: BTreeMap<String, f64>,
+}
+
+impl Record {
+    pub(super) fn begin(now: Timestamp) -> Self {
+        let begin = Instant::now();
+        Self { started_at: now, begin, lap_begin: begin, seconds: BTreeMap::new() }
+    }
+
+    /// Ends a phase; a phase may come several times.
+    pub(super) fn lap(&mut self, phase: &str) {
+        let now = Instant::now();
+        *self.seconds.entry(phase.to_owned()).or_default() += (now - self.lap_begin).as_secs_f64();
+        self.lap_begin = now;
+    }
+
+    /// A finding with nothing built.
+    pub(super) fn finding(
+        &self,
+        package: Purl,
+        file: FileName,
+        published: Digest,
+        registry: RegistryView,
+        host: &Host,
+        outcome: Outcome,
+    ) -> Finding {
+        Finding {
+            file,
+            published,
+            package,
+            registry,
+            source: None,
+            outcome,
+            anomalies: Vec::new(),
+            assists: Vec::new(),
+            violations: Vec::new(),
+            toolchain: Vec::new(),
+            environment: host.environment.clone(),
+            started_at: self.started_at,
+            finished_at: self.started_at,
+            provenance: None,
+            blobs: vec![host.inventory.clone()],
+            seconds: BTreeMap::new(),
+        }
+    }
+
+    /// A finding about a trial.
+    pub(super) fn finding_of(&self, release: &Release, trial: Trial, host: &Host, attempts: &[Value], now: Timestamp) -> Finding {
+        let provenance = trial.built.as_ref().map(|built| FoundProvenance {
+            subject: vec![Subject::new(built.name.as_str(), built.digest)],
+            predicate: self.provenance(release, &trial, built, host, attempts, now),
+        });
+        let blank = self.finding(
+            release.package.clone(),
+            release.file.clone(),
+            release.digest,
+            release.registry.clone(),
+            host,
+            trial.outcome.clone(),
+        );
+        let toolchain = toolchain(&trial, host);
+        let blobs = blank.blobs.iter().cloned().chain(trial.report).collect();
+        Finding {
+            source: Some(trial.source),
+            anomalies: trial.anomalies,
+            assists: trial.assists,
+            violations: trial.violations,
+            toolchain,
+            provenance,
+            blobs,
+            ..blank
+        }
+    }
+
+    /// The finding with its end and its times.
+    pub(super) fn close(mut self, finding: Finding, now: Timestamp) -> Finding {
+        let total = self.begin.elapsed().as_secs_f64();
+        self.seconds.insert("total".to_owned(), total);
+        Finding { finished_at: now, seconds: self.seconds, ..finding }
+    }
+
+    fn provenance(&self, release: &Release, trial: &Trial, built: &Built, host: &Host, attempts: &[Value], now: Timestamp) -> Provenance {
+        Provenance {
+            build_definition: BuildDefinition {
+                build_type: BUILD_TYPE.to_owned(),
+                external_parameters: object(json!({
+                    "package": release.package,
+                    "artifact": { "name": release.file, "sha256": release.digest.to_hex() },
+                    "registry": release.registry.url,
+                })),
+                internal_parameters: internal(trial, built, attempts),
+                resolved_dependencies: dependencies(trial, host),
+            },
+            run_details: RunDetails {
+                builder: ProvenanceBuilder { id: String::new(), version: [(builder().name, builder().version)].into() },
+                metadata: BuildMetadata { started_on: self.started_at.whole_seconds(), finished_on: now.whole_seconds() },
+            },
+        }
+    }
+}
+
+fn internal(trial: &Trial, built: &Built, attempts: &[Value]) -> Map<String, Value> {
+    let Some(plan) = &trial.plan else { return Map::new() };
+    object(json!({
+        "backend": plan.build.backend,
+        "requires": plan.build.requires,
+        "constraints": plan.constraints,
+        "route": format!("{:?}", plan.route),
+        "sourceDateEpoch": plan.epoch,
+        "registryCutoff": plan.cutoff,
+        "settings": plan.settings,
+        "variables": plan.variables,
+        "rebuiltName": built.name,
+        "attempts": attempts,
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn dependencies(trial: &Trial, host: &Host) -> Vec<ResourceDescriptor> {
+    let mut all = vec![source(&trial.source, trial.fetched_from.as_deref())];
+    all.push(ResourceDescriptor::file("environment", "urn:quorate:environment/host/v1", host.environment.digest));
+    all.push(bare("python", format!("pkg:generic/python@{}", host.python.version)).with("version", host.python.version.as_str()));
+    all.push(bare("pip", format!("pkg:pypi/pip@{}", host.python.pip)).with("version", host.python.pip.as_str()));
+    for file in trial.inputs.files.values() {
+        let uri = Purl::pypi(&file.project, &file.version).map_or_else(|_| file.url.to_string(), |purl| purl.to_string());
+        let descriptor = ResourceDescriptor::file(file.name.as_str(), uri, file.digest);
+        all.push(
+            descriptor.with("fetchedFrom", file.url.as_str()).with("sizeBytes", file.size_bytes).with("version", file.version.as_str()),
+        );
+    }
+    all
+}
+
+fn bare(name: &str, uri: String) -> ResourceDescriptor {
+    ResourceDescriptor { name: name.to_owned(), uri: Some(uri), digest: None, annotations: Map::new() }
+}
+
+fn source(source: &Source, fetched_from: Option<&str>) -> ResourceDescriptor {
+    let mut descriptor = bare("source", source.uri.clone());
+    descriptor.digest = source.digest.map(|sha256| DigestSet { sha256 });
+    for (key, value) in [("commit", &source.commit), ("tree", &source.tree), ("ref", &source.reference), ("directory", &source.directory)] {
+        if let Some(value) = value {
+            descriptor = descriptor.with(key, value.as_str());
+        }
+    }
+    if let Some(from) = fetched_from {
+        descriptor = descriptor.with("fetchedFrom", from);
+    }
+    descriptor.with("kind", json!(source.kind)).with("foundBy", json!(source.found_by))
+}
+
+/// The tools that a result lists, by name.
+fn toolchain(trial: &Trial, host: &Host) -> Vec<Tool> {
+    let own = |name: &str, version: &str| Tool { name: name.to_owned(), version: version.to_owned(), digest: None };
+    let mut tools = vec![own("python", &host.python.version), own("pip", &host.python.pip)];
+    let fetched = trial.inputs.files.values();
+    tools.extend(fetched.map(|file| Tool { name: file.project.clone(), version: file.version.clone(), digest: Some(file.digest) }));
+    tools.sort();
+    tools.truncate(TOOLS_LISTED_MAX);
+    tools
+}

@@ -1,0 +1,177 @@
+//! Where the source of a release may be: an ordered ladder of candidates, strongest first.
+//!
+//! Rungs: a git tag, a signed Debian source archive, the published source distribution. A rung is climbed
+//! only when the ones before it were not enough, and each candidate is checked cheaply (right package,
+//! right version) before anything is built from it. *How* it was found is part of the result.
+
+pub mod apt;
+pub mod debian;
+pub mod git;
+pub mod sources_index;
+pub mod tags;
+
+use std::path::{Path, PathBuf};
+
+use quorate_proto::result::{FoundBy, Source, SourceKind};
+
+use crate::cache::Cache;
+use crate::registry::{Http, Registry};
+use crate::release::{Release, Target};
+use crate::source::git::{GitError, Repository};
+use crate::source::manifest::{self, Manifest, ManifestError};
+use crate::source::unpack::{self, UnpackError};
+pub use debian::Debian;
+pub use git::GitAccess;
+
+/// Largest source archive that is taken, in bytes.
+pub const SOURCE_BYTES_MAX: u64 = 512 << 20;
+
+/// The rungs, in the order in which they are climbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// A tag in the project's repository.
+    Git,
+    /// A Debian source archive.
+    Debian,
+    /// The published source distribution.
+    Index,
+}
+
+/// All rungs in order.
+pub const LADDER: [Rung; 3] = [Rung::Git, Rung::Debian, Rung::Index];
+
+/// A possible source.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// What the result will say of it.
+    pub source: Source,
+    /// Where its files are.
+    pub material: Material,
+    /// Its own time in Unix seconds, where it has one.
+    pub time: Option<i64>,
+    /// The address that its bytes came from, where that is not the source's own.
+    pub fetched_from: Option<String>,
+}
+
+/// Where a candidate's files are.
+#[derive(Clone, Debug)]
+pub enum Material {
+    /// A commit of a repository on this machine.
+    Commit {
+        /// The repository.
+        repository: Repository,
+        /// The commit.
+        commit: String,
+        /// Holds a repository that was fetched for this candidate alone.
+        scratch: Option<std::sync::Arc<tempfile::TempDir>>,
+    },
+    /// An archive on this machine.
+    Archive {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its name, which tells the compression.
+        name: String,
+    },
+}
+
+/// A candidate whose files lie in a folder.
+#[derive(Clone, Debug)]
+pub struct LaidOut {
+    /// The folder of the package inside the tree; empty for the tree itself.
+    pub folder: PathBuf,
+    /// What the tree says about the package.
+    pub manifest: Manifest,
+    /// The candidate's time in Unix seconds, where it has one.
+    pub time: Option<i64>,
+}
+
+/// Why a rung or a candidate gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// There is none, for a reason that is worth a line.
+    #[error("{0}")]
+    None(String),
+    /// A download failed.
+    #[error("source download")]
+    Registry(#[from] crate::registry::RegistryError),
+    /// Git failed.
+    #[error("source repository")]
+    Git(#[from] GitError),
+    /// An archive could not be unpacked.
+    #[error("source archive")]
+    Unpack(#[from] UnpackError),
+    /// The source is of something else.
+    #[error("source check")]
+    Manifest(#[from] ManifestError),
+    /// A signed index could not be trusted or used.
+    #[error("source index")]
+    Debian(#[from] debian::DebianError),
+    /// The disk.
+    #[error("preparing the source")]
+    Disk(#[from] std::io::Error),
+}
+
+/// Finds sources.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    /// The client for archives.
+    pub http: Http,
+    /// Where downloads are kept.
+    pub cache: Cache,
+    /// How repositories are reached.
+    pub git: GitAccess,
+    /// Debian's archive, if it may be used.
+    pub debian: Option<Debian>,
+}
+
+impl Resolver {
+    /// The candidates of one rung, best first.
+    pub async fn candidates(&self, rung: Rung, release: &Release, registry: &Registry) -> Result<Vec<Candidate>, ResolveError> {
+        match rung {
+            Rung::Git => self.git.candidates(release, &self.cache).await,
+            Rung::Debian => match &self.debian {
+                Some(debian) => debian.candidates(release, &self.http, &self.cache).await,
+                None => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
+            },
+            Rung::Index => self.published(release, registry).await,
+        }
+    }
+
+    async fn published(&self, release: &Release, registry: &Registry) -> Result<Vec<Candidate>, ResolveError> {
+        if release.target == Target::SourceDistribution {
+            return Err(ResolveError::None("a source distribution is no source of itself".to_owned()));
+        }
+        let none = || ResolveError::None("the index lists no source distribution of this version".to_owned());
+        let file = release.source_distribution.as_ref().ok_or_else(none)?;
+        let download = registry.download(file, SOURCE_BYTES_MAX, &self.cache).await?;
+        let source = Source {
+            kind: SourceKind::SourceDistribution,
+            uri: file.url.to_string(),
+            commit: None,
+            tree: None,
+            reference: None,
+            directory: None,
+            digest: Some(download.digest),
+            found_by: FoundBy::Index,
+        };
+        let material = Material::Archive { path: download.path, name: file.name.to_string() };
+        Ok(vec![Candidate { source, material, time: None, fetched_from: None }])
+    }
+}
+
+impl Candidate {
+    /// Puts the candidate's files into the empty folder `into` and checks that they are of this release.
+    pub async fn lay_out(&self, release: &Release, into: &Path) -> Result<LaidOut, ResolveError> {
+        let mut time = self.time;
+        match &self.material {
+            Material::Commit { repository, commit, .. } => repository.export(commit, into).await?,
+            Material::Archive { path, name } => {
+                let (path, name, into) = (path.clone(), name.clone(), into.to_owned());
+                let unpacked = tokio::task::spawn_blocking(move || unpack::unpack(&path, &name, &into)).await;
+                time = time.or(unpacked.map_err(std::io::Error::other)??.newest);
+            }
+        }
+        let (folder, manifest) = manifest::find(into, release.package.name(), &release.version)?;
+        Ok(LaidOut { folder, manifest, time })
+    }
+}

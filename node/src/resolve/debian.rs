@@ -1,0 +1,281 @@
+//! Candidates from Debian: the original archive of a source package, by a chain of digests that begins
+//! with a signature.
+//!
+//! `InRelease` (checked by `gpgv` against Debian's keyring) → `Sources.xz` by SHA-256 → the entry of this
+//! package and version → `orig.tar` by SHA-256 → the commit in it, if `git archive` made it. Debian's
+//! release dates are not checked: mirrors lag, and an old signed index still names true digests.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use lzma_rust2::XzReader;
+use quorate_proto::Digest;
+use quorate_proto::result::{FoundBy, Source, SourceKind};
+use tokio::process::Command;
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use super::apt::{self, Archive};
+use super::sources_index::{self, Entry, Pristine};
+use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
+use crate::cache::Cache;
+use crate::registry::{Http, RegistryError};
+use crate::release::{Release, Target};
+use crate::source::{commit_id::commit_id, unpack};
+
+/// Where Debian's own keys lie on a Debian machine.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const SUITES: [&str; 2] = ["trixie", "bookworm"];
+const IN_RELEASE_BYTES_MAX: u64 = 8 << 20;
+const SOURCES_XZ_BYTES_MAX: u64 = 128 << 20;
+const SOURCES_BYTES_MAX: u64 = 1 << 30;
+/// How long an `InRelease` is used before it is fetched again.
+const IN_RELEASE_AGE_MAX: Duration = Duration::from_hours(1);
+
+/// Debian's archive, as this node may use it.
+#[derive(Clone, Debug)]
+pub struct Debian {
+    /// The base address of a mirror.
+    pub mirror: Url,
+    /// The suites that are searched, in this order.
+    pub suites: Vec<String>,
+    /// The keys that may sign them.
+    pub keyring: PathBuf,
+}
+
+/// An index that cannot be trusted or used.
+#[derive(Debug, thiserror::Error)]
+pub enum DebianError {
+    /// No mirror, or no keys.
+    #[error("{0}")]
+    Absent(String),
+    /// The signature is not of Debian.
+    #[error("{url} is not signed by a key of {keyring}: {message}")]
+    Signature {
+        /// The signed file.
+        url: Box<Url>,
+        /// The keys that were accepted.
+        keyring: String,
+        /// What gpgv said.
+        message: String,
+    },
+    /// A signed index without the part that is needed.
+    #[error("{url} lists no main/source/Sources.xz")]
+    NoSources {
+        /// The signed file.
+        url: Box<Url>,
+    },
+}
+
+impl Debian {
+    /// The archive that apt uses on this machine, with the suites that hold most sources.
+    pub fn of_this_machine() -> Result<Self, DebianError> {
+        Self::with(None, SUITES.iter().map(ToString::to_string).collect())
+    }
+
+    /// A given mirror, or apt's own, with these suites.
+    pub fn with(mirror: Option<Url>, suites: Vec<String>) -> Result<Self, DebianError> {
+        let keyring = PathBuf::from(KEYRING);
+        if !keyring.exists() {
+            return Err(DebianError::Absent(format!("{KEYRING} is missing (package debian-archive-keyring)")));
+        }
+        let mirror = mirror.or_else(|| mirror_in(Path::new("/etc/apt")));
+        let mirror = mirror.ok_or_else(|| DebianError::Absent("apt knows no Debian archive".to_owned()))?;
+        Ok(Self { mirror, suites, keyring })
+    }
+
+    pub(super) async fn candidates(&self, release: &Release, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+        let mut found: Vec<(Pristine, Entry)> = Vec::new();
+        let mut reason = None;
+        for suite in &self.suites {
+            match self.entries(suite, http, cache).await {
+                Ok(entries) => found.extend(matching(entries, release)),
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        found.sort_by_key(|(pristine, _)| *pristine);
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (_, entry) in found {
+            if candidates.iter().any(|candidate| candidate.source.digest == Some(entry.digest)) {
+                continue;
+            }
+            match self.candidate(&entry, release, http, cache).await {
+                Ok(candidate) => candidates.push(candidate),
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        let none = || ResolveError::None(format!("Debian has no source archive of version {}", release.version));
+        if candidates.is_empty() { Err(reason.unwrap_or_else(none)) } else { Ok(candidates) }
+    }
+
+    async fn entries(&self, suite: &str, http: &Http, cache: &Cache) -> Result<Vec<Entry>, ResolveError> {
+        let (expected, url) = self.sources_digest(suite, http, cache).await?;
+        let name = format!("python-sources-1-{}", expected.to_hex());
+        if let Ok(text) = fs::read_to_string(cache.derived(&name)) {
+            return Ok(sources_index::from_text(&text));
+        }
+        // Several nodes of one machine would otherwise all unpack the same ten megabytes.
+        let lock = {
+            let cache = cache.clone();
+            let name = name.clone();
+            spawn_blocking(move || cache.lock(&name)).await
+        };
+        let _lock = lock.map_err(std::io::Error::other)??;
+        if let Ok(text) = fs::read_to_string(cache.derived(&name)) {
+            return Ok(sources_index::from_text(&text));
+        }
+        let path = match cache.get(expected) {
+            Some(path) => path,
+            None => self.download_sources(suite, expected, &url, http, cache).await?,
+        };
+        let entries = spawn_blocking(move || read_sources(&path)).await.map_err(std::io::Error::other)??;
+        cache.put_derived(&name, sources_index::to_text(&entries).as_bytes())?;
+        Ok(entries)
+    }
+
+    /// By its digest, which cannot change under us; by its name where a mirror keeps no digests.
+    async fn download_sources(&self, suite: &str, digest: Digest, url: &Url, http: &Http, cache: &Cache) -> Result<PathBuf, ResolveError> {
+        match http.download(url, Some(digest), SOURCES_XZ_BYTES_MAX, cache).await {
+            Err(RegistryError::NotFound { .. }) => {
+                let url = self.address(&format!("dists/{suite}/main/source/Sources.xz"))?;
+                Ok(http.download(&url, Some(digest), SOURCES_XZ_BYTES_MAX, cache).await?.path)
+            }
+            other => Ok(other?.path),
+        }
+    }
+
+    /// The digest and address of a suite's `Sources.xz`, by its signed `InRelease`.
+    async fn sources_digest(&self, suite: &str, http: &Http, cache: &Cache) -> Result<(Digest, Url), ResolveError> {
+        let url = self.address(&format!("dists/{suite}/InRelease"))?;
+        let held = cache.derived(&format!("in-release-{}", Digest::of(url.as_str().as_bytes()).to_hex()));
+        let age = fs::metadata(&held).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_none_or(|age| age > IN_RELEASE_AGE_MAX) {
+            let body = http.bytes(&url, "*/*", IN_RELEASE_BYTES_MAX).await?;
+            cache.put_derived(&held.file_name().unwrap_or_default().to_string_lossy(), &body.bytes)?;
+        }
+        let text = self.signed_text(&held, &url).await?;
+        let digest = digest_in_release(&text, "main/source/Sources.xz");
+        let digest = digest.ok_or_else(|| DebianError::NoSources { url: Box::new(url.clone()) })?;
+        Ok((digest, self.address(&format!("dists/{suite}/main/source/by-hash/SHA256/{}", digest.to_hex()))?))
+    }
+
+    /// The text that the signature covers, and nothing around it.
+    async fn signed_text(&self, path: &Path, url: &Url) -> Result<String, ResolveError> {
+        let mut command = Command::new("gpgv");
+        command.arg("--keyring").arg(&self.keyring).args(["--output", "-"]).arg(path);
+        let output = command.env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true).output().await?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect();
+        Err(DebianError::Signature { url: Box::new(url.clone()), keyring: self.keyring.display().to_string(), message }.into())
+    }
+
+    async fn candidate(&self, entry: &Entry, release: &Release, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
+        if release.target == Target::SourceDistribution && entry.digest == release.digest {
+            return Err(ResolveError::None("Debian's archive is the published source distribution itself".to_owned()));
+        }
+        let url = self.address(&format!("{}/{}", entry.directory, entry.file))?;
+        let path = match cache.get(entry.digest) {
+            Some(path) => path,
+            None => http.download(&url, Some(entry.digest), SOURCE_BYTES_MAX, cache).await?.path,
+        };
+        let commit = commit_id(unpack::reader(&path, &entry.file)?);
+        let found_by = if commit.is_some() { FoundBy::ArchiveCommit } else { FoundBy::Archive };
+        let version = entry.version.replace('+', "%2B").replace(':', "%3A");
+        let source = Source {
+            kind: SourceKind::SourceArchive,
+            uri: format!("pkg:deb/debian/{}@{version}?arch=source", entry.package),
+            commit,
+            tree: None,
+            reference: None,
+            directory: None,
+            digest: Some(entry.digest),
+            found_by,
+        };
+        let material = Material::Archive { path, name: entry.file.clone() };
+        Ok(Candidate { source, material, time: None, fetched_from: Some(url.to_string()) })
+    }
+
+    fn address(&self, path: &str) -> Result<Url, DebianError> {
+        let text = format!("{}/{path}", self.mirror.as_str().trim_end_matches('/'));
+        text.parse().map_err(|_| DebianError::Absent(format!("{text} is no address")))
+    }
+}
+
+/// Entries of this package and version that are another archive than the published source distribution:
+/// the same bytes are better called by their own name.
+fn matching(entries: Vec<Entry>, release: &Release) -> Vec<(Pristine, Entry)> {
+    let published = release.source_distribution.as_ref().and_then(|file| file.sha256);
+    let fits = |entry: Entry| {
+        let (version, pristine) = sources_index::upstream(&entry.version)?;
+        let fits = entry.is_of(release.package.name()) && version == release.version && Some(entry.digest) != published;
+        fits.then_some((pristine, entry))
+    };
+    entries.into_iter().filter_map(fits).collect()
+}
+
+fn read_sources(path: &Path) -> std::io::Result<Vec<Entry>> {
+    let mut bytes = Vec::new();
+    XzReader::new(std::io::BufReader::new(fs::File::open(path)?), true).take(SOURCES_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(sources_index::python_entries(&String::from_utf8_lossy(&bytes)))
+}
+
+/// The digest of one file in a release file's list.
+fn digest_in_release(text: &str, name: &str) -> Option<Digest> {
+    let paragraphs = apt::paragraphs(text);
+    let list = paragraphs.iter().find_map(|paragraph| apt::value(paragraph, "SHA256"))?;
+    let line = list.lines().find(|line| line.split_whitespace().nth(2) == Some(name))?;
+    Digest::from_hex(line.split_whitespace().next()?).ok()
+}
+
+/// The first archive in apt's lists that is signed with Debian's keys or says nothing of keys; security
+/// archives hold updates only.
+fn mirror_in(apt_folder: &Path) -> Option<Url> {
+    let mut archives = Vec::new();
+    let mut files = vec![apt_folder.join("sources.list")];
+    files.extend(fs::read_dir(apt_folder.join("sources.list.d")).into_iter().flatten().flatten().map(|entry| entry.path()));
+    files.sort();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("sources") => archives.extend(apt::archives_in_sources(&text)),
+            Some("list") => archives.extend(apt::archives_in_list(&text)),
+            _ => {}
+        }
+    }
+    let is_debian = |archive: &&Archive| archive.signed_by.as_deref().is_some_and(|key| key.contains("debian-archive"));
+    let is_whole = |archive: &&Archive| !archive.uri.trim_end_matches('/').ends_with("-security");
+    let known: Vec<_> = archives.iter().filter(is_whole).collect();
+    let chosen =
+        known.iter().copied().find(|archive| is_debian(archive)).or_else(|| known.into_iter().find(|archive| archive.signed_by.is_none()));
+    chosen?.uri.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_machines_own_mirror_is_the_one_signed_by_debian() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sources.list.d")).unwrap();
+        fs::write(dir.path().join("sources.list"), "deb http://vendor.example/x stable main\n").unwrap();
+        let sources = "URIs: http://debian.example/debian-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\nURIs: http://debian.example/debian\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n";
+        fs::write(dir.path().join("sources.list.d/debian.sources"), sources).unwrap();
+        assert_eq!(mirror_in(dir.path()).unwrap().as_str(), "http://debian.example/debian");
+    }
+
+    #[test]
+    fn a_release_file_names_the_digest_of_its_index() {
+        let hex = Digest::of(b"x").to_hex();
+        let text =
+            format!("Suite: stable\nMD5Sum:\n 00 1 main/source/Sources.xz\nSHA256:\n {hex} 12 main/source/Sources.xz\n {hex} 12 other\n");
+        assert_eq!(digest_in_release(&text, "main/source/Sources.xz"), Some(Digest::of(b"x")));
+        assert_eq!(digest_in_release(&text, "main/source/Sources.gz"), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! The part of a Debian `Sources` index that concerns Python packages, and versions as Debian spells them.
+//!
+//! Pure: decompressed index text in, entries out, and entries to and from a compact text that is cached.
+
+use pep440_rs::Version;
+use quorate_proto::Digest;
+
+use super::apt::{paragraphs, value};
+
+/// One source package with its original archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The source package.
+    pub package: String,
+    /// Its whole Debian version.
+    pub version: String,
+    /// Its binary packages, separated by spaces.
+    pub binaries: String,
+    /// Its folder in the archive.
+    pub directory: String,
+    /// The original archive's file name.
+    pub file: String,
+    /// The original archive's SHA-256.
+    pub digest: Digest,
+}
+
+/// Whether an original archive is what upstream published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pristine {
+    /// Nothing says otherwise.
+    AsPublished,
+    /// Debian took something out (`+dfsg`, `+ds`).
+    Repacked,
+}
+
+/// The entries of a `Sources` index that may be Python packages.
+pub fn python_entries(sources: &str) -> Vec<Entry> {
+    // One paragraph at a time: a whole index as fields would be large.
+    sources.split("\n\n").filter(|text| text.contains("python")).filter_map(entry).collect()
+}
+
+fn entry(text: &str) -> Option<Entry> {
+    let paragraph = paragraphs(text).into_iter().next()?;
+    let field = |name| value(&paragraph, name);
+    let (package, binaries) = (field("Package")?, field("Binary")?.replace(',', " "));
+    let binaries: Vec<_> = binaries.split_whitespace().filter(|name| name.starts_with("python")).collect();
+    if binaries.is_empty() && !package.starts_with("python-") {
+        return None;
+    }
+    let (digest, file) = field("Checksums-Sha256")?.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (digest, _size, file) = (words.next()?, words.next()?, words.next()?);
+        let is_original = file.contains(".orig.tar.") && [".gz", ".xz"].iter().any(|ending| file.ends_with(ending));
+        (is_original && !file.contains('/')).then(|| Some((Digest::from_hex(digest).ok()?, file)))?
+    })?;
+    Some(Entry {
+        package: package.to_owned(),
+        version: field("Version")?.to_owned(),
+        binaries: binaries.join(" "),
+        directory: field("Directory")?.to_owned(),
+        file: file.to_owned(),
+        digest,
+    })
+}
+
+/// Entries as lines of tab-separated fields.
+pub fn to_text(entries: &[Entry]) -> String {
+    let line =
+        |e: &Entry| [&e.package, &e.version, &e.binaries, &e.directory, &e.file, &e.digest.to_hex()].map(String::as_str).join("\t") + "\n";
+    entries.iter().map(line).collect()
+}
+
+/// Reads what [`to_text`] wrote.
+pub fn from_text(text: &str) -> Vec<Entry> {
+    let entry = |line: &str| {
+        let fields: [&str; 6] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;
+        let [package, version, binaries, directory, file, digest] = fields;
+        Some(Entry {
+            package: package.to_owned(),
+            version: version.to_owned(),
+            binaries: binaries.to_owned(),
+            directory: directory.to_owned(),
+            file: file.to_owned(),
+            digest: Digest::from_hex(digest).ok()?,
+        })
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+impl Entry {
+    /// Whether this is the source package of the PyPI project `name`.
+    pub fn is_of(&self, name: &str) -> bool {
+        let bare = name.strip_prefix("python-").unwrap_or(name);
+        let names = [name.to_owned(), format!("python-{bare}"), format!("python3-{bare}")];
+        names.contains(&self.package) || self.binaries.split(' ').any(|binary| binary == format!("python3-{bare}"))
+    }
+}
+
+/// The upstream version in a Debian version, and whether the archive is upstream's own.
+///
+/// `1:8.2.0+0.really.8.1.8-1` is 8.1.8: the word `really` marks a version that had to go back.
+pub fn upstream(version: &str) -> Option<(Version, Pristine)> {
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let mut upstream = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
+    if let Some((_, really)) = upstream.split_once("really") {
+        upstream = really.trim_start_matches(['.', '-']);
+    }
+    let mut pristine = Pristine::AsPublished;
+    for word in ["+dfsg", "~dfsg", ".dfsg", "+ds", "~ds", "+repack", "+ds1"] {
+        if let Some((before, _)) = upstream.split_once(word) {
+            (upstream, pristine) = (before, Pristine::Repacked);
+        }
+    }
+    Some((upstream.replace('~', "").parse().ok()?, pristine))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn debian_versions_name_their_upstream_version() {
+        for (debian, expected) in [
+            ("8.2.0+0.really.8.1.8-1", ("8.1.8", Pristine::AsPublished)),
+            ("1:2.3-4+b1", ("2.3", Pristine::AsPublished)),
+            ("3.0~rc1-2", ("3.0rc1", Pristine::AsPublished)),
+            ("5.1+dfsg1-3", ("5.1", Pristine::Repacked)),
+            ("5.1+ds-3", ("5.1", Pristine::Repacked)),
+            ("2.0+really1.9-1", ("1.9", Pristine::AsPublished)),
+        ] {
+            let (version, pristine) = upstream(debian).unwrap();
+            assert_eq!((version, pristine), (expected.0.parse().unwrap(), expected.1), "{debian}");
+        }
+        assert_eq!(upstream("0~git20200101.abcdef-1"), None);
+    }
+
+    #[test]
+    fn an_index_keeps_its_python_packages_with_their_original_archives() {
+        let hex = Digest::of(b"").to_hex();
+        let stanza = |package: &str, binary: &str, file: &str| {
+            format!(
+                "Package: {package}\nBinary: {binary}\nVersion: 1.0-1\nDirectory: pool/main/p/{package}\nChecksums-Sha256:\n {hex} 1 x.dsc\n {hex} 10 {file}\n\n"
+            )
+        };
+        let text = stanza("python-click", "python3-click,\n python-click-doc", "python-click_1.0.orig.tar.gz")
+            + &stanza("rich", "python3-rich", "rich_1.0.orig.tar.xz")
+            + &stanza("native", "python3-native", "native_1.0.tar.xz")
+            + &stanza("zlib", "zlib1g", "zlib_1.0.orig.tar.gz");
+        let entries = python_entries(&text);
+        assert_eq!(entries.iter().map(|entry| entry.package.as_str()).collect::<Vec<_>>(), ["python-click", "rich"]);
+        assert_eq!(from_text(&to_text(&entries)), entries);
+        assert!(entries[0].is_of("click") && entries[1].is_of("rich") && !entries[1].is_of("click"));
+    }
+}

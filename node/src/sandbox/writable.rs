@@ -1,0 +1,21 @@
+//! Gives a folder tree to the build user. Links are changed themselves and never followed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::lchown;
+use std::path::Path;
+
+use super::BuildUser;
+
+pub(super) fn give_to(user: BuildUser, path: &Path) -> io::Result<()> {
+    let mut rest = vec![path.to_owned()];
+    while let Some(path) = rest.pop() {
+        lchown(&path, Some(user.uid), Some(user.gid))?;
+        if fs::symlink_metadata(&path)?.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                rest.push(entry?.path());
+            }
+        }
+    }
+    Ok(())
+}

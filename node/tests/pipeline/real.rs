@@ -1,0 +1,43 @@
+//! Real packages from the real registry. Where it cannot be reached, or lacks a file, the case is skipped
+//! and says so; it never passes silently as if it had been tried.
+
+use quorate_node::attest::Finding;
+use quorate_node::pipeline::{DebianUse, Disposition, Engine, Job, Silent};
+use quorate_proto::result::{FoundBy, Outcome, SourceKind};
+
+use super::Bench;
+
+async fn real(package: &str, debian: DebianUse) -> Option<Finding> {
+    let mut bench = Bench::new(None);
+    bench.config.debian = debian;
+    let job = Job { package: package.parse().unwrap(), file: None, artifact_path: None };
+    match Engine::new(bench.config.clone()).unwrap().rebuild(&job, &Silent).await {
+        Ok(finding) => Some(finding),
+        Err(error) if error.disposition() == Disposition::Retry => {
+            eprintln!("SKIPPED {package}: {error}");
+            None
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn click_is_rebuilt_to_the_byte_from_the_archive_of_its_tag() {
+    let Some(finding) = real("pkg:pypi/click@8.1.8", DebianUse::OfThisMachine).await else { return };
+    let source = finding.source.as_ref();
+    if source.is_none_or(|source| source.kind != SourceKind::SourceArchive) {
+        eprintln!("SKIPPED click from its tag's archive: Debian's mirror is out of reach or lacks it");
+        return;
+    }
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?}", finding.outcome);
+    assert_eq!(source.map(|source| source.found_by), Some(FoundBy::ArchiveCommit));
+    assert_eq!(source.and_then(|source| source.commit.as_deref()), Some("934813e4d421071a1b3db3973c02fe2721359a6e"));
+    assert!(finding.toolchain.iter().any(|tool| tool.name == "flit-core" && tool.version == "3.10.1"));
+}
+
+#[tokio::test]
+async fn a_setuptools_wheel_from_its_source_distribution_is_equivalent() {
+    let Some(finding) = real("pkg:pypi/toml@0.10.2", DebianUse::Off).await else { return };
+    assert!(matches!(finding.outcome, Outcome::Equivalent { .. }), "{:?}", finding.outcome);
+    assert_eq!(finding.source.map(|source| source.kind), Some(SourceKind::SourceDistribution));
+}
