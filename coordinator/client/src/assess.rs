@@ -1,0 +1,113 @@
+//! The decision: evidence, claim and policy in, one assessment out. Pure.
+//!
+//! The verdict is always recomputed. What a coordinator says can only make the outcome worse: a
+//! proof that does not hold, a logged verdict that does not follow from its evidence, or evidence
+//! that it names and does not hand over.
+
+use quorate_proto::verified::FeedItem;
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
+use quorate_tally::{Policy, Verdict, tally};
+
+use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion};
+use crate::evidence::{Door, Evidence};
+use crate::exit::Exit;
+use crate::trust::Trust;
+
+/// What is assessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A published file.
+    Artifact(ArtifactId),
+    /// Bytes that nobody is known to have published.
+    Bytes(Digest),
+}
+
+/// Everything that was handed over about one artifact, by a server or in a bundle. Unverified.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gathered {
+    /// Results.
+    pub(crate) items: Vec<FeedItem>,
+    /// Pairs that are said to prove an equivocation.
+    pub(crate) pairs: Vec<[FeedItem; 2]>,
+    /// The coordinator's verdict.
+    pub(crate) claim: Option<Claim>,
+    /// The coordinator's policy, if it is another than the user's.
+    pub(crate) their_policy: Option<Policy>,
+}
+
+/// What is known about one artifact under the user's policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Assessment {
+    /// What was assessed.
+    pub(crate) subject: Subject,
+    /// The verdict, recomputed.
+    pub(crate) verdict: Verdict,
+    /// What it rests on.
+    pub(crate) evidence: Evidence,
+    /// Whether the coordinator's verdict stands in the log.
+    pub(crate) log: LogCheck,
+    /// What the coordinator says.
+    pub(crate) opinion: Opinion,
+    /// What follows for a script.
+    pub(crate) exit: Exit,
+}
+
+impl Subject {
+    /// The bytes.
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Artifact(artifact) => artifact.digest,
+            Self::Bytes(digest) => *digest,
+        }
+    }
+
+    /// The published file, if it is known as one.
+    pub(crate) fn artifact(&self) -> Option<&ArtifactId> {
+        match self {
+            Self::Artifact(artifact) => Some(artifact),
+            Self::Bytes(_) => None,
+        }
+    }
+}
+
+impl Assessment {
+    /// How many operators speak of these bytes in this slot.
+    pub(crate) fn voters(&self) -> usize {
+        self.verdict.votes.iter().filter(|vote| !vote.results.is_empty()).count()
+    }
+}
+
+/// Assesses `subject` at time `now`.
+pub(crate) fn assess(trust: &Trust, subject: Subject, gathered: &Gathered, now: Timestamp) -> Assessment {
+    let check = |policy: &Policy| Evidence::check(&gathered.items, &gathered.pairs, Door { enrolled: policy.enrolled(), now });
+    let evidence = check(&trust.policy);
+    let artifact = subject.artifact().cloned().unwrap_or_else(|| unpublished(subject.digest()));
+    let verdict = tally(&trust.policy, &artifact, evidence.statements(), evidence.equivocations());
+    let theirs = gathered.their_policy.as_ref().map(|policy| (policy, check(policy)));
+    let mut bases = vec![Basis { policy: &trust.policy, evidence: &evidence }];
+    bases.extend(theirs.as_ref().map(|(policy, evidence)| Basis { policy, evidence }));
+    let opinion = check_opinion(gathered.claim.as_ref(), &artifact, &bases);
+    let log = check_log(gathered.claim.as_ref(), trust.log.as_ref());
+    let exit = Exit::from(trust.policy.disposition(&verdict)).max(demands(&log, &opinion));
+    Assessment { subject, verdict, evidence, log, opinion, exit }
+}
+
+/// What log and opinion allow at best.
+fn demands(log: &LogCheck, opinion: &Opinion) -> Exit {
+    match (log, opinion) {
+        (LogCheck::Invalid { .. }, _)
+        | (LogCheck::Proven { .. }, Opinion::Unusable { .. } | Opinion::Says { standing: Standing::Contradicts { .. }, .. }) => {
+            Exit::Violated
+        }
+        (LogCheck::Missing, _) | (_, Opinion::Says { standing: Standing::Withheld { .. }, .. }) => Exit::NotEnoughEvidence,
+        (LogCheck::NotAsked { .. } | LogCheck::Proven { .. }, _) => Exit::Met,
+    }
+}
+
+/// Stands in for an artifact where there is none, so that the tally can count nobody's votes. It
+/// is never shown.
+fn unpublished(digest: Digest) -> ArtifactId {
+    let package: Purl = "pkg:generic/unpublished@0".parse().expect("a constant package URL");
+    let file: FileName = "unpublished".parse().expect("a constant file name");
+    ArtifactId { slot: ArtifactSlot { package, file }, digest }
+}

@@ -1,0 +1,199 @@
+//! What a coordinator claims, held against evidence and log.
+//!
+//! A claim is a verdict's envelope and, where a log was asked for, the proof that it stands in
+//! it. Nothing here decides whether a policy is met; [`crate::assess`] does.
+
+use quorate_proto::bundle::Bundle;
+use quorate_proto::dsse::Envelope;
+use quorate_proto::statement::Statement;
+use quorate_proto::{ArtifactId, Digest};
+use quorate_tally::ballot::Ballot;
+use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
+use quorate_tally::{ENGINE, Policy, State, Verdict, VerdictSummary, tally};
+use quorate_tlog::proof::ProofError;
+use quorate_tlog::{TlogProof, VerifierKey};
+
+use crate::evidence::Evidence;
+
+/// A verdict that somebody handed over, unverified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// The verdict's envelope.
+    pub(crate) envelope: Vec<u8>,
+    /// The `.tlog-proof`, if one came with it.
+    pub(crate) proof: Option<Vec<u8>>,
+    /// Where it is said to stand in the log.
+    pub(crate) index: Option<u64>,
+}
+
+/// Whether the verdict stands in the log that the policy names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LogCheck {
+    /// The policy names no log.
+    NotAsked {
+        /// Where the verdict is said to stand.
+        claimed: Option<u64>,
+    },
+    /// It does.
+    Proven {
+        /// The log.
+        origin: String,
+        /// The verdict's place.
+        index: u64,
+        /// The size that the checkpoint signs.
+        size: u64,
+    },
+    /// Nobody handed over a proof.
+    Missing,
+    /// The proof does not hold.
+    Invalid {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What the coordinator says, in the light of the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Opinion {
+    /// Nothing.
+    Silent,
+    /// Nothing that is a verdict about this artifact.
+    Unusable {
+        /// Why not.
+        reason: String,
+    },
+    /// A verdict.
+    Says {
+        /// Its state.
+        state: State,
+        /// The policy that it was made under.
+        policy: Digest,
+        /// How it relates to the evidence.
+        standing: Standing,
+    },
+}
+
+/// How a coordinator's verdict relates to the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It follows from the evidence.
+    Follows,
+    /// It follows from what it names; `newer` more results have come in.
+    Older {
+        /// How many.
+        newer: usize,
+    },
+    /// It was made under another policy, whose text is not at hand.
+    OtherPolicy,
+    /// It rests on results that were not handed over.
+    Withheld {
+        /// How many.
+        count: usize,
+    },
+    /// It does not follow from the results that it names.
+    Contradicts {
+        /// What does follow.
+        recomputed: State,
+    },
+}
+
+impl Claim {
+    /// The claim in a bundle.
+    pub(crate) fn of_bundle(bundle: &Bundle) -> Self {
+        let proof = (!bundle.proof.is_empty()).then(|| bundle.proof.clone().into_bytes());
+        let index = proof.as_ref().and_then(|proof| TlogProof::parse(proof).ok()).map(|proof| proof.inclusion().index);
+        Self { envelope: bundle.verdict.clone().into_bytes(), proof, index }
+    }
+
+    /// Reads the verdict, which must be about `artifact`. Its signature vouches for nothing that
+    /// evidence and log do not.
+    pub(crate) fn verdict(&self, artifact: &ArtifactId) -> Result<Verdict, String> {
+        let envelope = Envelope::parse(&self.envelope, VERDICT_ENVELOPE_BYTES_MAX).map_err(|error| error.to_string())?;
+        let statement = Statement::<VerdictSummary>::parse(envelope.payload()).map_err(|error| error.to_string())?;
+        let verdict = statement.predicate.verdict;
+        if verdict.artifact == *artifact {
+            Ok(verdict)
+        } else {
+            Err(format!("it is about {} of {}, {}", verdict.artifact.slot.file, verdict.artifact.slot.package, verdict.artifact.digest))
+        }
+    }
+}
+
+/// Looks for the claim in the log.
+pub(crate) fn check_log(claim: Option<&Claim>, log: Option<&VerifierKey>) -> LogCheck {
+    let Some(log) = log else {
+        return LogCheck::NotAsked { claimed: claim.and_then(|claim| claim.index) };
+    };
+    let Some((claim, proof)) = claim.and_then(|claim| Some((claim, claim.proof.as_ref()?))) else {
+        return LogCheck::Missing;
+    };
+    let proven = TlogProof::parse(proof).and_then(|proof| {
+        let checkpoint = proof.verify(&claim.envelope, log)?;
+        Ok(LogCheck::Proven { origin: checkpoint.origin().as_str().to_owned(), index: proof.inclusion().index, size: checkpoint.size() })
+    });
+    proven.unwrap_or_else(|error| LogCheck::Invalid { reason: proof_reason(&error) })
+}
+
+/// The error with its cause.
+fn proof_reason(error: &ProofError) -> String {
+    use std::error::Error as _;
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    reason
+}
+
+/// Evidence under the policy that a claim was made under.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Basis<'a> {
+    /// The user's policy, or the coordinator's.
+    pub(crate) policy: &'a Policy,
+    /// What counts under it.
+    pub(crate) evidence: &'a Evidence,
+}
+
+/// Holds a claim against the evidence. `grounds` are the policies whose text is at hand.
+pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, grounds: &[Basis<'_>]) -> Opinion {
+    let Some(claim) = claim else { return Opinion::Silent };
+    let verdict = match claim.verdict(artifact) {
+        Ok(verdict) => verdict,
+        Err(reason) => return Opinion::Unusable { reason },
+    };
+    let basis = grounds.iter().find(|basis| basis.policy.digest() == verdict.policy && verdict.engine == ENGINE);
+    let given = |digest: &Digest| grounds.iter().any(|basis| basis.evidence.was_given(digest));
+    let withheld = verdict.rests_on().iter().filter(|digest| !given(digest)).count();
+    let standing = match basis {
+        _ if withheld > 0 => Standing::Withheld { count: withheld },
+        None => Standing::OtherPolicy,
+        Some(basis) => recompute(&verdict, *basis),
+    };
+    Opinion::Says { state: verdict.state, policy: verdict.policy, standing }
+}
+
+/// Tallies again what the verdict names, and compares everything but the flags. They rest on results
+/// about other digests of the slot, which a verdict does not name; for the votes those results only
+/// say who is present.
+fn recompute(verdict: &Verdict, basis: Basis<'_>) -> Standing {
+    let named = verdict.rests_on();
+    let statements: Vec<_> = basis
+        .evidence
+        .statements()
+        .iter()
+        .filter(|s| named.contains(&s.digest()) || s.artifact().digest != verdict.artifact.digest)
+        .cloned()
+        .collect();
+    let equivocated = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
+    let proofs: Vec<_> = basis.evidence.equivocations().iter().filter(|proof| equivocated(proof.operator())).cloned().collect();
+    let mut recomputed = tally(basis.policy, &verdict.artifact, &statements, &proofs);
+    recomputed.flags.clone_from(&verdict.flags);
+    recomputed.other_digests.clone_from(&verdict.other_digests);
+    if recomputed != *verdict {
+        return Standing::Contradicts { recomputed: recomputed.state };
+    }
+    let all = tally(basis.policy, &verdict.artifact, basis.evidence.statements(), basis.evidence.equivocations());
+    let newer = all.rests_on().iter().filter(|digest| !named.contains(digest)).count();
+    if newer > 0 { Standing::Older { newer } } else { Standing::Follows }
+}

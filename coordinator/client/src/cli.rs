@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quorate_proto::{Digest, NodeId, Purl, Timestamp};
+
+use crate::affected::criteria::{Commit, ToolQuery};
+use crate::target::Target;
+
+/// Asks whether published artifacts are quorate: rebuilt from source, with the same outcome, by
+/// enough independent operators. Every verdict is derived again from signed evidence under your own
+/// policy; the coordinator is believed in nothing.
+///
+/// Exit codes: 0 policy met · 1 policy violated, a divergence or an affected artifact found ·
+/// 2 misuse or the tool failed · 3 not enough evidence.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// How to print
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    pub(crate) format: Format,
+    /// Your policy: whose results count and how many are enough [default: ~/.config/quorate/policy.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "QUORATE_POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+    /// A coordinator to ask for evidence
+    #[arg(long, global = true, value_name = "URL", env = "QUORATE_SERVER")]
+    pub(crate) server: Option<String>,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For programs; `docs/spec/cli.md` has the shapes.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Is this artifact quorate under my policy?
+    Verify(Verify),
+    /// What did every operator see, what differs, and what is missing?
+    Explain(Explain),
+    /// Keep verdict, proof and results in one file that needs no server
+    Bundle(Keep),
+    /// Which artifacts were built with this, from this, by them, or then?
+    Affected(Affected),
+    /// How close are two files to each other?
+    Compare(Compare),
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// A file, a package URL or `sha256:…`
+    #[arg(value_name = "FILE|PURL|DIGEST", required_unless_present = "bundle")]
+    pub(crate) target: Option<Target>,
+    /// Take the evidence from this bundle; asks no server
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The file must be one of this package
+    #[arg(long, value_name = "PURL")]
+    pub(crate) package: Option<Purl>,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A file, a package URL or `sha256:…`
+    #[arg(value_name = "FILE|PURL|DIGEST")]
+    pub(crate) target: Target,
+}
+
+/// `bundle`.
+#[derive(Debug, Args)]
+pub(crate) struct Keep {
+    /// A file, a package URL with one artifact, or `sha256:…`
+    #[arg(value_name = "FILE|PURL|DIGEST")]
+    pub(crate) target: Target,
+    /// Where to write the bundle
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// `affected`. Several criteria must all hold.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("criteria").required(true).multiple(true))]
+pub(crate) struct Affected {
+    /// Built with, from or into this file
+    #[arg(long, group = "criteria", value_name = "sha256:…")]
+    pub(crate) digest: Option<Digest>,
+    /// Built with this package, or a release of it
+    #[arg(long, group = "criteria")]
+    pub(crate) purl: Option<Purl>,
+    /// Built from this source commit, in full
+    #[arg(long, group = "criteria", value_name = "HEX")]
+    pub(crate) commit: Option<Commit>,
+    /// Built with this tool
+    #[arg(long, group = "criteria", value_name = "NAME[@VERSION]")]
+    pub(crate) tool: Option<ToolQuery>,
+    /// Said by this operator: its key, or its name in your policy
+    #[arg(long, group = "criteria", value_name = "KEY|NAME")]
+    pub(crate) operator: Option<String>,
+    /// Said by this node
+    #[arg(long, group = "criteria", value_name = "KEY")]
+    pub(crate) node: Option<NodeId>,
+    /// Signed at this time or later
+    #[arg(long, group = "criteria", value_name = "TIME")]
+    pub(crate) since: Option<Timestamp>,
+    /// Signed at this time or earlier
+    #[arg(long, group = "criteria", value_name = "TIME")]
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// The published file; its name decides how both are read
+    #[arg(value_name = "PUBLISHED")]
+    pub(crate) published: PathBuf,
+    /// The other file
+    #[arg(value_name = "REBUILT")]
+    pub(crate) rebuilt: PathBuf,
+}

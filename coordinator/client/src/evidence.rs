@@ -1,0 +1,185 @@
+//! Evidence: bytes that somebody handed over become verified statements, or a count of refusals.
+//!
+//! Everything passes the one door of `quorate_proto::verified`. Who handed it over is not asked:
+//! a server, a bundle and an enemy are treated alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_proto::feed::EquivocationProof;
+use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
+
+/// Name of the refusal of a result that is signed in the future.
+const FUTURE: &str = "future";
+
+/// Name of the refusal of two items that prove no equivocation.
+const NO_EQUIVOCATION: &str = "no-equivocation";
+
+/// Who may speak, and what time it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door<'a> {
+    /// Whose statements count.
+    pub(crate) enrolled: &'a BTreeSet<OperatorId>,
+    /// This machine's time.
+    pub(crate) now: Timestamp,
+}
+
+/// What passed the door, and what did not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Evidence {
+    statements: Vec<VerifiedStatement>,
+    items: BTreeMap<Digest, FeedItem>,
+    equivocations: Vec<EquivocationProof>,
+    given: BTreeSet<Digest>,
+    refused: BTreeMap<&'static str, usize>,
+}
+
+impl Evidence {
+    /// Checks items and pairs of items that are said to contradict each other.
+    pub(crate) fn check(items: &[FeedItem], pairs: &[[FeedItem; 2]], door: Door<'_>) -> Self {
+        let mut evidence = Self::default();
+        for item in items {
+            evidence.admit(item, door);
+        }
+        for [first, second] in pairs {
+            match EquivocationProof::verify(first.clone(), second.clone(), door.enrolled) {
+                Ok(proof) => evidence.equivocations.push(proof),
+                Err(_) => evidence.refuse(NO_EQUIVOCATION),
+            }
+        }
+        evidence.find_equivocations(door);
+        evidence
+    }
+
+    fn admit(&mut self, item: &FeedItem, door: Door<'_>) {
+        let digest = Digest::of(&item.envelope);
+        if !self.given.insert(digest) && self.items.contains_key(&digest) {
+            return;
+        }
+        match VerifiedStatement::verify_item(item, door.enrolled) {
+            Ok(statement) if statement.is_ahead_of(door.now) => {
+                // This machine's clock may be the wrong one: the same as not having it yet.
+                self.given.remove(&digest);
+                self.refuse(FUTURE);
+            }
+            Ok(statement) => {
+                self.statements.push(statement);
+                self.items.insert(digest, item.clone());
+            }
+            Err(error) => self.refuse(error.name()),
+        }
+    }
+
+    fn refuse(&mut self, name: &'static str) {
+        *self.refused.entry(name).or_default() += 1;
+    }
+
+    /// Contradictions among the items themselves prove as much as pairs that were handed over.
+    fn find_equivocations(&mut self, door: Door<'_>) {
+        let mut seen: BTreeMap<(NodeId, u64), Digest> = BTreeMap::new();
+        for statement in &self.statements {
+            let place = (statement.node(), statement.position().sequence);
+            let first = *seen.entry(place).or_insert(statement.digest());
+            let (Some(a), Some(b)) = (self.items.get(&first), self.items.get(&statement.digest())) else { continue };
+            self.equivocations.extend(EquivocationProof::verify(a.clone(), b.clone(), door.enrolled));
+        }
+    }
+
+    /// Every statement that counts.
+    pub(crate) fn statements(&self) -> &[VerifiedStatement] {
+        &self.statements
+    }
+
+    /// The statement whose envelope has this digest.
+    pub(crate) fn statement(&self, digest: &Digest) -> Option<&VerifiedStatement> {
+        self.statements.iter().find(|statement| statement.digest() == *digest)
+    }
+
+    /// Every proof of equivocation.
+    pub(crate) fn equivocations(&self) -> &[EquivocationProof] {
+        &self.equivocations
+    }
+
+    /// Whether an envelope of this digest was handed over, whatever became of it.
+    pub(crate) fn was_given(&self, digest: &Digest) -> bool {
+        self.given.contains(digest)
+    }
+
+    /// How many were refused, by reason.
+    pub(crate) fn refused(&self) -> &BTreeMap<&'static str, usize> {
+        &self.refused
+    }
+
+    /// How many different envelopes were handed over.
+    pub(crate) fn given_count(&self) -> usize {
+        self.given.len()
+    }
+
+    /// How many statements stand in the slot of `artifact`; the others are about something else.
+    pub(crate) fn in_slot_count(&self, artifact: &ArtifactId) -> usize {
+        self.statements.iter().filter(|statement| statement.artifact().slot == artifact.slot).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use quorate_tests::{Member, SIGNED_AT, artifact, different, identical};
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_seconds(SIGNED_AT)
+    }
+
+    #[test]
+    fn every_refusal_is_counted_by_its_name_and_changes_nothing() {
+        let click = artifact("click", "1.0", b"click");
+        let (mut known, mut stranger) = (Member::new(1), Member::new(2));
+        let mut expired = Member::with_validity(1, 9, SIGNED_AT - 2000, SIGNED_AT - 1000);
+        let good = known.says(&click, identical(&click));
+        let forged = FeedItem { certificate: known.certificate().to_vec(), envelope: stranger.says(&click, identical(&click)).envelope };
+        let garbage = FeedItem { certificate: b"{}".to_vec(), envelope: b"\xff".to_vec() };
+        let items =
+            [good.clone(), good, forged, stranger.says(&click, different("x", "y")), expired.says(&click, identical(&click)), garbage];
+        let enrolled = BTreeSet::from([known.operator()]);
+        let evidence = Evidence::check(&items, &[], Door { enrolled: &enrolled, now: now() });
+        assert_eq!(evidence.statements().len(), 1);
+        assert_eq!(evidence.given_count(), 5);
+        let refused = BTreeMap::from([("bad-certificate", 1), ("bad-signature", 1), ("expired-certificate", 1), ("unknown-operator", 1)]);
+        assert_eq!(evidence.refused(), &refused);
+    }
+
+    #[test]
+    fn a_bad_copy_of_an_envelope_does_not_keep_the_good_one_out() {
+        let click = artifact("click", "1.0", b"click");
+        let mut member = Member::new(1);
+        let good = member.says(&click, identical(&click));
+        let bad = FeedItem { certificate: b"{}".to_vec(), ..good.clone() };
+        let enrolled = BTreeSet::from([member.operator()]);
+        let evidence = Evidence::check(&[bad, good], &[], Door { enrolled: &enrolled, now: now() });
+        assert_eq!(evidence.statements().len(), 1);
+    }
+
+    #[test]
+    fn a_result_from_the_future_is_refused() {
+        let click = artifact("click", "1.0", b"click");
+        let mut member = Member::new(1);
+        let item = member.says(&click, identical(&click));
+        let enrolled = BTreeSet::from([member.operator()]);
+        let early = Timestamp::from_unix_seconds(SIGNED_AT - 2 * 3600);
+        let evidence = Evidence::check(&[item], &[], Door { enrolled: &enrolled, now: early });
+        assert_eq!(evidence.refused().get(FUTURE), Some(&1));
+        assert!(evidence.statements().is_empty());
+    }
+
+    #[test]
+    fn two_histories_are_found_without_being_pointed_at() {
+        let click = artifact("click", "1.0", b"click");
+        let member = Member::new(1);
+        let at = member.position();
+        let items = [member.says_at(at, &click, identical(&click)), member.says_at(at, &click, different("x", "y"))];
+        let enrolled = BTreeSet::from([member.operator()]);
+        let evidence = Evidence::check(&items, &[], Door { enrolled: &enrolled, now: now() });
+        assert_eq!(evidence.equivocations().first().unwrap().operator(), member.operator());
+    }
+}

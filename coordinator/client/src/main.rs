@@ -1,0 +1,112 @@
+//! `quorate`: the command of consumers and responders.
+//!
+//! In scope: asking a coordinator for evidence, deriving verdicts from it under the user's own
+//! policy, explaining them, keeping them in bundles, and checking the answers to incident queries.
+//! A thin shell around the pure crates of `proto/`.
+//!
+//! Out of scope: any trust in the coordinator, and any state of its own.
+//!
+//! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
+//! and [`gather`] (bytes come in), [`evidence`], [`claim`] and [`assess`] (the decision), then the
+//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`compare`], and how they speak:
+//! [`render`], [`view`], [`text`], [`answer`], [`exit`].
+
+mod affected;
+mod answer;
+mod assess;
+mod bundle;
+mod claim;
+mod cli;
+mod compare;
+mod evidence;
+mod exit;
+mod explain;
+mod gather;
+mod render;
+mod server;
+mod target;
+mod text;
+mod trust;
+mod verify;
+mod view;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use quorate_proto::Timestamp;
+
+use crate::answer::Answer;
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::gather::Session;
+use crate::server::{Server, ServerError};
+use crate::text::Paint;
+use crate::trust::{Trust, TrustError};
+
+fn main() -> ExitCode {
+    // Fails only if one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let exit = match run(&cli) {
+        Ok(answer) => answer.print(),
+        Err(error) => {
+            answer::report(&error, hint(&error));
+            Exit::Failed
+        }
+    };
+    exit.into()
+}
+
+fn run(cli: &Cli) -> anyhow::Result<Answer> {
+    let paint = paint();
+    if let Command::Compare(args) = &cli.command {
+        return compare::run(args, cli.format, paint);
+    }
+    let trust = Trust::load(cli.policy.as_deref(), usual_policy().as_deref())?;
+    let now = Timestamp::from(SystemTime::now());
+    if let Command::Verify(cli::Verify { bundle: Some(path), target, package }) = &cli.command {
+        let found = verify::offline(&trust, &gather::read_bundle(path)?, target.as_ref(), package.as_ref(), now)?;
+        return Ok(verify::answer(&trust, found, cli.format, paint));
+    }
+    let server = Server::at(cli.server.as_deref())?;
+    let session = Session { trust: &trust, server: &server, now };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(online(cli, &session, paint))
+}
+
+async fn online(cli: &Cli, session: &Session<'_>, paint: Paint) -> anyhow::Result<Answer> {
+    match &cli.command {
+        Command::Verify(args) => {
+            let target = args.target.as_ref().context("neither a target nor a bundle")?;
+            let found = session.find(target, args.package.as_ref()).await?;
+            Ok(verify::answer(session.trust, found, cli.format, paint))
+        }
+        Command::Explain(args) => explain::run(session, &args.target, cli.format, paint).await,
+        Command::Bundle(args) => bundle::run(session, args, cli.format, paint).await,
+        Command::Affected(args) => affected::run(session, args, cli.format, paint).await,
+        Command::Compare(args) => compare::run(args, cli.format, paint),
+    }
+}
+
+/// `$XDG_CONFIG_HOME/quorate/policy.toml`, else `~/.config/quorate/policy.toml`.
+fn usual_policy() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("quorate").join("policy.toml"))
+}
+
+/// Colours only on a terminal that wants them.
+fn paint() -> Paint {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if std::io::stdout().is_terminal() && !unwanted && !dumb { Paint::Colour } else { Paint::Plain }
+}
+
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let of_trust = error.downcast_ref::<TrustError>().and_then(TrustError::hint);
+    of_trust.or_else(|| error.downcast_ref::<ServerError>().and_then(ServerError::hint))
+}

@@ -1,0 +1,156 @@
+//! Verdicts for people: one line with the numbers, and below it only what changes its meaning.
+
+use std::fmt::Write as _;
+
+use quorate_tally::{Ballot, State, Verdict};
+
+use crate::assess::Assessment;
+use crate::claim::{LogCheck, Opinion, Standing};
+use crate::exit::Exit;
+use crate::text::{Paint, Tone, plain, short};
+
+/// Width of the first column of what stands below a verdict.
+const LABEL_WIDTH: usize = 13;
+
+/// A verdict: the line with the numbers, what it is about, and every reservation.
+pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
+    let verdict = &assessment.verdict;
+    let state = paint.tone(state_tone(verdict.state, assessment.exit), verdict.state.name());
+    let mut text = format!("{state}  {}{}\n", plain(&verdict.reason()), log_suffix(&assessment.log));
+    line(&mut text, "artifact", &about(assessment));
+    for flag in &verdict.flags {
+        line(&mut text, "flag", &paint.tone(Tone::Bad, flag.name()));
+    }
+    for vote in verdict.dissent() {
+        line(&mut text, "dissent", &paint.tone(Tone::Unsure, &format!("{}: {}", plain(&vote.name), ballot(&vote.ballot))));
+    }
+    if assessment.subject.artifact().is_some() {
+        for reservation in reservations(assessment) {
+            line(&mut text, "but", &paint.tone(Tone::Bad, &reservation));
+        }
+        if let Some(opinion) = opinion(&assessment.opinion, verdict.state) {
+            line(&mut text, "coordinator", &opinion);
+        }
+    }
+    if let Some(refused) = refused(assessment) {
+        line(&mut text, "refused", &refused);
+    }
+    text
+}
+
+/// One line below a verdict.
+pub(crate) fn line(text: &mut String, label: &str, content: &str) {
+    let _ = writeln!(text, "  {label:<LABEL_WIDTH$}{content}");
+}
+
+/// What an operator says, in words.
+pub(crate) fn ballot(ballot: &Ballot) -> String {
+    match ballot {
+        Ballot::Identical => "identical".to_owned(),
+        Ballot::Equivalent { level } => format!("equivalent ({})", word(level)),
+        Ballot::Different { rebuilt } => format!("different, got {}", short(rebuilt)),
+        Ballot::NotBuilt { class } => format!("not built ({})", plain(class)),
+        Ballot::NotCounted { reason } => format!("not counted: {}", plain(reason)),
+        Ballot::Split => "its nodes contradict each other".to_owned(),
+        Ballot::Equivocated => "has signed two histories".to_owned(),
+        Ballot::Absent => "no result".to_owned(),
+    }
+}
+
+/// The colour of an operator's line.
+pub(crate) const fn ballot_tone(ballot: &Ballot) -> Tone {
+    match ballot {
+        Ballot::Identical | Ballot::Equivalent { .. } => Tone::Good,
+        Ballot::Different { .. } | Ballot::Split | Ballot::Equivocated => Tone::Bad,
+        Ballot::NotBuilt { .. } | Ballot::NotCounted { .. } => Tone::Unsure,
+        Ballot::Absent => Tone::Faint,
+    }
+}
+
+/// A value of a closed list, as the JSON writes it.
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => plain(&word),
+        _ => String::new(),
+    }
+}
+
+/// What is missing for a quorum, where one is missing.
+pub(crate) fn missing(verdict: &Verdict) -> Option<String> {
+    if !matches!(verdict.state, State::Pending | State::Unbuildable) {
+        return None;
+    }
+    let lacking = verdict.threshold.saturating_sub(verdict.agree);
+    let absent: Vec<_> = verdict.votes.iter().filter(|vote| vote.ballot == Ballot::Absent).map(|vote| plain(&vote.name)).collect();
+    let who = if absent.is_empty() { "everybody has answered".to_owned() } else { format!("no result yet from {}", absent.join(", ")) };
+    Some(format!("{lacking} more must agree with the registry; {who}"))
+}
+
+/// A count with its noun.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+const fn state_tone(state: State, exit: Exit) -> Tone {
+    match (state, exit) {
+        (State::Reproduced | State::Equivalent, Exit::Met) => Tone::Good,
+        (State::Pending | State::Unbuildable, _) => Tone::Unsure,
+        _ => Tone::Bad,
+    }
+}
+
+fn about(assessment: &Assessment) -> String {
+    let digest = assessment.subject.digest();
+    match assessment.subject.artifact() {
+        Some(artifact) => format!("{} of {}, {digest}", artifact.slot.file, artifact.slot.package),
+        None => format!("{digest}, known to nobody here"),
+    }
+}
+
+fn log_suffix(log: &LogCheck) -> String {
+    match log {
+        LogCheck::Proven { index, .. } => format!(", log index {index}"),
+        LogCheck::NotAsked { claimed: Some(index) } => format!(", log index {index} (unchecked: the policy names no log)"),
+        LogCheck::NotAsked { claimed: None } | LogCheck::Missing | LogCheck::Invalid { .. } => String::new(),
+    }
+}
+
+/// What keeps the policy from being met although the state would meet it.
+fn reservations(assessment: &Assessment) -> Vec<String> {
+    let mut reservations = Vec::new();
+    match &assessment.log {
+        LogCheck::Missing => reservations.push("the policy asks for a proof of logging, and there is none".to_owned()),
+        LogCheck::Invalid { reason } => reservations.push(format!("the proof of logging does not hold: {}", plain(reason))),
+        LogCheck::Proven { .. } | LogCheck::NotAsked { .. } => {}
+    }
+    reservations
+}
+
+/// Nothing when the coordinator says what was recomputed.
+fn opinion(opinion: &Opinion, ours: State) -> Option<String> {
+    let (state, policy, standing) = match opinion {
+        Opinion::Silent => return Some("has no verdict".to_owned()),
+        Opinion::Unusable { reason } => return Some(format!("its verdict cannot be used: {}", plain(reason))),
+        Opinion::Says { state, policy, standing } => (state, policy, standing),
+    };
+    match standing {
+        Standing::Follows | Standing::OtherPolicy if *state == ours => None,
+        Standing::Follows => Some(format!("says `{state}` under its own policy")),
+        Standing::Older { newer } => Some(format!("says `{state}`, without {}", count(*newer, "newer result"))),
+        Standing::OtherPolicy => Some(format!("says `{state}` under a policy that is not at hand ({})", short(&policy.to_string()))),
+        Standing::Withheld { count } => {
+            Some(format!("DISAGREES: says `{state}`, resting on {} not handed over", self::count(*count, "result")))
+        }
+        Standing::Contradicts { recomputed } => {
+            Some(format!("DISAGREES: says `{state}`, but the results that it names give `{recomputed}`"))
+        }
+    }
+}
+
+fn refused(assessment: &Assessment) -> Option<String> {
+    let counts: Vec<_> = assessment.evidence.refused().iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let other = assessment.evidence.statements().len() - assessment.evidence.in_slot_count(&assessment.verdict.artifact);
+    let other = (other > 0).then(|| format!("{other} about something else"));
+    let all: Vec<_> = counts.into_iter().chain(other).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}

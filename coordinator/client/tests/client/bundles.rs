@@ -1,0 +1,187 @@
+//! Bundles: made once, verified for ever without a server.
+
+use std::process::{Command, Stdio};
+
+use quorate_proto::Digest;
+use quorate_proto::bundle::{BUNDLE_BYTES_MAX, Bundle};
+use quorate_tally::{State, Verdict};
+use quorate_tests::{artifact, different, identical};
+
+use crate::web::Reply;
+use crate::world::{CONTENT, World, log, prove, sign};
+
+fn reproduced() -> World {
+    let click = artifact("click", "8.1.8", CONTENT);
+    World::with([identical(&click), identical(&click), identical(&click), identical(&click), identical(&click)])
+}
+
+#[test]
+fn a_bundle_is_verified_before_it_is_written_and_needs_no_server_afterwards() {
+    let world = reproduced();
+    let output = world.path("click.bundle");
+    let verdict = sign(&world.verdict(&world.policy_with_log()));
+    let made = world.ask_logged(world.routes_saying(&verdict), &["bundle", &world.wheel(), "-o", &output]);
+    assert_eq!(made.code, 0, "{}{}", made.stdout, made.stderr);
+    let bytes = std::fs::read(&output).expect("written");
+    assert!(bytes.len() < 24 * 1024, "{} bytes", bytes.len());
+    let ran = world.run(&["verify", "--bundle", &output, &world.wheel(), "--policy", &world.path("logged.toml")]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.first(), "reproduced  5 of 5 operators rebuilt the published bytes, threshold 3, log index 1");
+}
+
+#[test]
+fn a_bundle_that_does_not_hold_is_not_written() {
+    let world = reproduced();
+    let honest = world.verdict(&world.policy_with_log());
+    let lie = sign(&Verdict { state: State::Suspect, ..honest.clone() });
+    let mut lacking = reproduced();
+    lacking.items.truncate(4);
+    let bad_proof = Bundle { proof: prove(b"another leaf", &log(crate::world::ORIGIN, 7)), ..world.bundle() };
+    for (bundle, said) in [
+        (world.bundle_of(&lie), "its verdict does not follow from its results"),
+        (lacking.bundle_of(&sign(&honest)), "it lacks results"),
+        (bad_proof, "its proof of logging does not hold"),
+        (world.bundle_of("{}"), "its verdict cannot be used"),
+    ] {
+        let mut routes = world.routes_saying(&sign(&honest));
+        routes.insert(format!("/api/v1/artifacts/{}/bundle", world.artifact.digest), Reply::Bytes(bundle.to_bytes()));
+        let ran = world.ask_logged(routes, &["bundle", &world.wheel(), "-o", &world.path("bad.bundle")]);
+        assert_eq!(ran.code, 1, "{said}: {}", ran.stdout);
+        assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+        assert!(!std::path::Path::new(&world.path("bad.bundle")).exists());
+    }
+}
+
+#[test]
+fn evidence_against_an_artifact_is_kept_like_evidence_for_it() {
+    let world = World::with([different("other", "m"), different("other", "m"), different("other", "m")]);
+    let verdict = sign(&world.verdict(&world.policy_with_log()));
+    let output = world.path("suspect.bundle");
+    let ran = world.ask_logged(world.routes_saying(&verdict), &["bundle", &world.wheel(), "-o", &output]);
+    assert_eq!(ran.code, 1);
+    assert!(world.check_bundle(&std::fs::read(&output).expect("written")).first().starts_with("suspect"));
+}
+
+#[test]
+fn a_forged_verdict_in_a_bundle_changes_no_outcome_for_the_better() {
+    let click = artifact("click", "8.1.8", CONTENT);
+    let world = World::with([identical(&click), different("x", "m"), different("x", "m"), different("x", "m")]);
+    let honest = world.verdict(&world.policy_with_log());
+    let forged = sign(&Verdict { state: State::Reproduced, agree: 4, differ: 0, ..honest });
+    let ran = world.check_bundle(&world.bundle_of(&forged).to_bytes());
+    assert_eq!(ran.code, 1);
+    assert!(ran.first().starts_with("suspect"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("DISAGREES: says `reproduced`"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_verdict_about_another_artifact_is_no_verdict() {
+    let world = reproduced();
+    let mut other = reproduced();
+    other.artifact.digest = Digest::of(b"other");
+    let about_other = sign(&other.verdict(&world.policy_with_log()));
+    let ran = world.check_bundle(&world.bundle_of(&about_other).to_bytes());
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(ran.stdout.contains("its verdict cannot be used: it is about"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_bundle_about_another_file_violates() {
+    let world = reproduced();
+    let bundle = world.file("click.bundle", &world.bundle().to_bytes()).display().to_string();
+    let other = world.file("other.whl", b"other bytes").display().to_string();
+    for target in [other.as_str(), "pkg:pypi/flask@1.0"] {
+        let ran = world.run(&["verify", "--bundle", &bundle, target, "--policy", &world.path("logged.toml")]);
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        assert!(ran.stderr.contains("the bundle is about something else"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn results_of_a_bundle_that_were_tampered_with_are_refused() {
+    let world = reproduced();
+    let mut bundle = world.bundle();
+    for item in &mut bundle.results {
+        item.envelope = item.envelope.replace("\"sig\":\"", "\"sig\":\"AAAA");
+    }
+    let ran = world.check_bundle(&bundle.to_bytes());
+    assert_eq!(ran.code, 3);
+    assert!(ran.first().starts_with("pending  0 agree"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("5 malformed-envelope"), "{}", ran.stdout);
+}
+
+#[test]
+fn truncated_oversized_and_garbage_bundles_are_refused_by_name() {
+    let world = reproduced();
+    let good = world.bundle().to_bytes();
+    let other_format = String::from_utf8(good.clone()).expect("UTF-8").replace("quorate-bundle/v1", "quorate-bundle/v9");
+    let extra_field = String::from_utf8(good.clone()).expect("UTF-8").replacen('{', "{\"trustMe\":true,", 1);
+    for (bytes, said) in [
+        (good[..good.len() / 2].to_vec(), "malformed bundle"),
+        (Vec::new(), "malformed bundle"),
+        (b"\x00\xff\xfegarbage".to_vec(), "malformed bundle"),
+        (vec![b' '; BUNDLE_BYTES_MAX + 1], "limit 16777216"),
+        (other_format.into_bytes(), "expected `quorate-bundle/v1`"),
+        (extra_field.into_bytes(), "malformed bundle"),
+    ] {
+        let ran = world.check_bundle(&bytes);
+        assert_eq!(ran.code, 2, "{said}: {}", ran.stdout);
+        assert_eq!(ran.stdout, "");
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn every_truncation_of_a_bundle_is_refused() {
+    let bundle = reproduced().bundle().to_bytes();
+    for cut in (0..bundle.len()).step_by(97) {
+        assert!(Bundle::parse(&bundle[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn an_unwritable_place_is_a_failure_and_leaves_nothing_behind() {
+    let world = reproduced();
+    let verdict = sign(&world.verdict(&world.policy_with_log()));
+    let ran = world.ask_logged(world.routes_saying(&verdict), &["bundle", &world.wheel(), "-o", &world.path("no/such/folder/x")]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("writing"), "{}", ran.stderr);
+}
+
+/// The script of the specification, which uses nothing of ours.
+fn foreign_verifier() -> Option<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/bundle.md")).expect("the page");
+    let script = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a script in the page");
+    let tools = ["jq --version", "openssl version", "xxd -v"];
+    let present = tools.iter().all(|tool| {
+        let tried = Command::new("sh").args(["-c", tool]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    });
+    present.then(|| script.to_owned())
+}
+
+#[test]
+fn other_peoples_tools_accept_our_bundles_and_refuse_forged_ones() {
+    let Some(script) = foreign_verifier() else {
+        eprintln!("skipped: jq, openssl and xxd are needed");
+        return;
+    };
+    let world = reproduced();
+    let key = log(crate::world::ORIGIN, 7).verifier().to_string();
+    let run = |bundle: &Bundle, key: &str| {
+        let path = world.file("foreign.bundle", &bundle.to_bytes());
+        Command::new("sh").arg("-c").arg(&script).arg("check").arg(path).arg(key).output().expect("sh runs")
+    };
+    let good = run(&world.bundle(), &key);
+    let output = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(good.status.success(), "{output}{}", String::from_utf8_lossy(&good.stderr));
+    assert_eq!(output.matches(&format!(" identical {}", world.artifact.digest.to_hex())).count(), 5, "{output}");
+    assert!(output.contains("verdict logged at index 1 of quorate.example/log"), "{output}");
+
+    let other_leaf = Bundle { proof: prove(b"another leaf", &log(crate::world::ORIGIN, 7)), ..world.bundle() };
+    let mut tampered = world.bundle();
+    tampered.results[2].envelope = tampered.results[1].envelope.clone();
+    assert!(!run(&other_leaf, &key).status.success());
+    assert!(!run(&tampered, &key).status.success());
+    assert!(!run(&world.bundle(), &log(crate::world::ORIGIN, 8).verifier().to_string()).status.success());
+}

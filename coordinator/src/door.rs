@@ -1,0 +1,99 @@
+//! The one door: size → form → certificate → signature → statement → time. Bytes become an
+//! [`Admitted`] item or a named refusal; past here nobody checks again.
+//!
+//! Knows no store: whether an item is new, and whether it fits its feed, is the writer's to say.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+use quorate_gossip::store::reason;
+use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
+use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
+use quorate_proto::{Digest, OperatorId, Timestamp};
+
+use crate::cache::Bounded;
+use crate::store::Admitted;
+
+/// Certificates that are remembered: about 2 KiB each.
+const CERTIFICATES_KEPT: usize = 4_096;
+
+/// Below this many items a second thread costs more than it saves.
+const SPREAD_FROM: usize = 16;
+
+/// The door. Cheap to share.
+#[derive(Debug)]
+pub struct Door {
+    enrolled: BTreeSet<OperatorId>,
+    certificates: Bounded<Digest, Arc<VerifiedCertificate>>,
+    threads: usize,
+}
+
+/// Why an item does not come in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {detail}")]
+pub struct Refused {
+    /// The name of the error: one of `RejectError::name()`, `oversized`, `future`.
+    pub name: &'static str,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+impl From<RejectError> for Refused {
+    fn from(error: RejectError) -> Self {
+        Self { name: error.name(), detail: error.to_string() }
+    }
+}
+
+impl Door {
+    /// A door for the operators that a policy enrols.
+    pub fn new(enrolled: BTreeSet<OperatorId>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        Self { enrolled, certificates: Bounded::new(CERTIFICATES_KEPT), threads }
+    }
+
+    /// Checks one item. `now` is the receiver's clock.
+    pub fn check(&self, item: FeedItem, now: Timestamp) -> Result<Admitted, Refused> {
+        let got = item.certificate.len() + item.envelope.len();
+        if got > FEED_ITEM_BYTES_MAX {
+            return Err(Refused { name: "oversized", detail: format!("item of {got} bytes, limit {FEED_ITEM_BYTES_MAX}") });
+        }
+        let certificate = self.certificate(&item.certificate)?;
+        let statement = VerifiedStatement::verify(&item.envelope, &certificate)?;
+        if statement.is_ahead_of(now) {
+            let signed_at = statement.result().finished_at;
+            return Err(Refused { name: reason::FUTURE, detail: format!("signed at {signed_at}, it is {now}") });
+        }
+        Ok(Admitted { certificate, statement, envelope: item.envelope })
+    }
+
+    /// Checks many items on all cores. One answer an item, in their order. Blocks.
+    pub fn check_all(&self, items: Vec<FeedItem>, now: Timestamp) -> Vec<Result<Admitted, Refused>> {
+        if items.len() < SPREAD_FROM || self.threads < 2 {
+            return items.into_iter().map(|item| self.check(item, now)).collect();
+        }
+        let share = items.len().div_ceil(self.threads);
+        let mut shares: Vec<Vec<FeedItem>> = Vec::new();
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            shares.push(items.by_ref().take(share).collect());
+        }
+        thread::scope(|scope| {
+            let check = |share: Vec<FeedItem>| scope.spawn(move || share.into_iter().map(|item| self.check(item, now)).collect::<Vec<_>>());
+            let running: Vec<_> = shares.into_iter().map(check).collect();
+            running.into_iter().flat_map(|thread| thread.join().expect("the door does not panic on input")).collect()
+        })
+    }
+
+    /// A certificate is verified once, then known by its exact bytes.
+    fn certificate(&self, bytes: &[u8]) -> Result<Arc<VerifiedCertificate>, RejectError> {
+        let digest = Digest::of(bytes);
+        if let Some(certificate) = self.certificates.get(&digest) {
+            return Ok(certificate);
+        }
+        let certificate = Arc::new(VerifiedCertificate::verify(bytes, &self.enrolled).map_err(RejectError::Certificate)?);
+        self.certificates.put(digest, Arc::clone(&certificate));
+        Ok(certificate)
+    }
+}

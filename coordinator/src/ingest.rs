@@ -1,0 +1,321 @@
+//! The writer's actor: one thread owns the [`Writer`], groups what arrives into batches, and answers
+//! once a batch is durable.
+//!
+//! Callers hold an [`Ingest`] handle; each request carries its `oneshot`. Decides when a batch is cut
+//! and what happens when the store fails: take it up again, once, else stop.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quorate_gossip::Accepted;
+use quorate_proto::verified::FeedItem;
+use quorate_proto::{Digest, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::door::Door;
+use crate::metrics::Metrics;
+use crate::store::batch::Effects;
+use crate::store::{Admitted, SignedVerdict, Store, StoreError, Writer};
+use crate::verdicts::Dirty;
+use crate::views::Views;
+
+/// Items that are put into one batch.
+const BATCH_ITEMS_MAX: usize = 1_000;
+
+/// How long a batch waits for company. While one batch is being written the next one gathers anyway.
+const GROUP_FOR: Duration = Duration::from_millis(2);
+
+/// Requests waiting for the writer. When it is full, callers wait: back pressure reaches the peers.
+const REQUESTS_MAX: usize = 256;
+
+/// After this much quiet, published files are synced and stage files removed.
+const SETTLE_AFTER: Duration = Duration::from_millis(500);
+
+/// The store cannot take anything in right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store is unavailable; try again")]
+pub struct Unavailable;
+
+enum Request {
+    Items(Vec<Admitted>, oneshot::Sender<Vec<Accepted>>),
+    Verdicts { verdicts: Vec<SignedVerdict>, tallied: u64, done: oneshot::Sender<()> },
+    Blobs(Vec<Vec<u8>>, oneshot::Sender<Vec<Option<Digest>>>),
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingest {
+    requests: mpsc::Sender<Request>,
+    door: Arc<Door>,
+    /// One permit a core: checking signatures is all computation.
+    checking: Arc<Semaphore>,
+    metrics: Metrics,
+    store: Arc<Store>,
+}
+
+/// What the writer tells others after a batch.
+pub struct Watchers {
+    /// Slots to be tallied.
+    pub dirty: Arc<Dirty>,
+    /// Rendered answers and the stream of verdicts.
+    pub views: Arc<Views>,
+    /// The policy that verdicts are made under.
+    pub policy: Digest,
+}
+
+impl Ingest {
+    /// Starts the writer's thread. It ends when the last handle is gone; an error says that the store
+    /// is in doubt and the process should stop.
+    pub fn start(
+        writer: Writer,
+        door: Arc<Door>,
+        watchers: Watchers,
+        metrics: Metrics,
+    ) -> std::io::Result<(Self, oneshot::Receiver<Result<(), StoreError>>)> {
+        let (requests, queue) = mpsc::channel(REQUESTS_MAX);
+        let (finished, ended) = oneshot::channel();
+        let store = Arc::clone(writer.store());
+        let actor = Actor { writer, watchers, metrics: metrics.clone(), runtime: Handle::current() };
+        thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let _ = finished.send(actor.run(queue));
+        })?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok((Self { requests, door, checking: Arc::new(Semaphore::new(cores)), metrics, store }, ended))
+    }
+
+    /// What everybody reads.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Checks items and makes durable what fits. One outcome an item, in their order.
+    pub async fn accept(&self, items: Vec<FeedItem>) -> Vec<Accepted> {
+        let count = items.len();
+        let outcomes = self.try_accept(items).await.unwrap_or_else(|Unavailable| vec![Accepted::Unavailable; count]);
+        for outcome in &outcomes {
+            self.count(outcome);
+        }
+        outcomes
+    }
+
+    async fn try_accept(&self, items: Vec<FeedItem>) -> Result<Vec<Accepted>, Unavailable> {
+        let mut outcomes = Vec::with_capacity(items.len());
+        let mut admitted = Vec::with_capacity(items.len());
+        for checked in self.check(items).await? {
+            match checked {
+                Ok(item) => {
+                    admitted.push(item);
+                    outcomes.push(None);
+                }
+                Err(refused) => outcomes.push(Some(Accepted::Rejected(refused.name))),
+            }
+        }
+        let mut placed = if admitted.is_empty() { Vec::new() } else { self.place(admitted).await? }.into_iter();
+        outcomes.into_iter().map(|outcome| outcome.or_else(|| placed.next()).ok_or(Unavailable)).collect()
+    }
+
+    async fn check(&self, items: Vec<FeedItem>) -> Result<Vec<Result<Admitted, crate::door::Refused>>, Unavailable> {
+        let _permit = self.checking.acquire().await.map_err(|_| Unavailable)?;
+        let door = Arc::clone(&self.door);
+        let now = Timestamp::from(std::time::SystemTime::now());
+        tokio::task::spawn_blocking(move || door.check_all(items, now)).await.map_err(|_| Unavailable)
+    }
+
+    async fn place(&self, admitted: Vec<Admitted>) -> Result<Vec<Accepted>, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Items(admitted, answer)).await.map_err(|_| Unavailable)?;
+        answered.await.map_err(|_| Unavailable)
+    }
+
+    /// Whether items are waiting: the tally lets them pass, since durability comes before verdicts.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.checking.available_permits() == 0 || self.requests.capacity() < REQUESTS_MAX
+    }
+
+    /// Logs verdicts. Blocks; for the tally's thread.
+    pub(crate) fn log_verdicts(&self, verdicts: Vec<SignedVerdict>, tallied: u64) -> Result<(), Unavailable> {
+        let (done, logged) = oneshot::channel();
+        self.requests.blocking_send(Request::Verdicts { verdicts, tallied, done }).map_err(|_| Unavailable)?;
+        logged.blocking_recv().map_err(|_| Unavailable)
+    }
+
+    /// Takes evidence files in. For each the digest if it was taken.
+    pub async fn keep_blobs(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<Option<Digest>>, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Blobs(blobs, answer)).await.map_err(|_| Unavailable)?;
+        answered.await.map_err(|_| Unavailable)
+    }
+
+    fn count(&self, outcome: &Accepted) {
+        match outcome {
+            Accepted::New => self.metrics.item("new"),
+            Accepted::Duplicate => self.metrics.item("duplicate"),
+            Accepted::Gap { .. } => self.metrics.reject("gap"),
+            Accepted::Equivocation => self.metrics.reject("equivocation"),
+            Accepted::Rejected(reason) => self.metrics.reject(reason),
+            Accepted::Unavailable => self.metrics.item("unavailable"),
+        }
+    }
+}
+
+struct Actor {
+    writer: Writer,
+    watchers: Watchers,
+    metrics: Metrics,
+    runtime: Handle,
+}
+
+enum Next {
+    Request(Request),
+    Quiet,
+    Closed,
+}
+
+impl Actor {
+    fn run(mut self, mut queue: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+        loop {
+            match self.next(&mut queue, SETTLE_AFTER) {
+                Next::Closed => return self.writer.settle(),
+                Next::Quiet => self.writer.settle().or_else(|error| self.take_up_again(&error.chain()))?,
+                Next::Request(first) => {
+                    let batch = self.gather(first, &mut queue);
+                    self.metrics.batch_items.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+                    self.write(batch).or_else(|error| self.take_up_again(&error.chain()))?;
+                }
+            }
+        }
+    }
+
+    fn next(&self, queue: &mut mpsc::Receiver<Request>, wait: Duration) -> Next {
+        match self.runtime.block_on(async { timeout(wait, queue.recv()).await }) {
+            Ok(Some(request)) => Next::Request(request),
+            Ok(None) => Next::Closed,
+            Err(_) => Next::Quiet,
+        }
+    }
+
+    fn gather(&self, first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+        let until = Instant::now() + GROUP_FOR;
+        let mut items = weight(&first);
+        let mut batch = vec![first];
+        while items < BATCH_ITEMS_MAX {
+            let next = match queue.try_recv() {
+                Ok(request) => Next::Request(request),
+                Err(_) => self.next(queue, until.saturating_duration_since(Instant::now())),
+            };
+            let Next::Request(request) = next else { break };
+            items += weight(&request);
+            batch.push(request);
+        }
+        batch
+    }
+
+    /// Decides, commits, acknowledges, publishes. On an error nobody of this batch was acknowledged, or
+    /// all were: their answers are sent between the two.
+    fn write(&mut self, requests: Vec<Request>) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let mut items = Vec::new();
+        let mut done = Vec::new();
+        let mut blobs = Vec::new();
+        let mut batch = self.writer.batch();
+        for request in requests {
+            match request {
+                Request::Items(admitted, answer) => {
+                    let outcomes = admitted.into_iter().map(|item| batch.offer(item)).collect::<Result<Vec<_>, _>>()?;
+                    items.push((outcomes, answer));
+                }
+                Request::Verdicts { verdicts, tallied, done: answer } => {
+                    self.metrics.verdicts.inc_by(verdicts.len() as u64);
+                    verdicts.into_iter().try_for_each(|verdict| batch.verdict(verdict))?;
+                    batch.tallied(tallied, self.watchers.policy);
+                    done.push(answer);
+                }
+                Request::Blobs(files, answer) => blobs.push((files, answer)),
+            }
+        }
+        if batch.is_empty() {
+            answer_all(items);
+        } else {
+            let parts = batch.into_parts();
+            let durable = self.writer.commit(parts)?;
+            self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+            answer_all(items);
+            let effects = self.writer.publish(durable)?;
+            self.tell(effects)?;
+        }
+        // The tally goes on only once its verdicts can be read.
+        for answer in done {
+            let _ = answer.send(());
+        }
+        blobs.into_iter().try_for_each(|(files, answer)| self.keep(&files, answer))
+    }
+
+    fn keep(&self, files: &[Vec<u8>], answer: oneshot::Sender<Vec<Option<Digest>>>) -> Result<(), StoreError> {
+        let outcomes = self.writer.keep_blobs(files)?;
+        let taken = outcomes.into_iter().map(|outcome| match outcome {
+            Ok(digest) => {
+                self.metrics.blobs.inc();
+                Some(digest)
+            }
+            Err(refused) => {
+                self.metrics.reject(refused.name());
+                tracing::debug!(%refused, "evidence refused");
+                None
+            }
+        });
+        // A caller that went away has no use for the answer.
+        let _ = answer.send(taken.collect());
+        Ok(())
+    }
+
+    fn tell(&self, effects: Effects) -> Result<(), StoreError> {
+        let size = self.writer.store().log().published().head.size;
+        self.metrics.log_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+        let mut dirty = effects.dirty;
+        for node in &effects.caught {
+            tracing::warn!(%node, "equivocation: two histories of one node");
+            // Where its operator has results, votes change.
+            for (slot, leaf) in self.writer.slots_beside(*node)? {
+                dirty.entry(slot).or_insert(leaf);
+            }
+        }
+        let artifacts = effects.statements.iter().map(|(_, statement)| statement.artifact().digest);
+        self.watchers.views.forget(artifacts.chain(effects.verdicts.iter().map(|(artifact, ..)| artifact.digest)));
+        self.watchers.views.announce(self.writer.store(), &effects.verdicts);
+        self.watchers.dirty.mark(dirty);
+        Ok(())
+    }
+
+    /// What is on disk decides; nobody was told more than is durable.
+    fn take_up_again(&mut self, cause: &str) -> Result<(), StoreError> {
+        tracing::error!(cause, "a batch failed; taking the store up again");
+        self.metrics.recoveries.inc();
+        self.writer.recover()?;
+        self.watchers.views.forget_all();
+        self.watchers.dirty.mark(self.writer.untallied(self.watchers.policy)?);
+        Ok(())
+    }
+}
+
+fn weight(request: &Request) -> usize {
+    match request {
+        Request::Items(items, _) => items.len(),
+        Request::Verdicts { verdicts, .. } => verdicts.len(),
+        Request::Blobs(blobs, _) => blobs.len(),
+    }
+}
+
+fn answer_all(items: Vec<(Vec<Accepted>, oneshot::Sender<Vec<Accepted>>)>) {
+    for (outcomes, answer) in items {
+        // A caller that went away will ask again, and be told `Duplicate`.
+        let _ = answer.send(outcomes);
+    }
+}

@@ -1,0 +1,125 @@
+//! What the world sees: HTTP/JSON, the log's files, the dashboard and gRPC on one port.
+//!
+//! Decides routes, limits and headers. Every answer is read from the store as of one checkpoint, off
+//! the async threads. `docs/spec/http-api.md`.
+
+mod artifacts;
+mod error;
+mod evidence;
+mod grpc;
+mod json;
+mod lists;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use prometheus_client::registry::Registry;
+use quorate_gossip::Counters;
+use quorate_tally::Policy;
+
+pub use error::ApiError;
+pub(crate) use json::{SlotQuery, pick};
+
+use crate::dashboard;
+use crate::ingest::Ingest;
+use crate::store::{Store, StoreError};
+use crate::views::Views;
+
+/// Largest query string, in bytes.
+const QUERY_BYTES_MAX: usize = 4_096;
+
+/// Everything that answers are made of.
+pub struct Site {
+    /// Takes submissions in, and leads to the store.
+    pub ingest: Ingest,
+    /// Rendered answers.
+    pub views: Arc<Views>,
+    /// The policy that verdicts are made under.
+    pub policy: Arc<Policy>,
+    /// Its exact bytes.
+    pub policy_bytes: Bytes,
+    /// The log's verifier key.
+    pub vkey: String,
+    /// The counters.
+    pub registry: Registry,
+    /// The mesh's counters, once it runs.
+    pub mesh: OnceLock<Counters>,
+    /// How long an answer may take.
+    pub request_timeout: Duration,
+}
+
+/// Shared by all handlers.
+pub type App = Arc<Site>;
+
+impl Site {
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        self.ingest.store()
+    }
+
+    /// Reads from the store without blocking the runtime.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let store = Arc::clone(self.store());
+        let answer = tokio::task::spawn_blocking(move || read(&store)).await;
+        answer.map_err(|_| ApiError::internal())?.map_err(ApiError::from)
+    }
+}
+
+/// All routes.
+pub fn router(app: &App) -> Router {
+    let pages = Router::new()
+        .route("/", get(dashboard::home))
+        .route("/artifact/{digest}", get(dashboard::artifact))
+        .route("/operators", get(dashboard::operators));
+    let api = Router::new()
+        .route("/api/v1/verdicts", get(lists::verdicts))
+        .route("/api/v1/artifacts/{digest}", get(artifacts::artifacts))
+        .route("/api/v1/artifacts/{digest}/verdict", get(artifacts::verdict))
+        .route("/api/v1/artifacts/{digest}/results", get(artifacts::results))
+        .route("/api/v1/artifacts/{digest}/bundle", get(artifacts::bundle))
+        .route("/api/v1/packages", get(artifacts::packages))
+        .route("/api/v1/affected", get(lists::affected))
+        .route("/api/v1/blobs/{digest}", get(evidence::blob))
+        .route("/api/v1/policy", get(evidence::policy))
+        .route("/checkpoint", get(evidence::checkpoint))
+        .route("/tile/{*path}", get(evidence::tile))
+        .route("/metrics", get(evidence::metrics))
+        .route("/healthz", get(evidence::healthz))
+        .fallback(async || ApiError::not_found("there is nothing at this address"));
+    api.merge(pages).layer(from_fn_with_state(Arc::clone(app), limit)).with_state(Arc::clone(app)).merge(grpc::routes(Arc::clone(app)))
+}
+
+/// Limits every request and hardens every answer.
+async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.uri().query().is_some_and(|query| query.len() > QUERY_BYTES_MAX) {
+        return ApiError::new(StatusCode::URI_TOO_LONG, "oversized", "the query is longer than 4,096 bytes").into_response();
+    }
+    let answer = tokio::time::timeout(app.request_timeout, next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|_| {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the answer took too long: narrow the question").into_response()
+    });
+    let headers = response.headers_mut();
+    for (name, value) in HARDENING {
+        headers.entry(name).or_insert(value);
+    }
+    response
+}
+
+/// Pages set their own Content-Security-Policy; everything else is data and may load nothing.
+const HARDENING: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];

@@ -1,0 +1,327 @@
+//! One batch: decides what becomes of each item, and collects the leaves and the index rows that
+//! follow from them.
+//!
+//! Normal running [`offer`](Batch::offer)s items; recovery and rebuilding [`replay`](Batch::replay)
+//! leaves. Both end in the same `apply_…` functions, so that an index that was rebuilt is the index
+//! that was lost. Nothing is in force before the batch is committed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use quorate_gossip::Accepted;
+use quorate_gossip::store::reason;
+use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::feed::{FeedHead, FeedStep};
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{Digest, NodeId, Timestamp};
+use quorate_tally::{State, Verdict};
+use quorate_tlog::Entry;
+
+use super::index::{Index, IndexDraft, IndexError};
+use super::leaf::{self, Leaf, LeafError, POLICY_MAGIC};
+use super::rows::{self, ArtifactKey, EquivocationRow, FeedRow, NodeRow, SlotKey, VerdictRow};
+use super::{StoreError, terms};
+
+/// An item that came through the door.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Its certificate.
+    pub certificate: Arc<VerifiedCertificate>,
+    /// What it says.
+    pub statement: VerifiedStatement,
+    /// Its exact bytes.
+    pub envelope: Vec<u8>,
+}
+
+/// A signed verdict on its way into the log.
+#[derive(Clone, Debug)]
+pub struct SignedVerdict {
+    /// What it says.
+    pub verdict: Verdict,
+    /// Its exact bytes.
+    pub envelope: Vec<u8>,
+    /// Results before this leaf were considered.
+    pub log_size: u64,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What is known of a node, and the certificate that its results count under.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeState {
+    pub row: NodeRow,
+    pub certificate: Arc<VerifiedCertificate>,
+}
+
+/// The end of every feed.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub nodes: HashMap<NodeId, NodeState>,
+}
+
+/// What a batch changes beside the log and the index.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Ends of feeds.
+    pub nodes: HashMap<NodeId, NodeState>,
+    /// Results by their leaves.
+    pub statements: Vec<(u64, Arc<VerifiedStatement>)>,
+    /// Slots with a new result, and its leaf.
+    pub dirty: BTreeMap<SlotKey, u64>,
+    /// Nodes that were caught.
+    pub caught: Vec<NodeId>,
+    /// Verdicts that came into force: which artifact, the state and flags before, the row now.
+    pub verdicts: Vec<(ArtifactKey, Option<VerdictRow>, VerdictRow)>,
+}
+
+/// A batch in the making.
+pub(crate) struct Batch<'s> {
+    ledger: &'s Ledger,
+    pub(super) rows: IndexDraft<'s>,
+    start: u64,
+    leaves: Vec<Entry>,
+    effects: Effects,
+}
+
+enum Place {
+    Fits(FeedHead),
+    Duplicate,
+    Gap(u64),
+    Fork,
+    Contradicts(FeedRow),
+}
+
+impl<'s> Batch<'s> {
+    pub(crate) fn new(ledger: &'s Ledger, index: &'s Index, start: u64) -> Self {
+        Self { ledger, rows: IndexDraft::new(index), start, leaves: Vec::new(), effects: Effects::default() }
+    }
+
+    /// Takes an item in, or says why not. Complexity: O(1) index look-ups.
+    pub(crate) fn offer(&mut self, item: Admitted) -> Result<Accepted, StoreError> {
+        match self.place(&item.statement)? {
+            Place::Fits(head) => {
+                let certificate = self.certificate_for(&item)?;
+                let leaf = self.push(item.envelope)?;
+                self.apply_result(leaf, certificate, head, item.statement)?;
+                Ok(Accepted::New)
+            }
+            Place::Duplicate => Ok(Accepted::Duplicate),
+            Place::Gap(expected) => Ok(Accepted::Gap { expected }),
+            Place::Contradicts(held) if !self.equivocated(item.statement.node()) => {
+                let certificate = self.certificate_for(&item)?;
+                let leaf = self.push(item.envelope)?;
+                self.apply_contradiction(leaf, certificate, held, &item.statement)?;
+                Ok(Accepted::Equivocation)
+            }
+            Place::Fork | Place::Contradicts(_) => Ok(Accepted::Rejected(reason::FORK)),
+        }
+    }
+
+    /// Logs a verdict.
+    pub(crate) fn verdict(&mut self, signed: SignedVerdict) -> Result<(), StoreError> {
+        let leaf = self.push(signed.envelope)?;
+        self.apply_verdict(leaf, &signed.verdict)
+    }
+
+    /// Logs a policy, once.
+    pub(crate) fn policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
+        let digest = Digest::of(policy);
+        if self.rows.contains(&rows::policy(digest))? {
+            return Ok(());
+        }
+        let leaf = self.push([POLICY_MAGIC, policy].concat())?;
+        self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec());
+        Ok(())
+    }
+
+    /// Takes a leaf in that is in the log already, or that has to come next.
+    pub(crate) fn replay(&mut self, entry: Entry) -> Result<(), StoreError> {
+        let bytes = entry.as_bytes().to_vec();
+        let leaf = self.end();
+        self.leaves.push(entry);
+        match Leaf::read(&bytes)? {
+            Leaf::Policy(digest) => self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec()),
+            Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
+            Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
+            Leaf::Result(node) => self.replay_result(leaf, node, &bytes)?,
+        }
+        Ok(())
+    }
+
+    fn replay_result(&mut self, leaf: u64, node: NodeId, bytes: &[u8]) -> Result<(), StoreError> {
+        let out_of_place = || StoreError::Leaf(LeafError::OutOfPlace(node));
+        let state = self.state(node).cloned().ok_or_else(out_of_place)?;
+        let statement = leaf::result(bytes, &state.certificate)?;
+        let certificate = state.row.certificate;
+        match self.place(&statement)? {
+            Place::Fits(head) => self.apply_result(leaf, certificate, head, statement),
+            Place::Contradicts(held) if !state.row.equivocated => self.apply_contradiction(leaf, certificate, held, &statement),
+            _ => Err(out_of_place()),
+        }
+    }
+
+    fn place(&self, statement: &VerifiedStatement) -> Result<Place, StoreError> {
+        let position = statement.position();
+        let head = self.state(position.node).map_or_else(FeedHead::default, |state| state.row.head);
+        Ok(match head.step(&position, statement.digest()) {
+            FeedStep::Append(head) => Place::Fits(head),
+            FeedStep::Gap { expected } => Place::Gap(expected),
+            FeedStep::Fork => Place::Fork,
+            FeedStep::Past => {
+                let chunk = self.rows.get(&rows::feed_chunk(position.node, position.sequence))?.unwrap_or_default();
+                let first = FeedRow::read(&chunk, position.sequence).ok_or(IndexError::Row("feed"))?;
+                if first.digest == statement.digest() { Place::Duplicate } else { Place::Contradicts(first) }
+            }
+        })
+    }
+
+    /// The leaf of the certificate that an item counts under. The one in force stays in force while it
+    /// says the same, so that nobody fills the log by swapping certificates.
+    fn certificate_for(&mut self, item: &Admitted) -> Result<u64, StoreError> {
+        let signed_at = item.statement.result().finished_at;
+        if let Some(state) = self.state(item.statement.node())
+            && state.certificate.operator() == item.statement.operator()
+            && state.certificate.covers(signed_at)
+        {
+            return Ok(state.row.certificate);
+        }
+        let leaf = self.push(item.certificate.bytes().to_vec())?;
+        self.apply_certificate(leaf, Arc::clone(&item.certificate));
+        Ok(leaf)
+    }
+
+    fn apply_certificate(&mut self, leaf: u64, certificate: Arc<VerifiedCertificate>) {
+        let node = certificate.node();
+        let fresh = NodeRow { head: FeedHead::default(), certificate: leaf, equivocated: false };
+        let row = self.state(node).map_or(fresh, |state| NodeRow { certificate: leaf, ..state.row });
+        self.rows.put(rows::operator_node(certificate.operator(), node), Vec::new());
+        self.rows.put(rows::node(node), row.write(node));
+        self.effects.nodes.insert(node, NodeState { row, certificate });
+    }
+
+    fn apply_result(&mut self, leaf: u64, certificate: u64, head: FeedHead, statement: VerifiedStatement) -> Result<(), StoreError> {
+        let position = statement.position();
+        let row = FeedRow { digest: statement.digest(), leaf, certificate };
+        let chunk_key = rows::feed_chunk(position.node, position.sequence);
+        let mut chunk = self.rows.get(&chunk_key)?.unwrap_or_default();
+        chunk.extend_from_slice(&row.write());
+        self.rows.put(chunk_key, chunk);
+        self.move_head(position.node, head)?;
+
+        let artifact = ArtifactKey::of(statement.artifact());
+        self.rows.append(rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
+        if !self.rows.contains(&rows::artifact(&artifact))? {
+            let text = serde_json::to_vec(statement.artifact()).expect("an artifact holds nothing that JSON cannot say");
+            self.rows.put(rows::artifact(&artifact), text);
+            self.rows.put(rows::package(&statement.artifact().slot.package, &artifact), Vec::new());
+        }
+        terms::index_result(&mut self.rows, leaf, &statement)?;
+        self.effects.dirty.entry(artifact.slot).or_insert(leaf);
+        self.effects.statements.push((leaf, Arc::new(statement)));
+        Ok(())
+    }
+
+    fn move_head(&mut self, node: NodeId, head: FeedHead) -> Result<(), StoreError> {
+        let mut state = self.state(node).cloned().ok_or(LeafError::OutOfPlace(node))?;
+        state.row.head = head;
+        self.rows.put(rows::node(node), state.row.write(node));
+        self.effects.nodes.insert(node, state);
+        Ok(())
+    }
+
+    /// The second history is kept as evidence; the feed stays as it was seen first.
+    fn apply_contradiction(&mut self, leaf: u64, certificate: u64, held: FeedRow, statement: &VerifiedStatement) -> Result<(), StoreError> {
+        let node = statement.node();
+        let mut state = self.state(node).cloned().ok_or(LeafError::OutOfPlace(node))?;
+        let row = EquivocationRow { leaves: [held.leaf, leaf], certificates: [held.certificate, certificate] };
+        self.rows.put(rows::equivocation(node), row.write());
+        state.row.equivocated = true;
+        self.rows.put(rows::node(node), state.row.write(node));
+        self.effects.nodes.insert(node, state);
+        self.effects.caught.push(node);
+        Ok(())
+    }
+
+    fn apply_verdict(&mut self, leaf: u64, verdict: &Verdict) -> Result<(), StoreError> {
+        let artifact = ArtifactKey::of(&verdict.artifact);
+        let flags = verdict.flags.iter().fold(0, |bits, flag| bits | rows::flag_bit(*flag));
+        let row = VerdictRow { leaf, state: verdict.state, flags, content: leaf::content_of(verdict) };
+        let before = match self.rows.get(&rows::verdict(&artifact))? {
+            Some(value) => Some(VerdictRow::read(&value)?),
+            None => None,
+        };
+        if let Some(before) = before {
+            self.rows.remove(rows::listing(rows::LISTING_PREFIX, before.leaf));
+            self.rows.remove(rows::listing(rows::ATTENTION_PREFIX, before.leaf));
+        }
+        let listed = rows::listing_value(&artifact, &row);
+        if row.needs_attention() {
+            self.rows.put(rows::listing(rows::ATTENTION_PREFIX, leaf), listed.clone());
+        }
+        self.rows.put(rows::listing(rows::LISTING_PREFIX, leaf), listed);
+        self.rows.put(rows::verdict(&artifact), row.write());
+        self.effects.verdicts.push((artifact, before, row));
+        Ok(())
+    }
+
+    /// Results before this leaf are in verdicts: what a restart need not tally again.
+    pub(crate) fn tallied(&mut self, leaf: u64, policy: Digest) {
+        self.rows.put(rows::TALLIED_KEY.to_vec(), rows::tallied_value(leaf, policy));
+    }
+
+    fn state(&self, node: NodeId) -> Option<&NodeState> {
+        self.effects.nodes.get(&node).or_else(|| self.ledger.nodes.get(&node))
+    }
+
+    fn equivocated(&self, node: NodeId) -> bool {
+        self.state(node).is_some_and(|state| state.row.equivocated)
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) -> Result<u64, StoreError> {
+        let leaf = self.end();
+        self.leaves.push(Entry::new(bytes).map_err(StoreError::Entry)?);
+        Ok(leaf)
+    }
+
+    /// Index of the next leaf.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.leaves.len() as u64
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.leaves.is_empty() && self.rows.is_empty()
+    }
+
+    /// Leaves, rows and effects.
+    pub(crate) fn into_parts(self) -> (Vec<Entry>, sled::Batch, Effects) {
+        (self.leaves, self.rows.into_batch(), self.effects)
+    }
+}
+
+/// How many artifacts are in which state, and how many need attention.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Artifacts by state.
+    pub states: BTreeMap<State, u64>,
+    /// Artifacts with an equivocation behind a vote.
+    pub equivocation: u64,
+    /// Artifacts with other bytes seen under their name.
+    pub registry_split: u64,
+}
+
+impl Census {
+    /// Counts a verdict.
+    pub(crate) fn add(&mut self, state: State, flags: u8) {
+        *self.states.entry(state).or_default() += 1;
+        self.equivocation += u64::from(flags & 1 != 0);
+        self.registry_split += u64::from(flags & 2 != 0);
+    }
+
+    /// Forgets a verdict that another has replaced.
+    pub(crate) fn remove(&mut self, state: State, flags: u8) {
+        let count = self.states.entry(state).or_default();
+        *count = count.saturating_sub(1);
+        self.equivocation = self.equivocation.saturating_sub(u64::from(flags & 1 != 0));
+        self.registry_split = self.registry_split.saturating_sub(u64::from(flags & 2 != 0));
+    }
+}

@@ -1,0 +1,276 @@
+//! The fault table: every durable write × {failed, failed but persisted}, and what a store that was
+//! damaged on purpose comes back with. `docs/spec/coordinator-storage.md`, section "Faults".
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../tests/coordinator/fixture.rs"]
+mod fixture;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use fixture::{Network, artifact, identical};
+use quorate_gossip::Accepted;
+use quorate_proto::verified::FeedItem;
+use quorate_tlog::Signer;
+
+use super::files::{Fault, Paths, Point};
+use super::index::Rung;
+use super::rows::SlotKey;
+use super::{LogKey, StoreError, Writer};
+use crate::check::check;
+use crate::door::Door;
+
+const ORIGIN: &str = "quorate.example/test";
+
+fn open(folder: &Path) -> (Writer, Rung) {
+    let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
+    let paths = Paths::new(folder);
+    fs::write(paths.vkey(), signer.verifier().to_string()).unwrap();
+    Writer::open(paths, LogKey { origin: ORIGIN.parse().unwrap(), signer }).unwrap()
+}
+
+fn door(network: &Network) -> Door {
+    Door::new(network.nodes.iter().map(|node| node.root.operator_id()).collect())
+}
+
+/// What [`crate::ingest`] does with a batch.
+fn submit(writer: &mut Writer, door: &Door, items: &[FeedItem]) -> Result<Vec<Accepted>, StoreError> {
+    let admitted: Vec<_> = items.iter().map(|item| door.check(item.clone(), fixture::now()).unwrap()).collect();
+    let mut batch = writer.batch();
+    let outcomes = admitted.into_iter().map(|item| batch.offer(item)).collect::<Result<Vec<_>, _>>()?;
+    if batch.is_empty() {
+        return Ok(outcomes);
+    }
+    let parts = batch.into_parts();
+    let durable = writer.commit(parts)?;
+    writer.publish(durable)?;
+    Ok(outcomes)
+}
+
+fn held(writer: &Writer, item: &FeedItem) -> bool {
+    let node = quorate_proto::verified::VerifiedStatement::verify_item(item, &operators(item)).unwrap();
+    let entries = writer.store().entries(node.node(), node.position().sequence, 1 << 20).unwrap();
+    entries.first().is_some_and(|entry| entry.envelope == item.envelope)
+}
+
+fn operators(item: &FeedItem) -> BTreeSet<quorate_proto::OperatorId> {
+    BTreeSet::from([super::leaf::certificate(&item.certificate).unwrap().operator()])
+}
+
+struct Row {
+    point: Point,
+    fault: Fault,
+    /// Whether the caller hears an error.
+    fails: bool,
+    /// Whether the item is there after recovery.
+    there: bool,
+}
+
+const TABLE: [Row; 8] = [
+    Row { point: Point::Stage, fault: Fault::Failed, fails: true, there: false },
+    Row { point: Point::Stage, fault: Fault::FailedButPersisted, fails: true, there: true },
+    Row { point: Point::Commit, fault: Fault::Failed, fails: true, there: true },
+    Row { point: Point::Commit, fault: Fault::FailedButPersisted, fails: true, there: true },
+    Row { point: Point::Publish, fault: Fault::Failed, fails: true, there: true },
+    Row { point: Point::Publish, fault: Fault::FailedButPersisted, fails: true, there: true },
+    Row { point: Point::Settle, fault: Fault::Failed, fails: false, there: true },
+    Row { point: Point::Settle, fault: Fault::FailedButPersisted, fails: false, there: true },
+];
+
+/// Runs one row. `restart` reopens the data directory, else the same process recovers.
+fn run(row: &Row, restart: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(1);
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let click = artifact("click", "8.1.8", "");
+    let first = network.nodes[0].sign(&click, identical(&click));
+    let second = network.nodes[0].sign(&click, identical(&click));
+    let third = network.nodes[0].sign(&click, identical(&click));
+    submit(&mut writer, &door, std::slice::from_ref(&first)).unwrap();
+    let before = writer.store().log().published().head;
+
+    writer.store().disk.arm(row.point, row.fault);
+    let outcome = submit(&mut writer, &door, std::slice::from_ref(&second));
+    let name = format!("{:?} {:?} restart {restart}", row.point, row.fault);
+    assert_eq!(outcome.is_err(), row.fails, "{name}");
+    if row.point == Point::Settle {
+        assert!(writer.settle().is_err(), "{name}");
+    }
+    if restart {
+        drop(writer);
+        check(&Paths::new(folder.path())).unwrap_or_else(|error| panic!("{name} before recovery: {error:#}"));
+        writer = open(folder.path()).0;
+    } else {
+        writer.recover().unwrap();
+    }
+
+    assert!(held(&writer, &first), "{name}: what was acknowledged is there");
+    assert_eq!(held(&writer, &second), row.there, "{name}");
+    let after = writer.store().log().published().head;
+    let view = quorate_tlog::TreeView::new(after, writer.store().log()).unwrap();
+    let (old, proof) = view.consistency(before.size).unwrap();
+    assert_eq!(old, before, "{name}: one root for one size");
+    proof.verify(&old, &after).unwrap();
+    let again = submit(&mut writer, &door, &[second.clone(), third.clone()]).unwrap();
+    let expected = if row.there { Accepted::Duplicate } else { Accepted::New };
+    assert_eq!(again, [expected, Accepted::New], "{name}");
+    writer.settle().unwrap();
+    drop(writer);
+    check(&Paths::new(folder.path())).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+}
+
+#[test]
+fn every_failed_write_is_settled_by_the_process_itself() {
+    for row in &TABLE {
+        run(row, false);
+    }
+}
+
+#[test]
+fn every_failed_write_is_settled_by_a_restart() {
+    for row in &TABLE {
+        run(row, true);
+    }
+}
+
+/// A store with some results, a proof of equivocation, and every batch settled.
+fn filled(folder: &Path) -> (Network, Vec<FeedItem>) {
+    let mut network = Network::new(3);
+    let door = door(&network);
+    let (mut writer, _) = open(folder);
+    writer.log_policy(network.policy(2).as_bytes()).unwrap();
+    let mut items = Vec::new();
+    for n in 0..120 {
+        let artifact = artifact("package", &format!("1.{n}"), "");
+        for node in &mut network.nodes {
+            items.push(node.sign(&artifact, identical(&artifact)));
+        }
+    }
+    for batch in items.chunks(50) {
+        submit(&mut writer, &door, batch).unwrap();
+    }
+    let other = artifact("package", "1.0", "");
+    let mut liar = fixture::Node::new(0, 0, network.now);
+    let lie = liar.sign(&other, fixture::build_failed());
+    assert_eq!(submit(&mut writer, &door, &[lie]).unwrap(), [Accepted::Equivocation]);
+    writer.settle().unwrap();
+    (network, items)
+}
+
+#[test]
+fn a_lost_index_is_rebuilt_from_the_log_row_for_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, items) = filled(folder.path());
+    let rows = |writer: &Writer| writer.store().index.scan(b"").collect::<Result<Vec<_>, _>>().unwrap();
+    let (writer, rung) = open(folder.path());
+    assert_eq!(rung, Rung::Whole);
+    let before = rows(&writer);
+    let head = writer.store().log().published().head;
+    drop(writer);
+
+    fs::remove_dir_all(Paths::new(folder.path()).index()).unwrap();
+    let (writer, rung) = open(folder.path());
+    assert_eq!(rung, Rung::Rebuild);
+    assert_eq!(writer.store().log().published().head, head);
+    assert!(items.iter().all(|item| held(&writer, item)));
+    assert_eq!(writer.store().equivocations().len(), 1);
+    assert_eq!(rows(&writer), before);
+    let slot = SlotKey::of(&artifact("package", "1.7", "").slot);
+    assert_eq!(writer.store().results(slot, u64::MAX).unwrap().results.len(), 3);
+}
+
+#[test]
+fn a_lost_index_with_unsettled_batches_is_rebuilt_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut network, _) = filled(folder.path());
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let late = artifact("late", "1", "");
+    let item = network.nodes[1].sign(&late, identical(&late));
+    submit(&mut writer, &door, std::slice::from_ref(&item)).unwrap();
+    let head = writer.store().log().published().head;
+    drop(writer);
+    // A power cut: what was not synced is garbage.
+    let paths = Paths::new(folder.path());
+    fs::remove_dir_all(paths.index()).unwrap();
+    fs::write(paths.checkpoint(), b"").unwrap();
+    for partial in [format!("tile/0/001.p/{}", head.size - 256), format!("tile/entries/001.p/{}", head.size - 256)] {
+        fs::write(paths.log().join(partial), b"").unwrap();
+    }
+    let (writer, _) = open(folder.path());
+    assert_eq!(writer.store().log().published().head, head);
+    assert!(held(&writer, &item));
+}
+
+#[test]
+fn a_log_without_any_checkpoint_is_never_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let paths = Paths::new(folder.path());
+    fs::remove_dir_all(paths.index()).unwrap();
+    fs::remove_file(paths.checkpoint()).unwrap();
+    let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
+    let opened = Writer::open(paths, LogKey { origin: ORIGIN.parse().unwrap(), signer });
+    assert!(matches!(opened, Err(StoreError::Resume(_))));
+}
+
+#[test]
+fn an_index_that_is_older_than_the_log_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut network, _) = filled(folder.path());
+    let paths = Paths::new(folder.path());
+    let old = folder.path().join("backup");
+    copy(&paths.index(), &old);
+    let (mut writer, _) = open(folder.path());
+    let late = artifact("late", "1", "");
+    let item = network.nodes[1].sign(&late, identical(&late));
+    submit(&mut writer, &door(&network), &[item]).unwrap();
+    writer.settle().unwrap();
+    drop(writer);
+    fs::remove_dir_all(paths.index()).unwrap();
+    fs::rename(old, paths.index()).unwrap();
+    let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
+    let opened = Writer::open(paths, LogKey { origin: ORIGIN.parse().unwrap(), signer });
+    assert!(matches!(opened, Err(StoreError::Resume(_))));
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_writer, _) = open(folder.path());
+    let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
+    let opened = Writer::open(Paths::new(folder.path()), LogKey { origin: ORIGIN.parse().unwrap(), signer });
+    assert!(matches!(opened, Err(StoreError::Locked(_))));
+}
+
+#[test]
+fn a_damaged_stage_file_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(1);
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let click = artifact("click", "8.1.8", "");
+    let item = network.nodes[0].sign(&click, identical(&click));
+    writer.store().disk.arm(Point::Commit, Fault::Failed);
+    assert!(submit(&mut writer, &door, &[item]).is_err());
+    drop(writer);
+    let paths = Paths::new(folder.path());
+    let stage = fs::read_dir(paths.stage()).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&stage).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&stage, bytes).unwrap();
+    let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
+    let opened = Writer::open(paths, LogKey { origin: ORIGIN.parse().unwrap(), signer });
+    assert!(matches!(opened, Err(StoreError::Stage(_))));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { fs::copy(entry.path(), target).map(drop).unwrap() }
+    }
+}

@@ -1,0 +1,100 @@
+//! Reading a data directory without writing to it, for `check`.
+
+use quorate_tlog::{Entry, Hash, TilePath, TileReader as _, TreeHead};
+
+use super::files::Paths;
+use super::index::{CHECKPOINT_KEY, Index};
+use super::leaf::{self, Leaf};
+use super::leaves::{LeafReader, Published};
+use super::rows::{self, ArtifactKey, VerdictRow};
+use super::{StoreError, recover, stage, writer};
+
+/// A data directory that nobody writes to while this lives.
+pub struct Inspection {
+    paths: Paths,
+    index: Index,
+    reader: LeafReader,
+    _lock: std::fs::File,
+}
+
+impl Inspection {
+    /// Locks the data directory and opens its index as it is.
+    pub fn open(paths: &Paths) -> Result<Self, StoreError> {
+        let lock = writer::lock(paths)?;
+        let index = Index::open_as_it_is(&paths.index())?;
+        Ok(Self { paths: paths.clone(), index, reader: LeafReader::new(paths), _lock: lock })
+    }
+
+    /// The committed checkpoint.
+    pub fn committed_note(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.index.get(CHECKPOINT_KEY)?)
+    }
+
+    /// Start, root before, and leaves of every stage file.
+    pub fn stages(&self) -> Result<Vec<(u64, Hash, Vec<Entry>)>, StoreError> {
+        let stages = stage::read_all(&self.paths)?;
+        Ok(stages.into_iter().map(|stage| (stage.start, stage.root, stage.leaves)).collect())
+    }
+
+    /// The entries of a bundle in a log of this size, checked against their tile.
+    pub fn bundle(&self, index: u64, size: u64) -> Result<Vec<Entry>, StoreError> {
+        recover::checked_bundle(&self.reader, index, size)
+    }
+
+    /// A tile's bytes.
+    pub fn tile(&self, path: &TilePath) -> Result<Vec<u8>, StoreError> {
+        self.reader.read_tile(path).map_err(StoreError::io("reading a tile"))
+    }
+
+    /// Checks the rows that the published leaves must have. How many results and verdicts there are.
+    pub fn check_rows(&self, published: &TreeHead) -> Result<(u64, u64), StoreError> {
+        let (mut results, mut verdicts) = (0, 0);
+        let mut bundle = 0;
+        let mut leaf = 0;
+        while leaf < published.size {
+            for entry in self.bundle(bundle, published.size)? {
+                match Leaf::read(entry.as_bytes())? {
+                    Leaf::Result(_) => results += u64::from(self.check_result(leaf, entry.as_bytes())?),
+                    Leaf::Verdict(statement) => {
+                        verdicts += 1;
+                        self.check_verdict(leaf, &ArtifactKey::of(&statement.predicate.verdict.artifact))?;
+                    }
+                    Leaf::Certificate(_) | Leaf::Policy(_) => {}
+                }
+                leaf += 1;
+            }
+            bundle += 1;
+        }
+        self.reader.publish(Published { head: *published, note: bytes::Bytes::new(), edge: None });
+        Ok((results, verdicts))
+    }
+
+    /// A result stands in its feed and in its slot; the second history of an equivocator in neither.
+    fn check_result(&self, index: u64, bytes: &[u8]) -> Result<bool, StoreError> {
+        let wrong = |what: &str| StoreError::Resume(format!("leaf {index}: {what}"));
+        let statement = leaf::unverified_result(bytes)?;
+        let position = statement.predicate.feed;
+        let chunk = self.index.get(&rows::feed_chunk(position.node, position.sequence))?.unwrap_or_default();
+        let row = rows::FeedRow::read(&chunk, position.sequence).ok_or_else(|| wrong("not in its feed"))?;
+        if row.leaf != index {
+            let proof = self.index.get(&rows::equivocation(position.node))?.ok_or_else(|| wrong("another leaf in its feed"))?;
+            let known = rows::EquivocationRow::read(&proof)?.leaves.contains(&index);
+            return if known { Ok(false) } else { Err(wrong("another leaf in its feed")) };
+        }
+        let slot = rows::SlotKey::of(&statement.artifact().slot);
+        for row in self.index.scan(&rows::slot_prefix(slot)) {
+            if rows::numbers(&row?.1).chunks(2).any(|pair| pair[0] == index) {
+                return Ok(true);
+            }
+        }
+        Err(wrong("not in its slot"))
+    }
+
+    /// The verdict in force is this one or a later one.
+    fn check_verdict(&self, index: u64, artifact: &ArtifactKey) -> Result<(), StoreError> {
+        let value = self.index.get(&rows::verdict(artifact))?.unwrap_or_default();
+        let row = VerdictRow::read(&value)?;
+        let listed = self.index.contains(&rows::listing(rows::LISTING_PREFIX, row.leaf))?;
+        if row.leaf >= index && listed { Ok(()) } else { Err(StoreError::Resume(format!("leaf {index}: a verdict that is not indexed"))) }
+    }
+}

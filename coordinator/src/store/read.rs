@@ -1,0 +1,312 @@
+//! Look-ups: artifacts, verdicts, results, feeds. Everything is read as of one published checkpoint.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::feed::EquivocationProof;
+use quorate_proto::statement::Statement;
+use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Purl, Timestamp};
+use quorate_tally::{Flag, State, Verdict, VerdictSummary};
+use quorate_tlog::{SignedNote, TlogProof, TreeView};
+
+use super::index::IndexError;
+use super::rows::{self, ArtifactKey, FeedRow, NodeRow, SlotKey, VerdictRow};
+use super::{Store, StoreError, leaf};
+
+/// Verdicts that a filter looks through in one request.
+const FILTERED_MAX: usize = 20_000;
+
+/// Milliseconds that a look-up waits for the publication of what is committed.
+const PUBLICATION_WAITS: u32 = 250;
+
+/// A verdict as it was logged.
+#[derive(Clone, Debug)]
+pub struct VerdictView {
+    /// What it says.
+    pub verdict: Verdict,
+    /// Its exact bytes.
+    pub envelope: Vec<u8>,
+    /// Its leaf.
+    pub log_index: u64,
+    /// Results before this leaf were considered.
+    pub log_size: u64,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// Which verdicts to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerdictFilter {
+    /// Only this state.
+    pub state: Option<State>,
+    /// Only with this flag.
+    pub flag: Option<Flag>,
+    /// Only those to be looked at first.
+    pub attention: bool,
+    /// Only those with a smaller leaf.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A part of a list of verdicts.
+#[derive(Clone, Debug, Default)]
+pub struct VerdictPage {
+    /// Newest first.
+    pub verdicts: Vec<VerdictView>,
+    /// Whether the search ended before its limit or the end.
+    pub truncated: bool,
+    /// Where the next page begins.
+    pub next: Option<u64>,
+}
+
+/// The results about a slot.
+#[derive(Clone, Debug)]
+pub struct SlotResults {
+    /// Leaf, exact bytes and meaning, in the order of the log.
+    pub results: Vec<(u64, FeedItem, Arc<VerifiedStatement>)>,
+    /// Proofs against operators with a result here.
+    pub equivocations: Vec<EquivocationProof>,
+    /// The log's size that this was read at.
+    pub log_size: u64,
+}
+
+/// What is known of a node.
+#[derive(Clone, Debug)]
+pub struct NodeSummary {
+    /// The node.
+    pub node: NodeId,
+    /// How many results it has signed.
+    pub results: u64,
+    /// When the last of them was finished.
+    pub last: Option<Timestamp>,
+    /// Whether it signed two histories.
+    pub equivocated: bool,
+    /// Until when its last certificate holds.
+    pub certified_until: Timestamp,
+}
+
+impl Store {
+    /// The artifacts with this digest, one a slot.
+    pub fn artifacts(&self, digest: Digest) -> Result<Vec<ArtifactId>, StoreError> {
+        self.index.scan(&rows::artifact_prefix(digest)).map(|row| read_artifact(&row?.1)).collect()
+    }
+
+    /// The files of a release, or of every release of a package.
+    pub fn artifacts_of(&self, package: &Purl, limit: usize) -> Result<Vec<ArtifactId>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.index.scan(&rows::package_prefix(package)) {
+            let artifact = rows::artifact_of_package(&row?.0)?;
+            let artifact = self.artifact(&artifact)?.ok_or(IndexError::Row("package"))?;
+            if package.version().is_none() || artifact.slot.package == *package {
+                found.push(artifact);
+            }
+            if found.len() > limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn artifact(&self, key: &ArtifactKey) -> Result<Option<ArtifactId>, StoreError> {
+        self.index.get(&rows::artifact(key))?.map(|value| read_artifact(&value)).transpose()
+    }
+
+    /// The verdict in force, if there is one.
+    pub fn verdict(&self, artifact: &ArtifactId) -> Result<Option<VerdictView>, StoreError> {
+        match self.verdict_row(&ArtifactKey::of(artifact))? {
+            Some(row) if self.is_published(row.leaf) => self.verdict_at(row.leaf).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a leaf is published. Between commit and publication lie milliseconds: they are waited
+    /// for, so that a verdict that is being replaced does not vanish in between.
+    fn is_published(&self, leaf: u64) -> bool {
+        (0..PUBLICATION_WAITS).any(|wait| {
+            if wait > 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            leaf < self.log().published().head.size
+        })
+    }
+
+    pub(crate) fn verdict_row(&self, artifact: &ArtifactKey) -> Result<Option<VerdictRow>, StoreError> {
+        let row = self.index.get(&rows::verdict(artifact))?;
+        Ok(row.map(|value| VerdictRow::read(&value)).transpose()?)
+    }
+
+    pub(crate) fn verdict_at(&self, leaf: u64) -> Result<VerdictView, StoreError> {
+        let envelope = self.leaf(leaf)?;
+        let statement: Statement<VerdictSummary> = leaf::verdict(&envelope)?;
+        let summary = statement.predicate;
+        Ok(VerdictView { verdict: summary.verdict, envelope, log_index: leaf, log_size: summary.log_size, time: summary.time_verified })
+    }
+
+    /// Verdicts, newest first. Complexity: O(limit) without a filter, else up to [`FILTERED_MAX`] rows.
+    pub fn verdicts(&self, filter: &VerdictFilter) -> Result<VerdictPage, StoreError> {
+        let prefix = if filter.attention { rows::ATTENTION_PREFIX } else { rows::LISTING_PREFIX };
+        let size = self.log().published().head.size;
+        let newest = filter.before.unwrap_or(u64::MAX).min(size);
+        let from = newest.checked_sub(1).map(|leaf| rows::listing(prefix, leaf));
+        let Some(from) = from else { return Ok(VerdictPage::default()) };
+        let mut page = VerdictPage::default();
+        let end = [prefix, &[0xff; 9]].concat();
+        for (seen, row) in self.index.range(from, end).enumerate() {
+            let (key, value) = row?;
+            let (_, state, flags) = rows::read_listing(&value)?;
+            let leaf = rows::listed_leaf(&key)?;
+            if page.verdicts.len() == filter.limit || seen == FILTERED_MAX {
+                page.next = Some(leaf + 1);
+                page.truncated = seen == FILTERED_MAX;
+                break;
+            }
+            let flag_holds = filter.flag.is_none_or(|flag| flags & rows::flag_bit(flag) != 0);
+            if flag_holds && filter.state.is_none_or(|wanted| wanted == state) {
+                page.verdicts.push(self.verdict_at(leaf)?);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The results about an artifact's slot that stand in the log before `log_size`.
+    pub fn results(&self, slot: SlotKey, log_size: u64) -> Result<SlotResults, StoreError> {
+        let mut results = Vec::new();
+        for (leaf, certificate) in self.slot_rows(slot, log_size)? {
+            results.push((leaf, self.item(leaf, certificate)?, self.statement(leaf, certificate)?));
+        }
+        let here = |proof: &&EquivocationProof| results.iter().any(|(_, _, statement)| statement.operator() == proof.operator());
+        let equivocations = self.equivocations().iter().filter(here).cloned().collect();
+        Ok(SlotResults { results, equivocations, log_size })
+    }
+
+    /// Leaves of the results and certificates of a slot, before `log_size`.
+    pub(crate) fn slot_rows(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.index.scan(&rows::slot_prefix(slot)) {
+            let numbers = rows::numbers(&row?.1);
+            found.extend(numbers.as_chunks::<2>().0.iter().map(|[leaf, certificate]| (*leaf, *certificate)));
+        }
+        found.retain(|(leaf, _)| *leaf < log_size);
+        Ok(found)
+    }
+
+    /// A result by its leaf and that of its certificate. Verified when it is not in the cache.
+    pub(crate) fn statement(&self, leaf: u64, certificate: u64) -> Result<Arc<VerifiedStatement>, StoreError> {
+        if let Some(statement) = self.statements.get(&leaf) {
+            return Ok(statement);
+        }
+        let certificate = self.certificate(certificate)?;
+        let statement = Arc::new(leaf::result(&self.leaf(leaf)?, &certificate)?);
+        self.statements.put(leaf, Arc::clone(&statement));
+        Ok(statement)
+    }
+
+    /// A result by its leaf alone; none where the leaf is something else.
+    pub(crate) fn statement_at(&self, leaf: u64) -> Result<Option<Arc<VerifiedStatement>>, StoreError> {
+        if let Some(statement) = self.statements.get(&leaf) {
+            return Ok(Some(statement));
+        }
+        let bytes = self.leaf(leaf)?;
+        let leaf::Leaf::Result(_) = leaf::Leaf::read(&bytes)? else { return Ok(None) };
+        match self.feed_row_of(leaf, &bytes)? {
+            Some(row) => self.statement(leaf, row.certificate).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where a result's bytes stand in its feed; none for the second history of an equivocator.
+    fn feed_row_of(&self, leaf: u64, bytes: &[u8]) -> Result<Option<FeedRow>, StoreError> {
+        let position = leaf::unverified_result(bytes)?.predicate.feed;
+        Ok(self.feed_row(position.node, position.sequence)?.filter(|row| row.leaf == leaf))
+    }
+
+    /// The artifact that a leaf is a result about, if it is one that counts.
+    pub(crate) fn artifact_of_leaf(&self, leaf: u64) -> Result<Option<ArtifactId>, StoreError> {
+        Ok(self.statement_at(leaf)?.map(|statement| statement.artifact().clone()))
+    }
+
+    fn certificate(&self, leaf: u64) -> Result<VerifiedCertificate, StoreError> {
+        Ok(leaf::certificate(&self.leaf(leaf)?)?)
+    }
+
+    /// Exact bytes of a result and its certificate.
+    pub(crate) fn item(&self, leaf: u64, certificate: u64) -> Result<FeedItem, StoreError> {
+        Ok(FeedItem { certificate: self.leaf(certificate)?, envelope: self.leaf(leaf)? })
+    }
+
+    fn leaf(&self, index: u64) -> Result<Vec<u8>, StoreError> {
+        self.reader.leaf(index).map_err(StoreError::io("reading a leaf"))
+    }
+
+    /// The end of every feed.
+    pub fn heads(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+        let rows = self.index.scan(rows::NODE_PREFIX).map(|row| {
+            let (key, value) = row?;
+            Ok((rows::node_at_end(&key)?, NodeRow::read(&value)?.head.next()))
+        });
+        rows.collect()
+    }
+
+    /// Consecutive entries of a feed, of at most `bytes_max` in sum.
+    pub fn entries(&self, node: NodeId, from: u64, bytes_max: usize) -> Result<Vec<FeedItem>, StoreError> {
+        /// Room for the lengths and tags of protobuf.
+        const FRAMING_BYTES: usize = 16;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let size = self.log().published().head.size;
+        for sequence in from.. {
+            let Some(row) = self.feed_row(node, sequence)?.filter(|row| row.leaf < size && row.certificate < size) else { break };
+            let item = self.item(row.leaf, row.certificate)?;
+            bytes += item.certificate.len() + item.envelope.len() + FRAMING_BYTES;
+            if bytes > bytes_max {
+                break;
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    pub(super) fn feed_row(&self, node: NodeId, sequence: u64) -> Result<Option<FeedRow>, StoreError> {
+        let chunk = self.index.get(&rows::feed_chunk(node, sequence))?;
+        Ok(chunk.and_then(|chunk| FeedRow::read(&chunk, sequence)))
+    }
+
+    /// The nodes that an operator has certified.
+    pub fn nodes_of(&self, operator: OperatorId) -> Result<Vec<NodeSummary>, StoreError> {
+        let mut nodes = Vec::new();
+        for row in self.index.scan(&rows::operator_prefix(operator)) {
+            let node = rows::node_at_end(&row?.0)?;
+            if let Some(value) = self.index.get(&rows::node(node))? {
+                nodes.push(self.node_summary(node, &NodeRow::read(&value)?)?);
+            }
+        }
+        Ok(nodes)
+    }
+
+    fn node_summary(&self, node: NodeId, row: &NodeRow) -> Result<NodeSummary, StoreError> {
+        let results = row.head.next();
+        let last = match results.checked_sub(1).map(|sequence| self.feed_row(node, sequence)).transpose()?.flatten() {
+            Some(last) => Some(self.statement(last.leaf, last.certificate)?.result().finished_at),
+            None => None,
+        };
+        let certified_until = self.certificate(row.certificate)?.not_after();
+        Ok(NodeSummary { node, results, last, equivocated: row.equivocated, certified_until })
+    }
+
+    /// The proof that a leaf is in the log of the latest checkpoint.
+    pub fn proof(&self, leaf: u64) -> Result<TlogProof, StoreError> {
+        let published = self.log().published();
+        let proving = |error: String| StoreError::Io { activity: "proving a leaf", source: io::Error::other(error) };
+        let view = TreeView::new(published.head, self.log()).map_err(|error| proving(error.to_string()))?;
+        let (_, inclusion) = view.inclusion(leaf).map_err(|error| proving(error.to_string()))?;
+        let note = SignedNote::parse(&published.note).map_err(|error| proving(error.to_string()))?;
+        TlogProof::new(inclusion, note).map_err(|error| proving(error.to_string()))
+    }
+}
+
+fn read_artifact(value: &[u8]) -> Result<ArtifactId, StoreError> {
+    serde_json::from_slice(value).map_err(|_| IndexError::Row("artifact").into())
+}

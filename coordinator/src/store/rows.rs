@@ -1,0 +1,377 @@
+//! The rows of the index: one function a key, one type a value, both directions side by side.
+//!
+//! `docs/spec/coordinator-storage.md`, section "Index". Keys begin with a letter and a slash; hashes
+//! stand for texts of any length, so that no key and no value is long.
+
+use quorate_proto::feed::FeedHead;
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl};
+use quorate_tally::{Flag, State};
+
+use super::index::IndexError;
+
+/// Entries a row of a feed.
+pub(crate) const FEED_CHUNK: u64 = 32;
+
+/// A slot's short name in the index: a hash of package and file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotKey([u8; 32]);
+
+/// An artifact's short name in the index: its digest and its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArtifactKey {
+    /// The published file.
+    pub digest: Digest,
+    /// Where.
+    pub slot: SlotKey,
+}
+
+/// A place in a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FeedRow {
+    /// Of the envelope.
+    pub digest: Digest,
+    /// Of the result.
+    pub leaf: u64,
+    /// Of the certificate that it counts under.
+    pub certificate: u64,
+}
+
+/// What is known of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeRow {
+    pub head: FeedHead,
+    /// Leaf of the last certificate.
+    pub certificate: u64,
+    pub equivocated: bool,
+}
+
+/// The two leaves, with their certificates, that prove an equivocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EquivocationRow {
+    pub leaves: [u64; 2],
+    pub certificates: [u64; 2],
+}
+
+/// The verdict in force on an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerdictRow {
+    /// Of the verdict.
+    pub leaf: u64,
+    /// The state.
+    pub state: State,
+    /// The flags, by [`flag_bit`].
+    pub flags: u8,
+    /// SHA-256 of the verdict without time and log size: equal means nothing changed.
+    pub content: Digest,
+}
+
+/// What a result names a file for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Provenance,
+    Report,
+    Environment,
+}
+
+const STATES: [State; 7] =
+    [State::Contested, State::Reproduced, State::Equivalent, State::Suspect, State::Unreproducible, State::Unbuildable, State::Pending];
+
+impl SlotKey {
+    /// Of a slot.
+    pub fn of(slot: &ArtifactSlot) -> Self {
+        Self(*Digest::of(format!("{}\n{}", slot.package, slot.file).as_bytes()).as_bytes())
+    }
+}
+
+impl ArtifactKey {
+    /// Of an artifact.
+    pub fn of(artifact: &ArtifactId) -> Self {
+        Self { digest: artifact.digest, slot: SlotKey::of(&artifact.slot) }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [self.digest.as_bytes().as_slice(), &self.slot.0].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, IndexError> {
+        let (digest, slot) = bytes.split_first_chunk::<32>().ok_or(IndexError::Row("artifact key"))?;
+        let slot = slot.try_into().map_err(|_| IndexError::Row("artifact key"))?;
+        Ok(Self { digest: Digest::from_bytes(*digest), slot: SlotKey(slot) })
+    }
+}
+
+fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![kind, b'/'];
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+// Log and tally.
+pub(crate) const TALLIED_KEY: &[u8] = b"m/tallied";
+pub(crate) const NODE_PREFIX: &[u8] = b"h/";
+pub(crate) const EQUIVOCATION_PREFIX: &[u8] = b"e/";
+pub(crate) const LISTING_PREFIX: &[u8] = b"l/";
+pub(crate) const ATTENTION_PREFIX: &[u8] = b"!/";
+pub(crate) const WANTED_PREFIX: &[u8] = b"w/";
+
+/// How far the tally has come, and under which policy: another policy begins anew.
+pub(crate) fn tallied_value(leaf: u64, policy: Digest) -> Vec<u8> {
+    [leaf.to_be_bytes().as_slice(), policy.as_bytes()].concat()
+}
+
+pub(crate) fn read_tallied(value: &[u8], policy: Digest) -> Option<u64> {
+    let (leaf, under) = value.split_first_chunk::<8>()?;
+    (under == policy.as_bytes()).then(|| u64::from_be_bytes(*leaf))
+}
+
+pub(crate) fn policy(digest: Digest) -> Vec<u8> {
+    key(b'y', &[digest.as_bytes()])
+}
+
+pub(crate) fn node(node: NodeId) -> Vec<u8> {
+    key(b'h', &[node.as_bytes()])
+}
+
+pub(crate) fn equivocation(node: NodeId) -> Vec<u8> {
+    key(b'e', &[node.as_bytes()])
+}
+
+pub(crate) fn operator_prefix(operator: OperatorId) -> Vec<u8> {
+    key(b'o', &[operator.as_bytes()])
+}
+
+pub(crate) fn operator_node(operator: OperatorId, node: NodeId) -> Vec<u8> {
+    key(b'o', &[operator.as_bytes(), node.as_bytes()])
+}
+
+pub(crate) fn feed_chunk(node: NodeId, sequence: u64) -> Vec<u8> {
+    key(b'f', &[node.as_bytes(), &(sequence / FEED_CHUNK).to_be_bytes()])
+}
+
+pub(crate) fn feed_prefix(node: NodeId) -> Vec<u8> {
+    key(b'f', &[node.as_bytes()])
+}
+
+// Artifacts.
+pub(crate) fn artifact_prefix(digest: Digest) -> Vec<u8> {
+    key(b'a', &[digest.as_bytes()])
+}
+
+pub(crate) fn artifact(artifact: &ArtifactKey) -> Vec<u8> {
+    key(b'a', &[&artifact.bytes()])
+}
+
+/// Of a posting list of result and certificate leaves.
+pub(crate) fn slot_prefix(slot: SlotKey) -> Vec<u8> {
+    key(b's', &[&slot.0])
+}
+
+pub(crate) fn package_prefix(package: &Purl) -> Vec<u8> {
+    key(b'p', &[Digest::of(package.without_version().to_string().as_bytes()).as_bytes()])
+}
+
+pub(crate) fn package(package: &Purl, artifact: &ArtifactKey) -> Vec<u8> {
+    [package_prefix(package), artifact.bytes()].concat()
+}
+
+/// The artifact at the end of a package's row.
+pub(crate) fn artifact_of_package(key: &[u8]) -> Result<ArtifactKey, IndexError> {
+    ArtifactKey::read(key.get(2 + 32..).ok_or(IndexError::Row("package"))?)
+}
+
+pub(crate) fn verdict(artifact: &ArtifactKey) -> Vec<u8> {
+    key(b'v', &[&artifact.bytes()])
+}
+
+/// Newest first: keys count down.
+pub(crate) fn listing(prefix: &[u8], leaf: u64) -> Vec<u8> {
+    [prefix, &(u64::MAX - leaf).to_be_bytes()].concat()
+}
+
+pub(crate) fn listed_leaf(key: &[u8]) -> Result<u64, IndexError> {
+    let number = key.last_chunk::<8>().ok_or(IndexError::Row("listing"))?;
+    Ok(u64::MAX - u64::from_be_bytes(*number))
+}
+
+/// A listing's value: which artifact, and enough to filter by.
+pub(crate) fn listing_value(artifact: &ArtifactKey, row: &VerdictRow) -> Vec<u8> {
+    [artifact.bytes(), vec![state_byte(row.state), row.flags]].concat()
+}
+
+pub(crate) fn read_listing(value: &[u8]) -> Result<(ArtifactKey, State, u8), IndexError> {
+    let (artifact, &[state, flags]) = value.split_last_chunk::<2>().ok_or(IndexError::Row("listing"))?;
+    Ok((ArtifactKey::read(artifact)?, state_of(state)?, flags))
+}
+
+// Evidence and incidents.
+pub(crate) fn naming_prefix(blob: Digest) -> Vec<u8> {
+    key(b'n', &[blob.as_bytes()])
+}
+
+pub(crate) fn naming(blob: Digest, leaf: u64) -> Vec<u8> {
+    key(b'n', &[blob.as_bytes(), &leaf.to_be_bytes()])
+}
+
+pub(crate) fn wanted(blob: Digest) -> Vec<u8> {
+    key(b'w', &[blob.as_bytes()])
+}
+
+/// Of a posting list of result leaves. A term is a kind and a text, such as `tool:setuptools@75`.
+pub(crate) fn term_prefix(term: &str) -> Vec<u8> {
+    key(b'i', &[Digest::of(term.as_bytes()).as_bytes()])
+}
+
+pub(crate) fn inventory_prefix(term: &str) -> Vec<u8> {
+    key(b'x', &[Digest::of(term.as_bytes()).as_bytes()])
+}
+
+/// An environment whose inventory has the term.
+pub(crate) fn inventory(term: &str, environment: Digest) -> Vec<u8> {
+    key(b'x', &[Digest::of(term.as_bytes()).as_bytes(), environment.as_bytes()])
+}
+
+/// Of a posting list of result leaves that finished in one hour.
+pub(crate) fn hour_prefix(hour: u32) -> Vec<u8> {
+    key(b't', &[&hour.to_be_bytes()])
+}
+
+/// A 32-byte hash at the end of a key.
+pub(crate) fn digest_at_end(key: &[u8]) -> Result<Digest, IndexError> {
+    key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes)).ok_or(IndexError::Row("digest"))
+}
+
+/// A node at the end of a key.
+pub(crate) fn node_at_end(key: &[u8]) -> Result<NodeId, IndexError> {
+    let bytes = key.last_chunk::<32>().ok_or(IndexError::Row("node"))?;
+    NodeId::from_bytes(*bytes).map_err(|_| IndexError::Row("node"))
+}
+
+/// Numbers of 8 bytes, one behind the other.
+pub(crate) fn numbers(value: &[u8]) -> Vec<u64> {
+    value.as_chunks::<8>().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect()
+}
+
+fn array<const N: usize>(value: &[u8], what: &'static str) -> Result<[u64; N], IndexError> {
+    numbers(value).try_into().map_err(|_| IndexError::Row(what))
+}
+
+impl FeedRow {
+    pub(crate) const BYTES: usize = 48;
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        [self.digest.as_bytes().as_slice(), &self.leaf.to_be_bytes(), &self.certificate.to_be_bytes()].concat()
+    }
+
+    /// The row of `sequence` in the chunk that holds it.
+    pub(crate) fn read(chunk: &[u8], sequence: u64) -> Option<Self> {
+        let at = usize::try_from(sequence % FEED_CHUNK).ok()? * Self::BYTES;
+        let (digest, rest) = chunk.get(at..at + Self::BYTES)?.split_first_chunk::<32>()?;
+        let [leaf, certificate] = array(rest, "feed").ok()?;
+        Some(Self { digest: Digest::from_bytes(*digest), leaf, certificate })
+    }
+}
+
+impl NodeRow {
+    pub(crate) fn write(&self, node: NodeId) -> Vec<u8> {
+        let last = self.head.position(node).previous.map_or([0; 32], |digest| *digest.as_bytes());
+        let mut value = last.to_vec();
+        value.extend_from_slice(&self.head.next().to_be_bytes());
+        value.extend_from_slice(&self.certificate.to_be_bytes());
+        value.push(u8::from(self.equivocated));
+        value
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
+        let malformed = IndexError::Row("node");
+        let Some((last, rest)) = value.split_first_chunk::<32>() else { return Err(malformed) };
+        let Some((&equivocated, rest)) = rest.split_last() else { return Err(malformed) };
+        let [next, certificate] = array(rest, "node")?;
+        let head = if next == 0 { FeedHead::default() } else { FeedHead::behind(next, Digest::from_bytes(*last)) };
+        Ok(Self { head, certificate, equivocated: equivocated == 1 })
+    }
+}
+
+impl EquivocationRow {
+    pub(crate) fn write(&self) -> Vec<u8> {
+        [self.leaves, self.certificates].as_flattened().iter().flat_map(|number| number.to_be_bytes()).collect()
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
+        let [a, b, c, d] = array(value, "equivocation")?;
+        Ok(Self { leaves: [a, b], certificates: [c, d] })
+    }
+}
+
+impl VerdictRow {
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut value = self.content.as_bytes().to_vec();
+        value.extend_from_slice(&self.leaf.to_be_bytes());
+        value.extend([state_byte(self.state), self.flags]);
+        value
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
+        let malformed = || IndexError::Row("verdict");
+        let (content, rest) = value.split_first_chunk::<32>().ok_or_else(malformed)?;
+        let (leaf, &[state, flags]) = rest.split_last_chunk::<2>().ok_or_else(malformed)?;
+        let [leaf] = array(leaf, "verdict")?;
+        Ok(Self { leaf, state: state_of(state)?, flags, content: Digest::from_bytes(*content) })
+    }
+
+    /// Whether it belongs to what people look at first.
+    pub fn needs_attention(&self) -> bool {
+        needs_attention(self.state, self.flags)
+    }
+}
+
+/// Whether a verdict belongs to what people look at first.
+pub fn needs_attention(state: State, flags: u8) -> bool {
+    flags != 0 || matches!(state, State::Suspect | State::Contested)
+}
+
+/// The bit of a flag in a row.
+pub fn flag_bit(flag: Flag) -> u8 {
+    match flag {
+        Flag::Equivocation => 1,
+        Flag::RegistrySplit => 2,
+    }
+}
+
+fn state_byte(state: State) -> u8 {
+    STATES.iter().position(|s| *s == state).and_then(|at| u8::try_from(at).ok()).expect("every state is in the list")
+}
+
+fn state_of(byte: u8) -> Result<State, IndexError> {
+    STATES.get(usize::from(byte)).copied().ok_or(IndexError::Row("state"))
+}
+
+/// A state by its name.
+pub fn state_named(name: &str) -> Option<State> {
+    STATES.into_iter().find(|state| state.name() == name)
+}
+
+/// A flag by its name.
+pub fn flag_named(name: &str) -> Option<Flag> {
+    [Flag::Equivocation, Flag::RegistrySplit].into_iter().find(|flag| flag.name() == name)
+}
+
+impl Role {
+    pub(crate) fn byte(self) -> u8 {
+        match self {
+            Self::Provenance => b'p',
+            Self::Report => b'r',
+            Self::Environment => b'e',
+        }
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
+        match value.first() {
+            Some(b'p') => Ok(Self::Provenance),
+            Some(b'r') => Ok(Self::Report),
+            Some(b'e') => Ok(Self::Environment),
+            _ => Err(IndexError::Row("naming")),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Stage files: the leaves of one batch, durable before anything is signed about them.
+//!
+//! A stage file that reached its final name is always what comes next at its index: recovery commits
+//! it, nothing else may take its place. That is why there are never two roots for one size.
+//!
+//! Format: `docs/spec/coordinator-storage.md`, section "Stage files".
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use quorate_proto::Digest;
+use quorate_tlog::{Entry, Hash};
+
+use super::files::{Disk, Paths, Point, is_scratch};
+
+const MAGIC: &[u8; 16] = b"quorate-stage/1\n";
+const HEADER_BYTES: usize = MAGIC.len() + 8 + 32 + 4;
+const CHECKSUM_BYTES: usize = 32;
+
+/// One batch of leaves and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stage {
+    /// Index of the first leaf: the size of the log before the batch.
+    pub start: u64,
+    /// Root of the log before the batch.
+    pub root: Hash,
+    /// The leaves, in order.
+    pub leaves: Vec<Entry>,
+}
+
+/// A stage file that cannot be used. Fatal: what comes next in the log is in doubt.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The file system failed.
+    #[error("stage folder")]
+    Io(#[source] io::Error),
+    /// A file that is not what was written.
+    #[error("stage file {name} is damaged: {what}")]
+    Damaged {
+        /// The file's name.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl Stage {
+    /// Makes the batch durable.
+    pub(crate) fn write(&self, disk: &Disk, paths: &Paths) -> io::Result<()> {
+        disk.write_durable(Point::Stage, &paths.stage().join(name_of(self.start)), &self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let length: usize = self.leaves.iter().map(|leaf| leaf.as_bytes().len() + 2).sum();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + length + CHECKSUM_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&self.start.to_be_bytes());
+        bytes.extend_from_slice(self.root.as_bytes());
+        let count = u32::try_from(self.leaves.len()).expect("a batch holds far fewer leaves");
+        bytes.extend_from_slice(&count.to_be_bytes());
+        for leaf in &self.leaves {
+            let length = u16::try_from(leaf.as_bytes().len()).expect("an entry is at most 65,535 bytes");
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(leaf.as_bytes());
+        }
+        let checksum = Digest::of(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or("too short")?;
+        if Digest::of(body).as_bytes() != checksum {
+            return Err("the checksum does not match");
+        }
+        let rest = body.strip_prefix(MAGIC).ok_or("another format")?;
+        let (start, rest) = rest.split_first_chunk::<8>().ok_or("too short")?;
+        let (root, rest) = rest.split_first_chunk::<32>().ok_or("too short")?;
+        let (count, mut rest) = rest.split_first_chunk::<4>().ok_or("too short")?;
+        let mut leaves = Vec::new();
+        for _ in 0..u32::from_be_bytes(*count) {
+            let (length, after) = rest.split_first_chunk::<2>().ok_or("a leaf is cut")?;
+            let (leaf, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or("a leaf is cut")?;
+            leaves.push(Entry::new(leaf.to_vec()).map_err(|_| "a leaf is too long")?);
+            rest = after;
+        }
+        if !rest.is_empty() || leaves.is_empty() {
+            return Err("no leaves, or bytes behind them");
+        }
+        Ok(Self { start: u64::from_be_bytes(*start), root: Hash::from_bytes(*root), leaves })
+    }
+
+    /// Index behind the last leaf.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.leaves.len() as u64
+    }
+}
+
+/// Every stage file, in the order of the log. Leftovers of interrupted writes are removed: they never
+/// got their name, so nobody was told about them.
+pub(crate) fn read_all(paths: &Paths) -> Result<Vec<Stage>, StageError> {
+    let mut stages = Vec::new();
+    for entry in fs::read_dir(paths.stage()).map_err(StageError::Io)? {
+        let entry = entry.map_err(StageError::Io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_scratch(&name) {
+            fs::remove_file(entry.path()).map_err(StageError::Io)?;
+            continue;
+        }
+        stages.push(read(&entry.path(), name)?);
+    }
+    stages.sort_by_key(|stage| stage.start);
+    Ok(stages)
+}
+
+fn read(path: &Path, name: String) -> Result<Stage, StageError> {
+    let bytes = fs::read(path).map_err(StageError::Io)?;
+    match Stage::decode(&bytes) {
+        Ok(stage) if name == name_of(stage.start) => Ok(stage),
+        Ok(_) => Err(StageError::Damaged { name, what: "it holds another batch than its name says" }),
+        Err(what) => Err(StageError::Damaged { name, what }),
+    }
+}
+
+/// Removes the stage files of the batches that begin before `end`.
+pub(crate) fn remove(paths: &Paths, starts: &[u64]) -> io::Result<()> {
+    for start in starts {
+        match fs::remove_file(paths.stage().join(name_of(*start))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn name_of(start: u64) -> String {
+    format!("{start:020}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stage(leaves: Vec<Vec<u8>>) -> Stage {
+        let leaves = leaves.into_iter().map(|leaf| Entry::new(leaf).unwrap()).collect();
+        Stage { start: 7, root: Hash::from_bytes([3; 32]), leaves }
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_round_trips(leaves in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20)) {
+            let stage = stage(leaves);
+            prop_assert_eq!(Stage::decode(&stage.encode()), Ok(stage));
+        }
+
+        #[test]
+        fn a_damaged_batch_is_never_read(flip: prop::sample::Index, bit in 0_u8..8, cut: prop::sample::Index) {
+            let bytes = stage(vec![b"one".to_vec(), b"two".to_vec()]).encode();
+            let mut flipped = bytes.clone();
+            flipped[flip.index(bytes.len())] ^= 1 << bit;
+            prop_assert!(Stage::decode(&flipped).is_err());
+            prop_assert!(Stage::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+    }
+}

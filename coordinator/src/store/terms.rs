@@ -1,0 +1,179 @@
+//! What incident queries ask for: terms, and which results each leads to.
+//!
+//! A term is a kind and a text: `commit:<hex>`, `tool:<name>`, `tool:<name>@<version>`,
+//! `digest:sha256:<hex>`, `purl:<purl>`, `environment:sha256:<hex>`. Facts of the result itself are
+//! indexed with it; those of its provenance and of its environment's inventory once these are held.
+//! An index only points: whoever asks checks the result and the provenance.
+
+use std::collections::BTreeSet;
+
+use quorate_proto::provenance::{Provenance, ResourceDescriptor};
+use quorate_proto::result::Outcome;
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{Digest, Purl};
+use serde_json::Value;
+
+use super::index::{IndexDraft, IndexError};
+use super::rows::{self, Role};
+
+/// Terms of one file that are indexed; the largest Debian inventories have a few thousand.
+const TERMS_MAX: usize = 16_384;
+
+/// Longest text of a term that is indexed, in bytes.
+const TERM_BYTES_MAX: usize = 1_024;
+
+/// Indexes what a result says by itself, and the files that it names.
+pub(crate) fn index_result(rows: &mut IndexDraft<'_>, leaf: u64, statement: &VerifiedStatement) -> Result<(), IndexError> {
+    let result = statement.result();
+    let mut terms = BTreeSet::from([format!("environment:{}", result.environment.digest)]);
+    if let Some(commit) = result.source.as_ref().and_then(|source| source.commit.as_ref()) {
+        terms.insert(format!("commit:{}", commit.to_lowercase()));
+    }
+    if let Some(rebuilt) = result.outcome.rebuilt().filter(|rebuilt| rebuilt.digest != statement.artifact().digest) {
+        terms.insert(format!("digest:{}", rebuilt.digest));
+    }
+    for tool in &result.toolchain {
+        tool_terms(&mut terms, &tool.name, &tool.version);
+        terms.extend(tool.digest.map(|digest| format!("digest:{digest}")));
+    }
+    index_terms(rows, leaf, &terms)?;
+    rows.append(rows::hour_prefix(hour_of(statement)), &leaf.to_be_bytes())?;
+    name_evidence(rows, leaf, statement)
+}
+
+/// The hour in which a result was finished, counted from 1970.
+pub(crate) fn hour_of(statement: &VerifiedStatement) -> u32 {
+    u32::try_from(statement.result().finished_at.unix_seconds() / 3600).unwrap_or(0)
+}
+
+fn name_evidence(rows: &mut IndexDraft<'_>, leaf: u64, statement: &VerifiedStatement) -> Result<(), IndexError> {
+    let result = statement.result();
+    let report = match &result.outcome {
+        Outcome::Different { differences, .. } => differences.report,
+        _ => None,
+    };
+    for (blob, role) in [(report, Role::Report), (Some(result.environment.digest), Role::Environment)] {
+        let Some(blob) = blob else { continue };
+        // One naming is enough for a file that is the same for all who name it.
+        let key = rows::naming(blob, u64::from(role.byte()) << 56);
+        if !rows.contains(&key)? {
+            rows.put(key, vec![role.byte()]);
+            rows.put(rows::wanted(blob), Vec::new());
+        }
+    }
+    if let Some(provenance) = result.provenance {
+        rows.put(rows::naming(provenance, leaf), vec![Role::Provenance.byte()]);
+        rows.put(rows::wanted(provenance), Vec::new());
+    }
+    Ok(())
+}
+
+/// Indexes a provenance for the result that names it.
+pub(crate) fn index_provenance(rows: &mut IndexDraft<'_>, leaf: u64, provenance: &Provenance) -> Result<(), IndexError> {
+    let mut terms = BTreeSet::new();
+    for dependency in &provenance.build_definition.resolved_dependencies {
+        if terms.len() > TERMS_MAX {
+            break;
+        }
+        dependency_terms(&mut terms, dependency);
+    }
+    index_terms(rows, leaf, &terms)
+}
+
+fn dependency_terms(terms: &mut BTreeSet<String>, dependency: &ResourceDescriptor) {
+    terms.extend(dependency.digest.as_ref().map(|digest| format!("digest:{}", digest.sha256)));
+    if let Some(uri) = &dependency.uri {
+        match uri.parse::<Purl>() {
+            Ok(purl) => purl_terms(terms, &purl),
+            Err(_) => terms.extend(commit_in(uri).map(|commit| format!("commit:{commit}"))),
+        }
+    }
+    if let Some(commit) = dependency.annotations.get("commit").and_then(Value::as_str) {
+        terms.insert(format!("commit:{}", commit.to_lowercase()));
+    }
+    if let Some(version) = dependency.annotations.get("version").and_then(Value::as_str) {
+        tool_terms(terms, &dependency.name, version);
+    }
+}
+
+fn purl_terms(terms: &mut BTreeSet<String>, purl: &Purl) {
+    terms.insert(format!("purl:{purl}"));
+    terms.insert(format!("purl:{}", purl.without_version()));
+    if let Some(version) = purl.version() {
+        tool_terms(terms, purl.name(), version);
+    }
+}
+
+fn tool_terms(terms: &mut BTreeSet<String>, name: &str, version: &str) {
+    terms.insert(format!("tool:{name}"));
+    terms.insert(format!("tool:{name}@{version}"));
+}
+
+/// The commit in an address such as `git+https://host/repository@<commit>`.
+fn commit_in(uri: &str) -> Option<String> {
+    let (_, commit) = uri.rsplit_once('@')?;
+    let hex = matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| commit.to_lowercase())
+}
+
+fn index_terms(rows: &mut IndexDraft<'_>, leaf: u64, terms: &BTreeSet<String>) -> Result<(), IndexError> {
+    for term in terms.iter().filter(|term| term.len() <= TERM_BYTES_MAX).take(TERMS_MAX) {
+        rows.append(rows::term_prefix(term), &leaf.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// Indexes an environment's inventory: every object in its JSON that has a name and a version, and
+/// every map `packages` from names to versions.
+pub(crate) fn index_inventory(rows: &mut IndexDraft<'_>, environment: Digest, bytes: &[u8]) {
+    let mut terms = BTreeSet::new();
+    if let Ok(json) = serde_json::from_slice::<Value>(bytes) {
+        named_versions(&json, &mut terms);
+    }
+    for term in terms.iter().filter(|term| term.len() <= TERM_BYTES_MAX).take(TERMS_MAX) {
+        rows.put(rows::inventory(term, environment), Vec::new());
+    }
+}
+
+fn named_versions(json: &Value, terms: &mut BTreeSet<String>) {
+    if terms.len() > TERMS_MAX {
+        return;
+    }
+    match json {
+        Value::Array(values) => values.iter().for_each(|value| named_versions(value, terms)),
+        Value::Object(fields) => {
+            let text = |field| fields.get(field).and_then(Value::as_str);
+            if let (Some(name), Some(version)) = (text("name"), text("version")) {
+                tool_terms(terms, name, version);
+            }
+            if let Some(Value::Object(packages)) = fields.get("packages") {
+                let versions = packages.iter().filter_map(|(name, version)| Some((name, version.as_str()?)));
+                versions.for_each(|(name, version)| tool_terms(terms, name, version));
+            }
+            fields.values().for_each(|value| named_versions(value, terms));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_at_the_end_of_an_address_is_found_and_nothing_else_is() {
+        let commit = "a".repeat(40);
+        assert_eq!(commit_in(&format!("git+https://github.com/p/c@{commit}")), Some(commit));
+        assert_eq!(commit_in("git+https://user@github.com/p/c"), None);
+    }
+
+    #[test]
+    fn an_inventory_yields_its_tools_whatever_its_shape() {
+        let json =
+            serde_json::json!({"tools": [{"name": "gcc", "version": "12.2"}], "packages": [{"name": "xz-utils", "version": "5.6.0"}]});
+        let mut terms = BTreeSet::new();
+        named_versions(&json, &mut terms);
+        named_versions(&serde_json::json!({"packages": {"make": "4.3"}}), &mut terms);
+        assert!(["tool:xz-utils@5.6.0", "tool:gcc", "tool:make@4.3"].iter().all(|term| terms.contains(*term)));
+    }
+}

@@ -1,0 +1,224 @@
+//! The commit rule: stage → durable → sign → compare-and-swap checkpoint → publish.
+//!
+//! Two durable writes a batch: the stage file, and one index transaction that swaps the signed
+//! checkpoint. Only then is anything acknowledged; only after that is it published. A failure in
+//! between leaves the outcome in doubt, and [`Writer::recover`] settles it from what is on disk: the
+//! same functions that a start runs. `docs/spec/coordinator-storage.md`, section "Commit rule".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use quorate_proto::{Digest, NodeId};
+use quorate_tlog::{Entry, TreeHead};
+use rustix::fs::{FlockOperation, flock};
+
+use super::batch::{Batch, Census, Effects, Ledger};
+use super::files::{Disk, Paths};
+use super::index::{Index, Rung};
+use super::leaves::LeafReader;
+use super::log::{Grown, Log, LogKey, Publisher};
+use super::rows::{self, SlotKey, VerdictRow};
+use super::stage::Stage;
+use super::{STATEMENTS_KEPT, Store, StoreError};
+use crate::cache::Bounded;
+
+/// The one who writes.
+pub struct Writer {
+    pub(super) store: Arc<Store>,
+    pub(super) key: LogKey,
+    pub(super) ledger: Ledger,
+    pub(super) log: Log,
+    pub(super) note: Bytes,
+    pub(super) publisher: Publisher,
+}
+
+/// A batch that is durable, and may be acknowledged.
+#[must_use = "a durable batch has to be published"]
+pub(crate) struct Durable {
+    start: u64,
+    grown: Option<Grown>,
+    effects: Effects,
+}
+
+impl Writer {
+    /// Locks the data directory and takes the store up, whatever state a crash left it in.
+    pub fn open(paths: Paths, key: LogKey) -> Result<(Self, Rung), StoreError> {
+        let preparing = StoreError::io("preparing the data directory");
+        for folder in [paths.root().to_path_buf(), paths.log(), paths.stage()] {
+            fs::create_dir_all(folder).map_err(preparing)?;
+        }
+        let lock = lock(&paths)?;
+        let (index, rung) = Index::open(&paths.index())?;
+        let reader = LeafReader::new(&paths);
+        let store = Arc::new(Store {
+            paths,
+            disk: Disk::default(),
+            index,
+            reader,
+            statements: Bounded::new(STATEMENTS_KEPT),
+            census: Mutex::new(Census::default()),
+            equivocations: RwLock::new(Arc::new(Vec::new())),
+            _lock: lock,
+        });
+        let log = Log::resume(&TreeHead::empty(), store.log())?;
+        let mut writer = Self { store, key, ledger: Ledger::default(), log, note: Bytes::new(), publisher: Publisher::default() };
+        if rung == Rung::Rebuild {
+            writer.rebuild()?;
+        }
+        writer.recover()?;
+        Ok((writer, rung))
+    }
+
+    /// What everybody reads.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// An empty batch.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.ledger, &self.store.index, self.log.size())
+    }
+
+    /// Makes a batch durable. After an error its outcome is in doubt: [`Self::recover`].
+    pub(crate) fn commit(&mut self, (leaves, rows, effects): (Vec<Entry>, sled::Batch, Effects)) -> Result<Durable, StoreError> {
+        if leaves.is_empty() {
+            self.store.index.write(rows)?;
+            return Ok(Durable { start: self.log.size(), grown: None, effects });
+        }
+        let head = self.log.head();
+        let stage = Stage { start: head.size, root: head.root, leaves };
+        stage.write(&self.store.disk, &self.store.paths).map_err(StoreError::io("staging a batch"))?;
+        self.finish(&stage, &rows, effects)
+    }
+
+    /// The second half of a commit, and all of it where recovery finds a stage file.
+    pub(super) fn finish(&mut self, stage: &Stage, rows: &sled::Batch, effects: Effects) -> Result<Durable, StoreError> {
+        let grown = self.log.grow(&stage.leaves, &self.key)?;
+        self.store.index.commit(&self.store.disk, &self.note, &grown.note, rows)?;
+        self.note = grown.note.clone();
+        self.log = grown.log.clone();
+        self.ledger.nodes.extend(effects.nodes.iter().map(|(node, state)| (*node, state.clone())));
+        Ok(Durable { start: stage.start, grown: Some(grown), effects })
+    }
+
+    /// Shows a durable batch to the world.
+    pub(crate) fn publish(&mut self, durable: Durable) -> Result<Effects, StoreError> {
+        if let Some(grown) = &durable.grown {
+            let published = self.publisher.publish(&self.store.disk, &self.store.paths, durable.start, grown);
+            published.map_err(StoreError::io("publishing a batch"))?;
+            self.store.reader.publish(self.log.published(self.note.clone()));
+        }
+        let effects = durable.effects;
+        for (leaf, statement) in &effects.statements {
+            self.store.statements.put(*leaf, Arc::clone(statement));
+        }
+        for (_, before, now) in &effects.verdicts {
+            self.count(*before, *now);
+        }
+        if !effects.caught.is_empty() {
+            self.load_equivocations()?;
+        }
+        if self.publisher.must_settle() {
+            self.settle()?;
+        }
+        Ok(effects)
+    }
+
+    fn count(&self, before: Option<VerdictRow>, now: VerdictRow) {
+        let mut census = self.store.lock_census();
+        if let Some(before) = before {
+            census.remove(before.state, before.flags);
+        }
+        census.add(now.state, now.flags);
+    }
+
+    /// Syncs what was published and removes the stage files that it makes needless. Called when there
+    /// is nothing else to do.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        if self.publisher.is_settled() {
+            return Ok(());
+        }
+        let settled = self.publisher.settle(&self.store.disk, &self.store.paths);
+        settled.map_err(StoreError::io("settling published files"))
+    }
+
+    /// Logs a policy if it is not in the log.
+    pub fn log_policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
+        let mut batch = self.batch();
+        batch.policy(policy)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let parts = batch.into_parts();
+        let durable = self.commit(parts)?;
+        self.publish(durable).map(drop)
+    }
+
+    /// Slots whose results may not be in a verdict under `policy` yet, each with the first such leaf.
+    pub fn untallied(&self, policy: Digest) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
+        let row = self.store.index.get(rows::TALLIED_KEY)?;
+        let from = row.and_then(|value| rows::read_tallied(&value, policy)).unwrap_or(0);
+        let mut slots = BTreeMap::new();
+        for leaf in from..self.log.size() {
+            if let Some(artifact) = self.store.artifact_of_leaf(leaf)? {
+                slots.entry(SlotKey::of(&artifact.slot)).or_insert(leaf);
+            }
+        }
+        // A proof found just before a crash is not among those results.
+        for node in self.ledger.nodes.iter().filter(|(_, state)| state.row.equivocated).map(|(node, _)| *node) {
+            for (slot, leaf) in self.slots_beside(node)? {
+                slots.entry(slot).or_insert(leaf);
+            }
+        }
+        Ok(slots)
+    }
+
+    /// The slots with results by the operator of a node, each with the last leaf of the log: what they
+    /// wait for is newer than all their results.
+    pub(crate) fn slots_beside(&self, node: NodeId) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
+        let Some(state) = self.ledger.nodes.get(&node) else { return Ok(BTreeMap::new()) };
+        let last = self.log.size().saturating_sub(1);
+        let mut slots = BTreeMap::new();
+        for row in self.store.index.scan(&rows::operator_prefix(state.certificate.operator())) {
+            let node = rows::node_at_end(&row?.0)?;
+            for sequence in 0.. {
+                let Some(row) = self.store.feed_row(node, sequence)? else { break };
+                if let Some(artifact) = self.store.artifact_of_leaf(row.leaf)? {
+                    slots.insert(SlotKey::of(&artifact.slot), last);
+                }
+            }
+        }
+        Ok(slots)
+    }
+
+    pub(super) fn load_equivocations(&self) -> Result<(), StoreError> {
+        let mut proofs = Vec::new();
+        for row in self.store.index.scan(rows::EQUIVOCATION_PREFIX) {
+            let (_, value) = row?;
+            let row = rows::EquivocationRow::read(&value)?;
+            let item = |n: usize| self.store.item(row.leaves[n], row.certificates[n]);
+            let (first, second) = (item(0)?, item(1)?);
+            let operators: BTreeSet<_> = [&first, &second]
+                .into_iter()
+                .map(|item| super::leaf::certificate(&item.certificate).map(|certificate| certificate.operator()))
+                .collect::<Result<_, _>>()?;
+            let proof = quorate_proto::feed::EquivocationProof::verify(first, second, &operators);
+            proofs.push(proof.map_err(|error| StoreError::Resume(error.to_string()))?);
+        }
+        *self.store.equivocations.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proofs);
+        Ok(())
+    }
+}
+
+pub(super) fn lock(paths: &Paths) -> Result<File, StoreError> {
+    let open = File::options().create(true).truncate(false).write(true).open(paths.lock());
+    let file = open.map_err(StoreError::io("opening the lock file"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked(paths.root().to_path_buf())),
+        Err(error) => Err(StoreError::Io { activity: "locking the data directory", source: io::Error::from(error) }),
+    }
+}

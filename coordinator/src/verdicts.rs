@@ -1,0 +1,178 @@
+//! Verdicts: after each batch, the touched slots are tallied again, and what changed is signed and
+//! logged in the next batch.
+//!
+//! The tally itself is `quorate-tally`'s. Here: which results it is given (all of the slot that stand
+//! in the log before one size), whether anything changed, and that nothing is missed by a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use quorate_proto::dsse::Envelope;
+use quorate_proto::feed::EquivocationProof;
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{ArtifactId, SecretKey, Timestamp};
+use quorate_tally::{Policy, Verifier, tally};
+
+use crate::ingest::Ingest;
+use crate::store::leaf::content_of;
+use crate::store::rows::{ArtifactKey, SlotKey};
+use crate::store::{SignedVerdict, Store, StoreError};
+
+/// Slots tallied in one round: about as many verdicts go into one batch.
+const ROUND_SLOTS_MAX: usize = 1_024;
+
+/// How long a round lets items pass that wait to become durable. Slots gather meanwhile, so that one
+/// tally serves several results.
+const YIELD_TIMES: u32 = 10;
+const YIELD_FOR: Duration = Duration::from_millis(20);
+
+/// Pause after a round that could not be logged.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Slots that wait for a tally, each with its first result that no verdict has considered. Bounded by
+/// the number of slots in the log.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    slots: BTreeMap<SlotKey, u64>,
+    stopped: bool,
+}
+
+impl Dirty {
+    /// Adds slots.
+    pub fn mark(&self, slots: BTreeMap<SlotKey, u64>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for (slot, leaf) in slots {
+            state.slots.entry(slot).or_insert(leaf);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Ends [`Self::take`].
+    pub fn stop(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// How many slots wait.
+    pub fn len(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).slots.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits for slots; false when stopped.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.slots.is_empty() && !state.stopped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.stopped
+    }
+
+    /// Takes some slots, those that wait longest first.
+    fn take(&self) -> BTreeMap<SlotKey, u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut order: Vec<_> = state.slots.iter().map(|(slot, leaf)| (*leaf, *slot)).collect();
+        order.sort_unstable();
+        order.truncate(ROUND_SLOTS_MAX);
+        order.into_iter().filter_map(|(leaf, slot)| state.slots.remove(&slot).map(|_| (slot, leaf))).collect()
+    }
+
+    /// Every result before this leaf is in a verdict, once a round up to `size` is logged.
+    fn reflected(&self, size: u64) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.slots.values().copied().min().map_or(size, |first| first.min(size))
+    }
+}
+
+/// Who tallies and signs.
+pub struct Teller {
+    /// Whose results count.
+    pub policy: Arc<Policy>,
+    /// Signs verdicts.
+    pub key: SecretKey,
+    /// The URI that verdicts name as their verifier.
+    pub id: String,
+}
+
+impl Teller {
+    /// Starts the tally's thread. It ends when `dirty` is stopped or the writer is gone.
+    pub fn start(self, ingest: Ingest, dirty: Arc<Dirty>) -> std::io::Result<thread::JoinHandle<()>> {
+        thread::Builder::new().name("tally".to_owned()).spawn(move || self.run(&ingest, &dirty))
+    }
+
+    fn run(&self, ingest: &Ingest, dirty: &Dirty) {
+        while dirty.wait() {
+            for _ in 0..YIELD_TIMES {
+                if !ingest.is_busy() {
+                    break;
+                }
+                thread::sleep(YIELD_FOR);
+            }
+            let slots = dirty.take();
+            let size = ingest.store().log().published().head.size;
+            let logged = match self.round(ingest.store(), slots.keys(), size) {
+                Ok(verdicts) => ingest.log_verdicts(verdicts, dirty.reflected(size)).is_ok(),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a tally failed; it is tried again");
+                    false
+                }
+            };
+            ingest.metrics().untallied.set(i64::try_from(dirty.len()).unwrap_or(i64::MAX));
+            if !logged {
+                dirty.mark(slots);
+                thread::sleep(RETRY_AFTER);
+            }
+        }
+    }
+
+    fn round<'k>(&self, store: &Store, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Vec<SignedVerdict>, StoreError> {
+        let equivocations = store.equivocations();
+        let mut verdicts = Vec::new();
+        for slot in slots {
+            let statements = statements(store, *slot, size)?;
+            let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(VerifiedStatement::artifact).collect();
+            for artifact in artifacts {
+                verdicts.extend(self.decide(store, artifact, &statements, &equivocations, size)?);
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// A signed verdict, if it says something else than the one in force.
+    fn decide(
+        &self,
+        store: &Store,
+        artifact: &ArtifactId,
+        statements: &[VerifiedStatement],
+        equivocations: &[EquivocationProof],
+        size: u64,
+    ) -> Result<Option<SignedVerdict>, StoreError> {
+        let verdict = tally(&self.policy, artifact, statements, equivocations);
+        let held = store.verdict_row(&ArtifactKey::of(artifact))?;
+        if held.is_some_and(|held| held.content == content_of(&verdict)) {
+            return Ok(None);
+        }
+        let time = Timestamp::from(std::time::SystemTime::now()).whole_seconds();
+        let statement = verdict.to_statement(&Verifier { id: self.id.clone(), time, log_size: size });
+        let envelope = Envelope::sign(statement.to_payload(), &self.key);
+        Ok(Some(SignedVerdict { verdict, envelope: envelope.bytes().to_vec(), log_size: size, time }))
+    }
+}
+
+/// All results of a slot that stand in the log before `size`.
+fn statements(store: &Store, slot: SlotKey, size: u64) -> Result<Vec<VerifiedStatement>, StoreError> {
+    let rows = store.slot_rows(slot, size)?;
+    rows.into_iter().map(|(leaf, certificate)| Ok(VerifiedStatement::clone(&*store.statement(leaf, certificate)?))).collect()
+}

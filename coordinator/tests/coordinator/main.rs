@@ -1,0 +1,8 @@
+//! The real binary, over its real interfaces.
+
+mod fixture;
+mod harness;
+mod http;
+mod inputs;
+mod kill;
+mod mesh;

@@ -1,0 +1,96 @@
+//! The coordinator as a peer: it fetches feeds and evidence from a node, and serves them to a newcomer.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use quorate_gossip::{Accepted, FeedStore, Mesh, MeshConfig};
+use quorate_proto::verified::FeedItem;
+use quorate_proto::{Digest, NodeId, SecretKey};
+
+use crate::fixture::{Network, artifact, identical};
+use crate::harness::{PATIENCE, Place};
+
+/// What a peer holds, in memory. Believes everything.
+#[derive(Default)]
+struct Peer {
+    feeds: Mutex<BTreeMap<NodeId, Vec<FeedItem>>>,
+    blobs: Mutex<BTreeMap<Digest, Vec<u8>>>,
+}
+
+impl FeedStore for Peer {
+    async fn heads(&self) -> Vec<(NodeId, u64)> {
+        self.feeds.lock().unwrap().iter().map(|(node, items)| (*node, items.len() as u64)).collect()
+    }
+
+    async fn entries(&self, node: NodeId, from: u64, _: usize) -> Vec<FeedItem> {
+        let feeds = self.feeds.lock().unwrap();
+        feeds.get(&node).map_or(&[][..], |items| &items[usize::try_from(from).unwrap()..]).to_vec()
+    }
+
+    async fn blob(&self, digest: Digest) -> Option<Vec<u8>> {
+        self.blobs.lock().unwrap().get(&digest).cloned()
+    }
+
+    async fn accept(&self, items: Vec<FeedItem>) -> Vec<Accepted> {
+        let mut feeds = self.feeds.lock().unwrap();
+        items
+            .into_iter()
+            .map(|item| {
+                let envelope = quorate_proto::dsse::Envelope::parse(&item.envelope, 1 << 20).unwrap();
+                let payload: serde_json::Value = serde_json::from_slice(envelope.payload()).unwrap();
+                let feed = &payload["predicate"]["feed"];
+                let items = feeds.entry(feed["node"].as_str().unwrap().parse().unwrap()).or_default();
+                if feed["sequence"].as_u64().unwrap() == items.len() as u64 {
+                    items.push(item);
+                    return Accepted::New;
+                }
+                Accepted::Duplicate
+            })
+            .collect()
+    }
+
+    async fn wanted_blobs(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    async fn put_blob(&self, _: Vec<u8>) {}
+}
+
+fn join(seed: u8, address: &str, peer: &Arc<Peer>) -> Mesh {
+    let config = MeshConfig { bootstrap: vec![address.parse().unwrap()], seed: u64::from(seed), ..MeshConfig::default() };
+    Mesh::start(&SecretKey::from_seed(&[seed; 32]), config, Arc::clone(peer)).unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn feeds_and_evidence_come_from_a_node_and_go_to_a_late_joiner() {
+    let mut network = Network::new(3);
+    let place = Place::new(&network.policy(2));
+    let running = place.start().await;
+    let click = artifact("click", "8.1.8", "");
+    let node = Arc::new(Peer::default());
+    for n in 0..3 {
+        let item = network.nodes[n].sign(&click, identical(&click));
+        node.feeds.lock().unwrap().insert(network.nodes[n].key.node_id(), vec![item]);
+    }
+    let provenance = network.nodes[0].provenance(&click);
+    node.blobs.lock().unwrap().insert(Digest::of(&provenance), provenance.clone());
+    let mesh = join(201, &running.mesh[0], &node);
+    running.await_state(&click.digest, "reproduced").await;
+    let path = format!("/api/v1/blobs/{}", Digest::of(&provenance));
+    let began = Instant::now();
+    while running.get(&path).await != (200, provenance.clone()) {
+        assert!(began.elapsed() < PATIENCE, "the provenance does not arrive");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    mesh.stop().await;
+
+    let late = Arc::new(Peer::default());
+    let _mesh = join(202, &running.mesh[0], &late);
+    let began = Instant::now();
+    while *late.feeds.lock().unwrap() != *node.feeds.lock().unwrap() {
+        assert!(began.elapsed() < PATIENCE, "the feeds do not arrive");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
