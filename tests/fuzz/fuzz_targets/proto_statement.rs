@@ -1,0 +1,24 @@
+//! Envelopes and the statements in them: any bytes are read or refused, and what is read is canonical.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use quorate_proto::bundle::Bundle;
+use quorate_proto::certificate::NodeCertificate;
+use quorate_proto::dsse::Envelope;
+use quorate_proto::provenance::Provenance;
+use quorate_proto::result::RebuildResult;
+use quorate_proto::statement::Statement;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(envelope) = Envelope::parse(bytes, 1 << 20) {
+        assert_eq!(envelope.bytes(), bytes);
+    }
+    if let Ok(statement) = Statement::<RebuildResult>::parse(bytes) {
+        let again = Statement::<RebuildResult>::parse(&statement.to_payload());
+        assert_eq!(again.as_ref(), Ok(&statement));
+        let _ = statement.artifact();
+    }
+    let _ = Statement::<Provenance>::parse(bytes);
+    let _ = Statement::<NodeCertificate>::parse(bytes);
+    let _ = Bundle::parse(bytes);
+});
