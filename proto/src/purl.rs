@@ -147,18 +147,21 @@ fn valid_type(package_type: &str) -> bool {
         && package_type.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".+-".contains(c))
 }
 
+/// PEP 503.
+pub(crate) fn python_name(name: &str) -> String {
+    let mut normal = String::with_capacity(name.len());
+    for c in name.chars() {
+        let c = if matches!(c, '_' | '.' | '-') { '-' } else { c.to_ascii_lowercase() };
+        if !(c == '-' && normal.ends_with('-')) {
+            normal.push(c);
+        }
+    }
+    normal
+}
+
 fn normal_name(package_type: &str, name: String) -> String {
     match package_type {
-        "pypi" => {
-            let mut normal = String::with_capacity(name.len());
-            for c in name.chars() {
-                let c = if matches!(c, '_' | '.' | '-') { '-' } else { c.to_ascii_lowercase() };
-                if !(c == '-' && normal.ends_with('-')) {
-                    normal.push(c);
-                }
-            }
-            normal
-        }
+        "pypi" => python_name(&name),
         "deb" | "npm" | "golang" | "github" => name.to_lowercase(),
         _ => name,
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::comparison::{Anomaly, Difference, Level, PassUse};
 use crate::feed::FeedPosition;
 use crate::statement::{Predicate, Statement, Subject};
-use crate::{ArtifactId, ArtifactSlot, Digest, NormalDigest, Purl, Timestamp};
+use crate::{ArtifactId, ArtifactSlot, Digest, NormalDigest, OperatorId, Purl, Timestamp};
 
 /// Largest envelope of a result, in bytes: it must fit a log entry and a gossip frame.
 pub const RESULT_ENVELOPE_BYTES_MAX: usize = 48 * 1024;
@@ -26,6 +26,9 @@ pub const ANOMALIES_LISTED_MAX: usize = 16;
 pub struct RebuildResult {
     /// The release.
     pub package: Purl,
+    /// Who answers for the node. Without it, another operator could certify the node's key and cast
+    /// this result as its own vote.
+    pub operator: OperatorId,
     /// What the node saw on the registry.
     pub registry: RegistryView,
     /// What it was rebuilt from; absent when none was found.
@@ -338,6 +341,12 @@ impl Outcome {
     }
 }
 
+/// The name under which a tool is looked for: lower case, runs of `-`, `_` and `.` as one `-`, as PyPI
+/// compares names (PEP 503).
+pub fn canonical_tool_name(name: &str) -> String {
+    crate::purl::python_name(name)
+}
+
 impl RebuildResult {
     /// Every content-addressed file that this result names.
     pub fn evidence(&self) -> Vec<Digest> {
@@ -368,6 +377,12 @@ impl Predicate for RebuildResult {
         subject.name.parse::<crate::FileName>().map_err(|e| e.to_string())?;
         if self.package.version().is_none() {
             return Err(format!("package {} names no version", self.package));
+        }
+        if self.outcome.rebuilt().is_some() && self.source.is_none() {
+            return Err("something was rebuilt from no source".to_owned());
+        }
+        if self.anomalies.len() > ANOMALIES_LISTED_MAX {
+            return Err(format!("lists {} anomalies, limit {ANOMALIES_LISTED_MAX}", self.anomalies.len()));
         }
         if self.finished_at < self.started_at {
             return Err("finished before it started".to_owned());

@@ -57,6 +57,9 @@ pub enum RejectError {
     /// The feed position names another node than the one that signed.
     #[error("feed position names node {0}, which did not sign this")]
     ForeignFeed(NodeId),
+    /// The result names another operator than the certificate.
+    #[error("the result is one of operator {0}, not of the one whose certificate came with it")]
+    ForeignOperator(OperatorId),
     /// Sequence 0 has a predecessor, or a later one has none.
     #[error("sequence {0} and `previous` do not go together")]
     BrokenChain(u64),
@@ -75,6 +78,7 @@ impl RejectError {
             Self::Statement(_) => "malformed-statement",
             Self::ExpiredCertificate { .. } => "expired-certificate",
             Self::ForeignFeed(_) => "foreign-feed",
+            Self::ForeignOperator(_) => "foreign-operator",
             Self::BrokenChain(_) => "broken-chain",
         }
     }
@@ -95,6 +99,9 @@ impl VerifiedStatement {
         let (position, signed_at) = (statement.predicate.feed, statement.predicate.finished_at);
         if position.node != certificate.node() {
             return Err(RejectError::ForeignFeed(position.node));
+        }
+        if statement.predicate.operator != certificate.operator() {
+            return Err(RejectError::ForeignOperator(statement.predicate.operator));
         }
         if (position.sequence == 0) != position.previous.is_none() {
             return Err(RejectError::BrokenChain(position.sequence));

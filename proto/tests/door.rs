@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use quorate_proto::feed::{EquivocationError, EquivocationProof, FeedHead, FeedStep};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{Digest, OperatorId};
-use quorate_tests::{Member, SIGNED_AT, artifact, different, identical, result};
+use quorate_tests::{Member, SIGNED_AT, artifact, different, identical};
 
 fn enrolled(members: &[&Member]) -> BTreeSet<OperatorId> {
     members.iter().map(|member| member.operator()).collect()
@@ -82,12 +82,30 @@ fn a_position_in_another_nodes_feed_is_refused() {
 }
 
 #[test]
+fn a_result_under_another_operators_certificate_is_refused() {
+    let (mut member, thief) = (Member::new(1), Member::new(2));
+    let click = artifact("click", "8.1.8", b"click");
+    let mut item = member.says(&click, identical(&click));
+    item.certificate = thief.certifies(&member);
+    assert_eq!(rejection(&item, &thief), "foreign-operator");
+}
+
+#[test]
+fn something_rebuilt_from_no_source_is_refused() {
+    let member = Member::new(1);
+    let click = artifact("click", "8.1.8", b"click");
+    let mut result = member.result(&click, identical(&click), member.position());
+    result.source = None;
+    assert_eq!(rejection(&member.sign(&click, result), &member), "contradiction");
+}
+
+#[test]
 fn a_first_entry_with_a_predecessor_is_refused() {
     let member = Member::new(1);
     let click = artifact("click", "8.1.8", b"click");
     let mut position = member.position();
     position.previous = Some(Digest::of(b"x"));
-    let item = member.sign(&click, result(&click, identical(&click), position));
+    let item = member.sign(&click, member.result(&click, identical(&click), position));
     assert_eq!(rejection(&item, &member), "broken-chain");
 }
 

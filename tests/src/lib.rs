@@ -46,14 +46,13 @@ impl Member {
         node_seed[0] = 0xff;
         node_seed[1] = index;
         let node = SecretKey::from_seed(&node_seed);
-        let certificate = NodeCertificate {
-            operator: root.operator_id(),
-            node: node.node_id(),
-            not_before: Timestamp::from_unix_seconds(from),
-            not_after: Timestamp::from_unix_seconds(until),
-        };
-        let certificate = certificate.sign(&root).bytes().to_vec();
+        let certificate = certificate(&root, node.node_id(), from, until);
         Self { root, node, certificate, head: FeedHead::default() }
+    }
+
+    /// A certificate by this operator for a node that is another operator's.
+    pub fn certifies(&self, other: &Self) -> Vec<u8> {
+        certificate(&self.root, other.node(), SIGNED_AT - 86_400, SIGNED_AT + 86_400)
     }
 
     /// Who answers for the node.
@@ -90,7 +89,12 @@ impl Member {
 
     /// Signs a result for any position, without moving the feed.
     pub fn says_at(&self, feed: FeedPosition, artifact: &ArtifactId, outcome: Outcome) -> FeedItem {
-        self.sign(artifact, RebuildResult { feed, ..result(artifact, outcome, feed) })
+        self.sign(artifact, self.result(artifact, outcome, feed))
+    }
+
+    /// A whole result with ordinary values.
+    pub fn result(&self, artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition) -> RebuildResult {
+        result(artifact, outcome, feed, self.operator())
     }
 
     /// Signs any result, without moving the feed.
@@ -99,6 +103,11 @@ impl Member {
         let payload = Statement::new(vec![subject], result).to_payload();
         FeedItem { certificate: self.certificate.clone(), envelope: Envelope::sign(payload, &self.node).bytes().to_vec() }
     }
+}
+
+fn certificate(root: &SecretKey, node: NodeId, from: i64, until: i64) -> Vec<u8> {
+    let (not_before, not_after) = (Timestamp::from_unix_seconds(from), Timestamp::from_unix_seconds(until));
+    NodeCertificate { operator: root.operator_id(), node, not_before, not_after }.sign(root).bytes().to_vec()
 }
 
 /// An artifact of PyPI whose bytes are `content`.
@@ -111,11 +120,11 @@ pub fn artifact(name: &str, version: &str, content: &[u8]) -> ArtifactId {
     ArtifactId { slot: ArtifactSlot { package, file }, digest: Digest::of(content) }
 }
 
-/// A whole result with ordinary values.
-pub fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition) -> RebuildResult {
+fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator: OperatorId) -> RebuildResult {
     let signed_at = Timestamp::from_unix_seconds(SIGNED_AT);
     RebuildResult {
         package: artifact.slot.package.clone(),
+        operator,
         registry: RegistryView {
             url: format!("https://registry.example/files/{}", artifact.slot.file),
             size_bytes: 98_188,

@@ -24,6 +24,11 @@ pub(crate) fn stage(data: &Path, case: &Case) -> anyhow::Result<()> {
             "sizeBytes": case.size_bytes,
             "observedAt": now,
         },
+        "source": {
+            "kind": "git",
+            "uri": "https://github.com/example/never-looked-at",
+            "foundBy": "tag",
+        },
         "outcome": { "result": "identical", "rebuilt": { "digest": case.digest, "sizeBytes": case.size_bytes } },
         "anomalies": [],
         "assists": [],

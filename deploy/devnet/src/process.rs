@@ -43,6 +43,15 @@ pub(crate) async fn run(name: &str, args: &[&str]) -> anyhow::Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("reading what {name} prints"))
 }
 
+/// Runs a program whose exit code is an answer; answers it and what it prints.
+pub(crate) async fn ask(name: &str, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let output = Command::new(program(name)?).args(args).output().await.with_context(|| format!("running {name}"))?;
+    if output.stdout.is_empty() {
+        bail!("{name} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
 impl Running {
     /// Starts `name run --config CONFIG`, logging beside the configuration. `data` is its data folder.
     pub(crate) fn start(name: &str, config: &Path, data: &Path) -> anyhow::Result<Self> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{Case, Expected};
 use crate::network::Network;
+use crate::process;
 
 /// How often the coordinator is asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -24,6 +25,8 @@ pub(crate) struct Row {
     verdict: Value,
     liar: Option<String>,
     outcomes: Vec<Outcome>,
+    /// What `quorate verify --bundle` says, which believes nobody.
+    recomputed: Option<String>,
 }
 
 /// A line for people.
@@ -56,7 +59,11 @@ pub(crate) async fn until_all_have_voted(network: &Network, cases: &[Case], with
         bar.set_message(rows.iter().map(Row::short).collect::<Vec<_>>().join("  "));
         if rows.iter().all(|row| row.voted() == network.operators) {
             bar.finish_and_clear();
-            return Ok((rows, started.elapsed().as_secs_f64()));
+            let seconds = started.elapsed().as_secs_f64();
+            for row in &mut rows {
+                row.recompute(network).await?;
+            }
+            return Ok((rows, seconds));
         }
         if started.elapsed() > within {
             bar.finish_and_clear();
@@ -113,7 +120,34 @@ impl Row {
         let results = get(client, &format!("{base}/results")).await?.unwrap_or(Value::Null);
         let outcomes = results["results"].as_array().into_iter().flatten().filter_map(outcome_of).collect();
         let liar = network.liar.clone().filter(|_| matches!(case.expected, Expected::Backdoor { .. }));
-        Ok(Self { case: case.clone(), verdict, liar, outcomes })
+        Ok(Self { case: case.clone(), verdict, liar, outcomes, recomputed: None })
+    }
+
+    /// Asks the client, which verifies every signature and proof and tallies under the policy: once over the
+    /// network into a bundle, then from the bundle alone.
+    async fn recompute(&mut self, network: &Network) -> anyhow::Result<()> {
+        let (digest, package) = (self.case.digest.to_string(), self.case.package.to_string());
+        let bundle = network.policy.with_file_name(format!("{}.quorate", self.case.digest.to_hex()));
+        let bundle = bundle.to_str().context("the folder's name was checked to be text")?;
+        let policy = network.policy.to_str().context("the folder's name was checked to be text")?;
+        let online = ["bundle", &digest, "--package", &package, "--server", &network.address, "--policy", policy, "-o", bundle];
+        let offline = ["verify", "--bundle", bundle, "--policy", policy];
+        let mut states = Vec::new();
+        for args in [&online[..], &offline[..]] {
+            let (code, printed) = process::ask("quorate", args).await?;
+            let state = printed.split_whitespace().next().unwrap_or_default().to_owned();
+            let expected = match state.as_str() {
+                "reproduced" | "equivalent" => 0,
+                "pending" | "unbuildable" => 3,
+                _ => 1,
+            };
+            if code != Some(expected) {
+                bail!("quorate {}: exit code {code:?} for `{state}`", args.join(" "));
+            }
+            states.push(state);
+        }
+        self.recomputed = states.pop().filter(|state| states.iter().all(|other| other == state));
+        Ok(())
     }
 
     fn state(&self) -> &str {
@@ -133,17 +167,18 @@ impl Row {
         format!("{} {}", self.case.package.name(), self.state())
     }
 
-    /// Nobody could get at the source or the artifact: that says nothing about the network.
-    fn is_skipped(&self) -> bool {
+    /// Nobody who tried could get at the source or the artifact: that says nothing about the network.
+    pub(crate) fn is_skipped(&self) -> bool {
         let unavailable = |outcome: &Outcome| matches!(outcome, Outcome::SourceUnavailable { .. } | Outcome::ArtifactUnavailable { .. });
-        !self.outcomes.is_empty()
-            && self.outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Identical { .. })).all(unavailable)
-            && self.state() != "reproduced"
+        let liars = usize::from(self.liar.is_some());
+        let tried = self.outcomes.len().saturating_sub(liars);
+        tried > 0 && self.outcomes.iter().filter(|outcome| unavailable(outcome)).count() == tried
     }
 
     /// Whether what came out is what must come out.
     pub(crate) fn is_as_expected(&self) -> bool {
         match &self.case.expected {
+            _ if self.recomputed.as_deref() != Some(self.state()) => false,
             Expected::Any => true,
             _ if self.is_skipped() => true,
             Expected::State(state) => self.state() == *state,
@@ -189,6 +224,7 @@ impl Row {
             "agree": self.verdict["agree"],
             "differ": self.verdict["differ"],
             "expected": self.case.expected.state(),
+            "recomputed": self.recomputed,
             "asExpected": self.is_as_expected(),
             "skipped": self.is_skipped(),
             "note": self.note(),

@@ -11,14 +11,23 @@ use crate::ballot::{Ballot, Vote};
 use crate::policy::Policy;
 use crate::verdict::{Flag, State, Verdict};
 
+/// Of each node, this many of its latest results in a slot are looked at: nobody can make a verdict long
+/// by signing about ever new digests.
+const RESULTS_OF_A_NODE_MAX: usize = 8;
+
+/// Of each operator, this many nodes are looked at, those with the smallest keys.
+const NODES_OF_AN_OPERATOR_MAX: usize = 16;
+
+/// Other digests that a verdict lists, the smallest.
+const OTHER_DIGESTS_MAX: usize = 8;
+
 /// The verdict on `artifact`.
 ///
 /// `statements` are all results about the artifact's slot, also those about other digests in it;
 /// anything else is ignored. Their order and repetitions change nothing. Complexity: O(n log n) in
 /// the number of statements.
 pub fn tally(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedStatement], equivocations: &[EquivocationProof]) -> Verdict {
-    let in_slot: Vec<_> =
-        statements.iter().filter(|s| s.artifact().slot == artifact.slot && policy.enrolled().contains(&s.operator())).collect();
+    let in_slot = looked_at(statements.iter().filter(|s| s.artifact().slot == artifact.slot && policy.enrolled().contains(&s.operator())));
     let votes = votes(policy, artifact, &in_slot, equivocations);
     let count = Count::of(&votes);
     let other_digests: BTreeSet<_> = in_slot.iter().map(|s| s.artifact().digest).filter(|digest| *digest != artifact.digest).collect();
@@ -35,10 +44,22 @@ pub fn tally(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedState
         failed: count.failed,
         other: count.leading_other(),
         votes,
-        other_digests: other_digests.into_iter().collect(),
+        other_digests: other_digests.into_iter().take(OTHER_DIGESTS_MAX).collect(),
         policy: policy.digest(),
         engine: ENGINE.to_owned(),
     }
+}
+
+/// The latest results of each node, newest last, within the bounds above.
+fn looked_at<'a>(in_slot: impl Iterator<Item = &'a VerifiedStatement>) -> Vec<&'a VerifiedStatement> {
+    let mut operators: BTreeMap<OperatorId, BTreeMap<NodeId, BTreeMap<_, &VerifiedStatement>>> = BTreeMap::new();
+    for statement in in_slot {
+        let results = operators.entry(statement.operator()).or_default().entry(statement.node()).or_default();
+        results.insert((statement.position().sequence, statement.digest()), statement);
+    }
+    let nodes = operators.into_values().flat_map(|nodes| nodes.into_values().take(NODES_OF_AN_OPERATOR_MAX));
+    let latest = |results: BTreeMap<_, &'a VerifiedStatement>| results.into_values().rev().take(RESULTS_OF_A_NODE_MAX);
+    nodes.flat_map(latest).collect()
 }
 
 /// One vote for every enrolled operator, in the order of their names.

@@ -31,7 +31,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flag {
-    /// A node that voted here has signed two histories.
+    /// An operator with a result here has signed two histories.
     Equivocation,
     /// Operators were served other bytes under the same name.
     RegistrySplit,
@@ -62,7 +62,7 @@ pub struct Verdict {
     pub other: Option<String>,
     /// One vote an enrolled operator, in the order of their names.
     pub votes: Vec<Vote>,
-    /// Other digests seen under the same name, sorted.
+    /// Other digests seen under the same name, sorted; at most eight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_digests: Vec<Digest>,
     /// SHA-256 of the policy.

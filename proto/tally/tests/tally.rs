@@ -92,6 +92,32 @@ fn nodes_of_one_operator_that_contradict_each_other_are_no_vote() {
 }
 
 #[test]
+fn signing_about_ever_new_digests_does_not_make_a_verdict_long() {
+    let mut members = [Member::new(1), Member::new(2)];
+    let policy = Policy::parse(&policy(1, &members)).unwrap();
+    let mut items = vec![members[1].says(&click(), identical(&click()))];
+    for n in 0_u32..40 {
+        let other = ArtifactId { digest: quorate_proto::Digest::of(&n.to_be_bytes()), ..click() };
+        items.push(members[0].says(&other, failed()));
+    }
+    let verdict = tally(&policy, &click(), &verified(&policy, &items), &[]);
+    assert_eq!((verdict.state, verdict.other_digests.len()), (State::Reproduced, 8));
+}
+
+#[test]
+fn a_result_stolen_with_another_operators_certificate_is_no_vote() {
+    let (mut honest, thief) = (Member::new(1), Member::new(2));
+    let policy = Policy::parse(&policy(1, [&honest, &thief])).unwrap();
+    let item = honest.says(&click(), identical(&click()));
+    let stolen = FeedItem { certificate: thief.certifies(&honest), ..item.clone() };
+    for items in [[item.clone(), stolen.clone()], [stolen, item]] {
+        let verdict = tally(&policy, &click(), &verified(&policy, &items), &[]);
+        assert_eq!(verdict.votes.iter().filter(|vote| vote.ballot == Ballot::Identical).count(), 1);
+        assert!(verdict.votes.iter().any(|vote| vote.operator == honest.operator() && vote.ballot == Ballot::Identical));
+    }
+}
+
+#[test]
 fn a_failed_build_says_nothing_against_another_node_that_built() {
     let mut nodes = Member::with_nodes(1, 2);
     let policy = Policy::parse(&policy(1, [&nodes[0]])).unwrap();
