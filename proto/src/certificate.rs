@@ -62,6 +62,9 @@ impl Predicate for NodeCertificate {
         if subject != [expected] {
             return Err("the subject is not the node".to_owned());
         }
+        if !self.not_before.is_whole_seconds() || !self.not_after.is_whole_seconds() {
+            return Err("a time with a fraction of a second".to_owned());
+        }
         let seconds = self.not_after.unix_seconds().saturating_sub(self.not_before.unix_seconds());
         if (1..=VALIDITY_SECONDS_MAX).contains(&seconds) {
             Ok(())

@@ -260,6 +260,17 @@ impl<'de> Deserialize<'de> for Purl {
     }
 }
 
+/// Reads a package URL that must already be canonical: in what is signed, one meaning has one text.
+pub(crate) fn deserialize_canonical<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Purl, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let purl: Purl = text.parse().map_err(de::Error::custom)?;
+    if purl.to_string() == text && purl.subpath.is_empty() {
+        Ok(purl)
+    } else {
+        Err(de::Error::custom(format_args!("package URL is not canonical, or has a subpath: expected `{purl}`")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

@@ -25,6 +25,7 @@ pub const ANOMALIES_LISTED_MAX: usize = 16;
 #[serde(rename_all = "camelCase")]
 pub struct RebuildResult {
     /// The release.
+    #[serde(deserialize_with = "crate::purl::deserialize_canonical")]
     pub package: Purl,
     /// Who answers for the node. Without it, another operator could certify the node's key and cast
     /// this result as its own vote.
@@ -387,7 +388,23 @@ impl Predicate for RebuildResult {
         if self.finished_at < self.started_at {
             return Err("finished before it started".to_owned());
         }
+        if !self.started_at.is_whole_seconds() || !self.finished_at.is_whole_seconds() {
+            return Err("a time with a fraction of a second".to_owned());
+        }
+        if let Some(source) = &self.source {
+            source.check()?;
+        }
         self.outcome.check(subject.digest.sha256)
+    }
+}
+
+impl Source {
+    fn check(&self) -> Result<(), String> {
+        let is_object_id = |id: &String| matches!(id.len(), 40 | 64) && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match [&self.commit, &self.tree].into_iter().flatten().find(|id| !is_object_id(id)) {
+            Some(id) => Err(format!("`{}` is no git object id", id.chars().take(100).collect::<String>())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -402,6 +419,9 @@ impl Outcome {
                 Err("`equivalent` with another normal form".to_owned())
             }
             Self::Equivalent { level: Level::Byte | Level::Different, .. } => Err("`equivalent` at a level that it is not".to_owned()),
+            Self::Different { differences, .. } if (differences.count as usize) < differences.members.len() => {
+                Err("counts fewer differences than it lists".to_owned())
+            }
             Self::Different { differences, .. } if differences.members.len() > DIFFERENCES_LISTED_MAX => {
                 Err(format!("lists {} differences, limit {DIFFERENCES_LISTED_MAX}", differences.members.len()))
             }

@@ -31,6 +31,11 @@ impl Timestamp {
         self.0.as_second()
     }
 
+    /// Whether it has no fraction of a second.
+    pub fn is_whole_seconds(self) -> bool {
+        self == self.whole_seconds()
+    }
+
     /// The same time without its fraction of a second, as signed statements carry it.
     #[must_use]
     pub fn whole_seconds(self) -> Self {

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use quorate_proto::dsse::Envelope;
 use quorate_proto::key::{PublicKey as _, SecretKey};
-use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{Digest, Purl};
-use quorate_tests::{Member, artifact, different, equivalent, failed, identical};
+use quorate_proto::result::RebuildResult;
+use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::{Digest, OperatorId, Purl};
+use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 fn check(name: &str, vectors: &Value) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);
@@ -75,11 +77,77 @@ fn certificates_and_feeds() {
         &json!({
             "description": "a feed of four results; `frame` is the protobuf FeedItem in hex",
             "operator": member.operator(),
+            "operatorSeed": data_encoding::HEXLOWER.encode(&member.root_key().seed()),
             "node": member.node(),
+            "nodeSeed": data_encoding::HEXLOWER.encode(&member.key().seed()),
             "certificate": certificate,
             "entries": entries,
         }),
     );
+}
+
+#[test]
+fn refused_items() {
+    let (mut member, mut thief, click) = (Member::new(1), Member::new(2), artifact("click", "8.1.8", b"click"));
+    let enrolled: BTreeSet<OperatorId> = [member.operator()].into();
+    let position = member.position();
+    let good = member.result(&click, identical(&click), position);
+    let payload =
+        String::from_utf8(Envelope::parse(&member.sign(&click, good.clone()).envelope, 1 << 20).unwrap().payload().to_vec()).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(payload.contains(from), "{from}");
+        let envelope = Envelope::sign(payload.replacen(from, to, 1).into_bytes(), member.key());
+        FeedItem { certificate: member.certificate().to_vec(), envelope: envelope.bytes().to_vec() }
+    };
+    let sound = changed("\"pkg:pypi/click@8.1.8\"", "\"pkg:pypi/click@8.1.8\"");
+    let reencoded = String::from_utf8(sound.envelope.clone()).unwrap().replacen("\":", "\": ", 1).into_bytes();
+    let early = Member::with_validity(1, 0, SIGNED_AT - 200, SIGNED_AT - 100);
+    let long = Member::with_validity(1, 0, SIGNED_AT, SIGNED_AT + 31 * 86_400);
+    let rows = [
+        ("sound", "accepted", sound.clone()),
+        ("an operator who is not enrolled", "unknown-operator", thief.says(&click, identical(&click))),
+        ("certified by another operator as well", "unknown-operator", FeedItem { certificate: thief.certifies(&member), ..sound.clone() }),
+        ("white space in the envelope", "malformed-envelope", FeedItem { envelope: reencoded, ..sound.clone() }),
+        (
+            "another node's envelope",
+            "bad-signature",
+            FeedItem { envelope: thief.says(&click, identical(&click)).envelope, ..sound.clone() },
+        ),
+        ("a certificate in place of a result", "bad-signature", FeedItem { envelope: sound.certificate.clone(), ..sound.clone() }),
+        ("a certificate that has ended", "expired-certificate", FeedItem { certificate: early.certificate().to_vec(), ..sound.clone() }),
+        ("a certificate of 31 days", "bad-certificate", FeedItem { certificate: long.certificate().to_vec(), ..sound.clone() }),
+        ("a package URL that is not canonical", "malformed-statement", changed("pkg:pypi/click@8.1.8", "pkg:pypi/Click@8.1.8")),
+        ("a package URL with a subpath", "malformed-statement", changed("pkg:pypi/click@8.1.8", "pkg:pypi/click@8.1.8#src")),
+        ("a package URL without a version", "contradiction", changed("pkg:pypi/click@8.1.8", "pkg:pypi/click")),
+        ("a class that is not in the list", "malformed-statement", changed("\"identical\"", "\"same\"")),
+        ("a file name that leaves its folder", "contradiction", changed("click-8.1.8-py3-none-any.whl\"", "../click.whl\"")),
+        ("identical with another digest", "contradiction", changed(&click.digest.to_hex(), &"0".repeat(64))),
+        (
+            "a fraction of a second",
+            "contradiction",
+            changed("\"finishedAt\":\"2026-01-15T00:00:00Z\"", "\"finishedAt\":\"2026-01-15T00:00:00.5Z\""),
+        ),
+        (
+            "finished before it started",
+            "contradiction",
+            changed("\"finishedAt\":\"2026-01-15T00:00:00Z\"", "\"finishedAt\":\"2026-01-14T23:59:59Z\""),
+        ),
+        ("a commit that is none", "contradiction", changed("934813e4d421071a1b3db3973c02fe2721359a6e", "zzz")),
+        ("rebuilt from no source", "contradiction", member.sign(&click, RebuildResult { source: None, ..good.clone() })),
+        ("a place in another node's feed", "foreign-feed", member.sign(&click, RebuildResult { feed: thief.position(), ..good.clone() })),
+        ("another operator's result", "foreign-operator", member.sign(&click, RebuildResult { operator: thief.operator(), ..good })),
+        ("a later entry with no predecessor", "broken-chain", changed("\"sequence\":0", "\"sequence\":1")),
+    ];
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|(what, expected, item)| {
+            let got = VerifiedStatement::verify_item(item, &enrolled).map_or_else(|refused| refused.name(), |_| "accepted");
+            assert_eq!(got, *expected, "{what}");
+            json!({ "what": what, "expected": expected, "certificate": text(&item.certificate), "envelope": text(&item.envelope) })
+        })
+        .collect();
+    let vectors = json!({ "description": "items and what a reader says of them, with `enrolled` as the only operator", "enrolled": enrolled, "vectors": rows });
+    check("statement-refused.json", &vectors);
 }
 
 #[test]

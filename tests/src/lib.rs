@@ -65,6 +65,11 @@ impl Member {
         self.node.node_id()
     }
 
+    /// The operator's secret root key.
+    pub fn root_key(&self) -> &SecretKey {
+        &self.root
+    }
+
     /// The node's secret key.
     pub fn key(&self) -> &SecretKey {
         &self.node

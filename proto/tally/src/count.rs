@@ -83,11 +83,13 @@ fn votes(policy: &Policy, artifact: &ArtifactId, in_slot: &[&VerifiedStatement],
 }
 
 /// A node may look again; its latest word counts. Ties (an equivocator's) go to the larger digest.
-fn latest_of_each_node<'a>(statements: impl Iterator<Item = &'a VerifiedStatement>) -> BTreeMap<NodeId, &'a VerifiedStatement> {
-    let mut latest: BTreeMap<NodeId, &VerifiedStatement> = BTreeMap::new();
+fn latest_of_each_node<'a>(
+    statements: impl Iterator<Item = &'a VerifiedStatement>,
+) -> BTreeMap<(OperatorId, NodeId), &'a VerifiedStatement> {
+    let mut latest: BTreeMap<_, &VerifiedStatement> = BTreeMap::new();
     let rank = |s: &VerifiedStatement| (s.position().sequence, s.digest());
     for statement in statements {
-        let slot = latest.entry(statement.node()).or_insert(statement);
+        let slot = latest.entry((statement.operator(), statement.node())).or_insert(statement);
         if rank(statement) > rank(slot) {
             *slot = statement;
         }
