@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use quorate_gossip::{Mesh, MeshConfig};
@@ -22,7 +23,7 @@ use crate::door::Door;
 use crate::ingest::{Ingest, Watchers};
 use crate::mesh::MeshStore;
 use crate::metrics::Metrics;
-use crate::serve::{App, Site, router};
+use crate::serve::{App, Limits, Site, router};
 use crate::store::files::Paths;
 use crate::store::leaf::POLICY_LEAF_BYTES_MAX;
 use crate::store::{LogKey, StoreError, Writer};
@@ -108,6 +109,7 @@ impl Core {
             registry,
             mesh: OnceLock::new(),
             request_timeout: parts.request_timeout,
+            limits: Limits::default(),
         };
         Ok(Self { app: Arc::new(site), ended, dirty, tally })
     }
@@ -126,6 +128,8 @@ impl Core {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let parts = parts_of(&config)?;
     let data_dir = parts.data_dir.clone();
+    // What an earlier process left would send people to a port where nobody listens.
+    let _ = std::fs::remove_file(Paths::new(&data_dir).ready());
     let core = tokio::task::spawn_blocking(move || Core::start(parts)).await??;
     let mesh = match &config.mesh {
         Some(section) => Some(start_mesh(&config, section, &core.app)?),
@@ -135,13 +139,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr().context("reading the address that we listen on")?;
     announce(&data_dir, address, mesh.as_ref().map(|(mesh, _)| mesh), &core.app).await?;
 
-    let Core { app, ended, dirty, tally } = core;
+    let Core { app, mut ended, dirty, tally } = core;
     let stop = Arc::new(tokio::sync::Notify::new());
     let stopped = Arc::clone(&stop);
+    // Small answers must not wait for the acknowledgement of the answer before.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection went away at once");
+        }
+    });
     let serving = axum::serve(listener, router(&app)).with_graceful_shutdown(async move { stopped.notified().await });
     let serving = tokio::spawn(serving.into_future());
     let failed = tokio::select! {
-        outcome = ended => Some(outcome),
+        outcome = &mut ended => Some(outcome),
         signal = stop_signal() => { signal?; None }
     };
     tracing::info!("stopping");
@@ -154,6 +164,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(GRACE, serving).await;
     drop(app);
     let _ = tokio::task::spawn_blocking(move || tally.join()).await;
+    if failed.is_none() {
+        // The writer settles what is published; without that the next start does.
+        let _ = tokio::time::timeout(GRACE, ended).await;
+    }
     match failed {
         Some(Ok(Err(error))) => Err(error).context("the store is in doubt: start again, which settles it"),
         Some(_) => anyhow::bail!("the writer ended"),

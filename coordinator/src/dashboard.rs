@@ -5,6 +5,7 @@
 //! Content-Security-Policy names its hash.
 
 mod artifact;
+mod chooser;
 mod evidence;
 mod home;
 mod layout;
@@ -55,17 +56,28 @@ pub(crate) async fn artifact(
     query: Result<Query<SlotQuery>, QueryRejection>,
 ) -> Response {
     match load_artifact(&app, &text, query).await {
-        Ok(found) => page(&app, StatusCode::OK, &found.title(), &found.render(&app)),
+        Ok(Found::One(found)) => page(&app, StatusCode::OK, &found.title(), &found.render(&app)),
+        Ok(Found::Several(chooser)) => page(&app, StatusCode::OK, "Several places", &chooser.render()),
         Err(error) => failure(&app, &error),
     }
 }
 
-async fn load_artifact(app: &App, text: &str, query: Result<Query<SlotQuery>, QueryRejection>) -> Result<artifact::ArtifactPage, ApiError> {
+/// What stands under a digest.
+enum Found {
+    One(Box<artifact::ArtifactPage>),
+    Several(chooser::Chooser),
+}
+
+async fn load_artifact(app: &App, text: &str, query: Result<Query<SlotQuery>, QueryRejection>) -> Result<Found, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::query(error.body_text()))?;
     let slot = query.slot()?;
     let digest: Digest = text.parse().map_err(|_| ApiError::not_found("an artifact's address ends in sha256: and 64 hex digits"))?;
-    let artifact = pick(app.read(move |store| store.artifacts(digest)).await?, slot.as_ref())?;
-    app.read(move |store| artifact::ArtifactPage::load(store, artifact)).await
+    let artifacts = app.read(move |store| store.artifacts(digest, slot.as_ref())).await?;
+    if artifacts.len() > 1 {
+        return app.read(move |store| chooser::Chooser::load(store, artifacts)).await.map(Found::Several);
+    }
+    let artifact = pick(artifacts)?;
+    app.read(move |store| artifact::ArtifactPage::load(store, artifact)).await.map(|page| Found::One(Box::new(page)))
 }
 
 /// `/operators`: who may vote.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::door::Door;
 use crate::metrics::Metrics;
 use crate::store::batch::Effects;
-use crate::store::{Admitted, SignedVerdict, Store, StoreError, Writer};
+use crate::store::{Admitted, BlobRefused, Glance, SignedVerdict, Store, StoreError, Writer};
 use crate::verdicts::Dirty;
 use crate::views::Views;
 
@@ -147,8 +147,36 @@ impl Ingest {
         logged.blocking_recv().map_err(|_| Unavailable)
     }
 
-    /// Takes evidence files in. For each the digest if it was taken.
+    /// Takes evidence files in. For each the digest if it was taken. Files that nobody names, and those
+    /// that are held already, never reach the writer.
     pub async fn keep_blobs(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<Option<Digest>>, Unavailable> {
+        let mut outcomes = Vec::with_capacity(blobs.len());
+        let mut wanted = Vec::new();
+        for (blob, glance) in self.glance(blobs).await? {
+            match glance {
+                Ok(Glance::Wanted) => {
+                    wanted.push(blob);
+                    outcomes.push(None);
+                }
+                Ok(Glance::Held(digest)) => outcomes.push(Some(Some(digest))),
+                Err(refused) => {
+                    refuse_blob(&self.metrics, &refused);
+                    outcomes.push(Some(None));
+                }
+            }
+        }
+        let mut kept = if wanted.is_empty() { Vec::new() } else { self.keep(wanted).await? }.into_iter();
+        outcomes.into_iter().map(|outcome| outcome.or_else(|| kept.next()).ok_or(Unavailable)).collect()
+    }
+
+    async fn glance(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<(Vec<u8>, Result<Glance, BlobRefused>)>, Unavailable> {
+        let _permit = self.checking.acquire().await.map_err(|_| Unavailable)?;
+        let store = Arc::clone(&self.store);
+        let look = move || blobs.into_iter().map(|blob| (store.glance(&blob), blob)).map(|(glance, blob)| (blob, glance)).collect();
+        tokio::task::spawn_blocking(look).await.map_err(|_| Unavailable)
+    }
+
+    async fn keep(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<Option<Digest>>, Unavailable> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::Blobs(blobs, answer)).await.map_err(|_| Unavailable)?;
         answered.await.map_err(|_| Unavailable)
@@ -248,6 +276,8 @@ impl Actor {
             let durable = self.writer.commit(parts)?;
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
             answer_all(items);
+            // Before the new size can be seen: no tally may say that it has considered these.
+            self.watchers.dirty.hold(durable.start());
             let effects = self.writer.publish(durable)?;
             self.tell(effects)?;
         }
@@ -266,8 +296,7 @@ impl Actor {
                 Some(digest)
             }
             Err(refused) => {
-                self.metrics.reject(refused.name());
-                tracing::debug!(%refused, "evidence refused");
+                refuse_blob(&self.metrics, &refused);
                 None
             }
         });
@@ -282,15 +311,15 @@ impl Actor {
         let mut dirty = effects.dirty;
         for node in &effects.caught {
             tracing::warn!(%node, "equivocation: two histories of one node");
-            // Where its operator has results, votes change.
-            for (slot, leaf) in self.writer.slots_beside(*node)? {
-                dirty.entry(slot).or_insert(leaf);
-            }
+        }
+        // Where the operator of such a node has results, votes change.
+        for (slot, leaf) in self.writer.slots_beside(&effects.exposed)? {
+            dirty.entry(slot).or_insert(leaf);
         }
         let artifacts = effects.statements.iter().map(|(_, statement)| statement.artifact().digest);
         self.watchers.views.forget(artifacts.chain(effects.verdicts.iter().map(|(artifact, ..)| artifact.digest)));
         self.watchers.views.announce(self.writer.store(), &effects.verdicts);
-        self.watchers.dirty.mark(dirty);
+        self.watchers.dirty.release(dirty);
         Ok(())
     }
 
@@ -300,9 +329,16 @@ impl Actor {
         self.metrics.recoveries.inc();
         self.writer.recover()?;
         self.watchers.views.forget_all();
-        self.watchers.dirty.mark(self.writer.untallied(self.watchers.policy)?);
+        // Verdicts of the batch that failed may be in the log now; nobody is told of them one by one.
+        self.watchers.views.tell_of_a_gap();
+        self.watchers.dirty.release(self.writer.untallied(self.watchers.policy)?);
         Ok(())
     }
+}
+
+fn refuse_blob(metrics: &Metrics, refused: &BlobRefused) {
+    metrics.reject(refused.name());
+    tracing::debug!(%refused, "evidence refused");
 }
 
 fn weight(request: &Request) -> usize {

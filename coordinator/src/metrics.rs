@@ -34,6 +34,8 @@ pub struct Metrics {
     pub batch_items: Histogram,
     /// Verdicts signed.
     pub verdicts: Counter,
+    /// Verdicts that no log entry could hold.
+    pub oversized_verdicts: Counter,
     /// Files taken in.
     pub blobs: Counter,
     /// Size of the published log.
@@ -53,6 +55,7 @@ impl Metrics {
             commit_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
             batch_items: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             verdicts: Counter::default(),
+            oversized_verdicts: Counter::default(),
             blobs: Counter::default(),
             log_size: Gauge::default(),
             untallied: Gauge::default(),
@@ -63,6 +66,11 @@ impl Metrics {
         registry.register("quorate_commit_seconds", "Time from staging a batch to durable", metrics.commit_seconds.clone());
         registry.register("quorate_batch_items", "Requests in a batch", metrics.batch_items.clone());
         registry.register("quorate_verdicts", "Verdicts signed", metrics.verdicts.clone());
+        registry.register(
+            "quorate_oversized_verdicts",
+            "Verdicts too large to be logged: their artifacts keep the verdict before",
+            metrics.oversized_verdicts.clone(),
+        );
         registry.register("quorate_blobs", "Evidence files taken in", metrics.blobs.clone());
         registry.register("quorate_log_size", "Leaves in the published log", metrics.log_size.clone());
         registry.register("quorate_untallied_slots", "Slots that wait for a tally", metrics.untallied.clone());

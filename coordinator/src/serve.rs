@@ -23,6 +23,7 @@ use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use quorate_gossip::Counters;
 use quorate_tally::Policy;
+use tokio::sync::Semaphore;
 
 pub use error::ApiError;
 pub(crate) use json::{SlotQuery, pick};
@@ -53,6 +54,27 @@ pub struct Site {
     pub mesh: OnceLock<Counters>,
     /// How long an answer may take.
     pub request_timeout: Duration,
+    /// What is done at once for anybody.
+    pub limits: Limits,
+}
+
+/// Reads of the store at once: far below the threads that tokio blocks on, which ingest needs too.
+const READS_MAX: usize = 64;
+
+/// gRPC calls at once. Each holds its request in memory, up to 8 MiB.
+const CALLS_MAX: usize = 64;
+
+/// What is done at once for anybody who asks.
+#[derive(Debug)]
+pub struct Limits {
+    reads: Arc<Semaphore>,
+    calls: Semaphore,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { reads: Arc::new(Semaphore::new(READS_MAX)), calls: Semaphore::new(CALLS_MAX) }
+    }
 }
 
 /// Shared by all handlers.
@@ -69,8 +91,15 @@ impl Site {
         &self,
         read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let permit = Arc::clone(&self.limits.reads).try_acquire_owned().map_err(|_| ApiError::unavailable())?;
         let store = Arc::clone(self.store());
-        let answer = tokio::task::spawn_blocking(move || read(&store)).await;
+        // Whoever stops waiting does not stop the read: it keeps its permit to its end.
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = read(&store);
+            drop(permit);
+            answer
+        })
+        .await;
         answer.map_err(|_| ApiError::internal())?.map_err(ApiError::from)
     }
 }
@@ -96,7 +125,9 @@ pub fn router(app: &App) -> Router {
         .route("/metrics", get(evidence::metrics))
         .route("/healthz", get(evidence::healthz))
         .fallback(async || ApiError::not_found("there is nothing at this address"));
-    api.merge(pages).layer(from_fn_with_state(Arc::clone(app), limit)).with_state(Arc::clone(app)).merge(grpc::routes(Arc::clone(app)))
+    let refused = async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this address is read with GET");
+    let read = api.merge(pages).method_not_allowed_fallback(refused);
+    read.layer(from_fn_with_state(Arc::clone(app), limit)).with_state(Arc::clone(app)).merge(grpc::routes(app))
 }
 
 /// Limits every request and hardens every answer.
@@ -123,3 +154,37 @@ const HARDENING: [(HeaderName, HeaderValue); 5] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::daemon::{Core, Parts};
+    use quorate_proto::SecretKey;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn readers_that_hold_every_place_cost_other_readers_and_never_ingest() {
+        // 512 threads are tokio's default.
+        assert!(Limits::default().reads.available_permits() <= 512 / 4);
+        let folder = tempfile::tempdir().unwrap();
+        let key = SecretKey::from_seed(&[7; 32]);
+        let parts = Parts {
+            data_dir: folder.path().to_path_buf(),
+            origin: "quorate.example/test".into(),
+            log_key: SecretKey::from_seed(&key.seed()),
+            policy: format!("version = 1\nthreshold = 1\n[[operator]]\nname = \"alpha\"\nkey = \"{}\"\n", key.operator_id()).into_bytes(),
+            statement_key: key,
+            request_timeout: Duration::from_secs(10),
+        };
+        let core = tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap();
+        let places = u32::try_from(READS_MAX).unwrap();
+        let all = Arc::clone(&core.app.limits.reads).try_acquire_many_owned(places).unwrap();
+        let refused = core.app.read(|_| Ok(())).await.unwrap_err();
+        assert_eq!(refused, ApiError::unavailable());
+        assert_eq!(tonic::Status::from(refused).code(), tonic::Code::Unavailable);
+        assert_eq!(core.app.ingest.keep_blobs(vec![b"nobody names this".to_vec()]).await, Ok(vec![None]));
+        drop(all);
+        assert_eq!(core.app.read(|_| Ok(7)).await, Ok(7));
+        tokio::task::spawn_blocking(move || core.stop()).await.unwrap();
+    }
+}

@@ -4,8 +4,8 @@
 //! Out of scope: whether an item counts (`door.rs`), when batches are cut (`ingest.rs`), verdicts.
 //! Everything in here blocks: async tasks call it through `spawn_blocking`.
 //!
-//! Reading order: [`files`], [`stage`], [`leaf`], [`log`], [`index`], [`rows`], [`batch`], [`writer`],
-//! [`read`], [`blobs`].
+//! Reading order: [`files`], [`stage`], [`leaf`], `log`, [`index`], [`rows`], [`batch`], [`writer`],
+//! `read`, `blobs`.
 
 pub mod batch;
 pub mod files;
@@ -18,6 +18,7 @@ pub mod writer;
 
 mod affected;
 mod blobs;
+mod budget;
 mod inspect;
 mod log;
 mod read;
@@ -30,6 +31,7 @@ mod faults;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use quorate_proto::feed::EquivocationProof;
@@ -41,6 +43,8 @@ use crate::cache::Bounded;
 pub use affected::{Affected, AffectedQuery, EmptyQuery};
 pub use batch::{Admitted, Census, SignedVerdict};
 pub use blobs::BlobRefused;
+pub(crate) use blobs::Glance;
+pub use budget::Budget;
 use files::{Disk, Paths};
 use index::{CommitError, Index, IndexError};
 pub use inspect::Inspection;
@@ -104,6 +108,7 @@ pub struct Store {
     statements: Bounded<u64, Arc<VerifiedStatement>>,
     census: Mutex<Census>,
     equivocations: RwLock<Arc<Vec<EquivocationProof>>>,
+    wanted_turn: AtomicU64,
     _lock: File,
 }
 

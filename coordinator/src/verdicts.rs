@@ -13,6 +13,7 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, SecretKey, Timestamp};
+use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
 use quorate_tally::{Policy, Verifier, tally};
 
 use crate::ingest::Ingest;
@@ -42,16 +43,29 @@ pub struct Dirty {
 #[derive(Debug, Default)]
 struct Waiting {
     slots: BTreeMap<SlotKey, u64>,
+    /// First leaf of a batch that is being published and whose slots are not among these yet.
+    held_from: Option<u64>,
     stopped: bool,
 }
 
 impl Dirty {
     /// Adds slots.
     pub fn mark(&self, slots: BTreeMap<SlotKey, u64>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).add(slots);
+        self.changed.notify_one();
+    }
+
+    /// Says that leaves from this one on are about to be published. Until [`Self::release`] no round counts
+    /// as having considered them, or a stop in between would lose their verdicts.
+    pub fn hold(&self, from: u64) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held_from = Some(from);
+    }
+
+    /// Adds the slots of what was published, and ends [`Self::hold`].
+    pub fn release(&self, slots: BTreeMap<SlotKey, u64>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for (slot, leaf) in slots {
-            state.slots.entry(slot).or_insert(leaf);
-        }
+        state.add(slots);
+        state.held_from = None;
         self.changed.notify_one();
     }
 
@@ -92,7 +106,15 @@ impl Dirty {
     /// Every result before this leaf is in a verdict, once a round up to `size` is logged.
     fn reflected(&self, size: u64) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.slots.values().copied().min().map_or(size, |first| first.min(size))
+        state.slots.values().copied().chain(state.held_from).min().map_or(size, |first| first.min(size))
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, slots: BTreeMap<SlotKey, u64>) {
+        for (slot, leaf) in slots {
+            self.slots.entry(slot).or_insert(leaf);
+        }
     }
 }
 
@@ -122,7 +144,7 @@ impl Teller {
             }
             let slots = dirty.take();
             let size = ingest.store().log().published().head.size;
-            let logged = match self.round(ingest.store(), slots.keys(), size) {
+            let logged = match self.round(ingest, slots.keys(), size) {
                 Ok(verdicts) => ingest.log_verdicts(verdicts, dirty.reflected(size)).is_ok(),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a tally failed; it is tried again");
@@ -137,14 +159,15 @@ impl Teller {
         }
     }
 
-    fn round<'k>(&self, store: &Store, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Vec<SignedVerdict>, StoreError> {
+    fn round<'k>(&self, ingest: &Ingest, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Vec<SignedVerdict>, StoreError> {
+        let store = ingest.store();
         let equivocations = store.equivocations();
         let mut verdicts = Vec::new();
         for slot in slots {
             let statements = statements(store, *slot, size)?;
             let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(VerifiedStatement::artifact).collect();
             for artifact in artifacts {
-                verdicts.extend(self.decide(store, artifact, &statements, &equivocations, size)?);
+                verdicts.extend(self.decide(ingest, artifact, &statements, &equivocations, size)?);
             }
         }
         Ok(verdicts)
@@ -153,20 +176,27 @@ impl Teller {
     /// A signed verdict, if it says something else than the one in force.
     fn decide(
         &self,
-        store: &Store,
+        ingest: &Ingest,
         artifact: &ArtifactId,
         statements: &[VerifiedStatement],
         equivocations: &[EquivocationProof],
         size: u64,
     ) -> Result<Option<SignedVerdict>, StoreError> {
         let verdict = tally(&self.policy, artifact, statements, equivocations);
-        let held = store.verdict_row(&ArtifactKey::of(artifact))?;
+        let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
             return Ok(None);
         }
         let time = Timestamp::from(std::time::SystemTime::now()).whole_seconds();
         let statement = verdict.to_statement(&Verifier { id: self.id.clone(), time, log_size: size });
         let envelope = Envelope::sign(statement.to_payload(), &self.key);
+        let got = envelope.bytes().len();
+        if got > VERDICT_ENVELOPE_BYTES_MAX {
+            // No log entry holds it. One artifact without a verdict must not cost the others theirs.
+            ingest.metrics().oversized_verdicts.inc();
+            tracing::error!(artifact = %artifact.digest, got, limit = VERDICT_ENVELOPE_BYTES_MAX, "verdict too large to be logged");
+            return Ok(None);
+        }
         Ok(Some(SignedVerdict { verdict, envelope: envelope.bytes().to_vec(), log_size: size, time }))
     }
 }
@@ -175,4 +205,32 @@ impl Teller {
 fn statements(store: &Store, slot: SlotKey, size: u64) -> Result<Vec<VerifiedStatement>, StoreError> {
     let rows = store.slot_rows(slot, size)?;
     rows.into_iter().map(|(leaf, certificate)| Ok(VerifiedStatement::clone(&*store.statement(leaf, certificate)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_proto::ArtifactSlot;
+
+    fn slot(name: &str) -> SlotKey {
+        let package = format!("pkg:pypi/{name}@1").parse().expect("a package URL");
+        SlotKey::of(&ArtifactSlot { package, file: "file".parse().expect("a file name") })
+    }
+
+    #[test]
+    fn a_kill_between_publication_and_marking_loses_no_verdict() {
+        let dirty = Dirty::default();
+        assert_eq!(dirty.reflected(10), 10);
+        // A batch from leaf 10 on is being published: the tally sees size 12, and not yet the slot.
+        dirty.hold(10);
+        assert!(dirty.take().is_empty());
+        assert_eq!(dirty.reflected(12), 10);
+        // A round that could not be logged puts its slots back; that ends nothing.
+        dirty.mark(BTreeMap::from([(slot("a"), 11)]));
+        assert_eq!(dirty.reflected(12), 10);
+        dirty.release(BTreeMap::from([(slot("b"), 10)]));
+        assert_eq!(dirty.reflected(12), 10);
+        assert_eq!(dirty.take().len(), 2);
+        assert_eq!(dirty.reflected(12), 12);
+    }
 }

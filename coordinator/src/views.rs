@@ -13,7 +13,7 @@ use crate::store::{Store, VerdictView};
 /// Rendered answers that are kept: a few KiB each.
 const RENDERED_KEPT: usize = 8_192;
 
-/// Verdicts that a slow watcher may be behind. Whoever is further behind is told so and goes on.
+/// Verdicts that a slow watcher may be behind. The stream of whoever is further behind ends and says so.
 const WATCHERS_BEHIND_MAX: usize = 1_024;
 
 /// Rendered answers and watchers.
@@ -32,13 +32,13 @@ pub struct Rendered {
     pub body: Bytes,
 }
 
-/// A verdict that was just published.
+/// What watchers are told.
 #[derive(Clone, Debug)]
-pub struct VerdictEvent {
-    /// What it is about.
-    pub artifact: ArtifactId,
-    /// As logged.
-    pub view: Arc<VerdictView>,
+pub enum VerdictEvent {
+    /// A verdict that was just published, as logged.
+    Published(Arc<VerdictView>),
+    /// Verdicts may have been published that nobody was told of: look at the list of verdicts.
+    Gap,
 }
 
 impl Default for Views {
@@ -77,6 +77,12 @@ impl Views {
         self.verdicts.clear();
     }
 
+    /// After the store was taken up again.
+    pub(crate) fn tell_of_a_gap(&self) {
+        // Nobody listening is no error.
+        let _ = self.stream.send(VerdictEvent::Gap);
+    }
+
     pub(crate) fn announce(&self, store: &Store, verdicts: &[(ArtifactKey, Option<VerdictRow>, VerdictRow)]) {
         if self.stream.receiver_count() == 0 {
             return;
@@ -84,12 +90,27 @@ impl Views {
         for (_, _, row) in verdicts {
             match store.verdict_at(row.leaf) {
                 Ok(view) => {
-                    let artifact = view.verdict.artifact.clone();
                     // Nobody listening any more is no error.
-                    let _ = self.stream.send(VerdictEvent { artifact, view: Arc::new(view) });
+                    let _ = self.stream.send(VerdictEvent::Published(Arc::new(view)));
                 }
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a published verdict cannot be read"),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a published verdict cannot be read");
+                    self.tell_of_a_gap();
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn watchers_hear_that_verdicts_of_a_recovered_batch_were_not_announced() {
+        let views = Views::default();
+        let mut watcher = views.watch();
+        views.tell_of_a_gap();
+        assert!(matches!(watcher.recv().await, Ok(VerdictEvent::Gap)));
     }
 }

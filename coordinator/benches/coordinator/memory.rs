@@ -26,7 +26,7 @@ pub(crate) async fn run(scale: Scale) {
     }
     let last = artifact("package", &format!("1.{}", scale.held / network.nodes.len() - 1), "");
     loop {
-        let request = api::GetVerdictRequest { artifact: last.digest.to_string() };
+        let request = api::GetVerdictRequest { artifact: last.digest.to_string(), ..Default::default() };
         let verdict = process.client.get_verdict(request).await;
         if verdict.is_ok_and(|verdict| verdict.into_inner().state == "reproduced") {
             break;

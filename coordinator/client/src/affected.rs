@@ -95,15 +95,17 @@ pub(crate) async fn run(session: &Session<'_>, args: &Affected, format: Format, 
     let answer = session.server.affected(&query).await?;
     let mut checked = Checked { truncated: answer.truncated, ..Checked::default() };
     let bar = progress(answer.affected.len());
-    let mut assessments: BTreeMap<ArtifactId, Assessment> = BTreeMap::new();
+    let mut assessments: BTreeMap<ArtifactId, Option<Assessment>> = BTreeMap::new();
     for row in answer.affected.iter().take(ROWS_MAX) {
         if !assessments.contains_key(&row.artifact) {
-            let assessment = session.assess(row.artifact.clone()).await?;
+            // One artifact whose evidence cannot be had must not hide the others.
+            let assessment = session.assess(row.artifact.clone()).await.ok();
             assessments.insert(row.artifact.clone(), assessment);
         }
-        if let Some(assessment) = assessments.get(&row.artifact) {
-            checked.take(check_row(session, &criteria, row, assessment).await);
-        }
+        checked.take(match assessments.get(&row.artifact).and_then(Option::as_ref) {
+            Some(assessment) => check_row(session, &criteria, row, assessment).await,
+            None => Err(RowFault::Unchecked),
+        });
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -2,13 +2,14 @@
 //!
 //! The verdict is always recomputed. What a coordinator says can only make the outcome worse: a
 //! proof that does not hold, a logged verdict that does not follow from its evidence, or evidence
-//! that it names and does not hand over.
+//! that it names and does not hand over. Where a log is asked for, results that the logged verdict
+//! does not name can only make it worse as well.
 
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
-use quorate_tally::{Policy, Verdict, tally};
+use quorate_tally::{Policy, State, Verdict, tally};
 
-use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion};
+use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion, named_verdict};
 use crate::evidence::{Door, Evidence};
 use crate::exit::Exit;
 use crate::trust::Trust;
@@ -46,6 +47,8 @@ pub(crate) struct Assessment {
     pub(crate) evidence: Evidence,
     /// Whether the coordinator's verdict stands in the log.
     pub(crate) log: LogCheck,
+    /// What follows from the results that the logged verdict names, and from them alone.
+    pub(crate) logged: Option<State>,
     /// What the coordinator says.
     pub(crate) opinion: Opinion,
     /// What follows for a script.
@@ -75,6 +78,17 @@ impl Assessment {
     pub(crate) fn voters(&self) -> usize {
         self.verdict.votes.iter().filter(|vote| !vote.results.is_empty()).count()
     }
+
+    /// The name that it was published under.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.subject.artifact().map(|artifact| artifact.slot.file.as_str())
+    }
+
+    /// Whether there is anything to say: a slot that somebody merely listed has no weight.
+    pub(crate) fn has_weight(&self) -> bool {
+        let withheld = matches!(self.opinion, Opinion::Says { standing: Standing::Withheld { .. }, .. });
+        self.voters() > 0 || withheld || self.exit == Exit::Violated
+    }
 }
 
 /// Assesses `subject` at time `now`.
@@ -84,12 +98,16 @@ pub(crate) fn assess(trust: &Trust, subject: Subject, gathered: &Gathered, now: 
     let artifact = subject.artifact().cloned().unwrap_or_else(|| unpublished(subject.digest()));
     let verdict = tally(&trust.policy, &artifact, evidence.statements(), evidence.equivocations());
     let theirs = gathered.their_policy.as_ref().map(|policy| (policy, check(policy)));
-    let mut bases = vec![Basis { policy: &trust.policy, evidence: &evidence }];
+    let own = Basis { policy: &trust.policy, evidence: &evidence };
+    let mut bases = vec![own];
     bases.extend(theirs.as_ref().map(|(policy, evidence)| Basis { policy, evidence }));
     let opinion = check_opinion(gathered.claim.as_ref(), &artifact, &bases);
     let log = check_log(gathered.claim.as_ref(), trust.log.as_ref());
-    let exit = Exit::from(trust.policy.disposition(&verdict)).max(demands(&log, &opinion));
-    Assessment { subject, verdict, evidence, log, opinion, exit }
+    let logged = matches!(log, LogCheck::Proven { .. }).then(|| named_verdict(gathered.claim.as_ref(), &artifact, own)).flatten();
+    let allows = |verdict: &Verdict| Exit::from(trust.policy.disposition(verdict));
+    let exit = allows(&verdict).max(logged.as_ref().map_or(Exit::Met, allows)).max(demands(&log, &opinion));
+    let logged = logged.map(|verdict| verdict.state);
+    Assessment { subject, verdict, evidence, log, logged, opinion, exit }
 }
 
 /// What log and opinion allow at best.

@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::gather::{Found, Session};
 use crate::render;
 use crate::text::{Paint, json_line};
+use crate::verify::exit_of;
 use crate::view::{ArtifactView, SCHEMA_VERSION};
 
 /// The JSON answer.
@@ -34,7 +35,7 @@ struct BundleView<'a> {
 
 /// Fetches, verifies, writes.
 pub(crate) async fn run(session: &Session<'_>, args: &Keep, format: Format, paint: Paint) -> anyhow::Result<Answer> {
-    let found = session.find(&args.target, None).await?;
+    let found = session.find(&args.target, args.package.as_ref()).await?;
     let Some(artifact) = the_one(&found)? else {
         return Ok(Answer { stdout: String::new(), notes: vec!["nothing is known about this".to_owned()], exit: Exit::NotEnoughEvidence });
     };
@@ -44,7 +45,7 @@ pub(crate) async fn run(session: &Session<'_>, args: &Keep, format: Format, pain
     let bundle = Bundle::parse(&bytes).context("reading the coordinator's bundle")?;
     let assessment = assess(session.trust, Subject::Artifact(artifact.clone()), &Gathered::from(&bundle), session.now);
     let fault = fault(&bundle, &artifact, &assessment);
-    let exit = fault.map_or(assessment.exit, |_| Exit::Violated);
+    let exit = fault.map_or(assessment.exit.max(exit_of(&found.assessments)), |_| Exit::Violated);
     let bytes = bundle.to_bytes();
     if fault.is_none() {
         write(&args.output, &bytes)?;
@@ -65,12 +66,13 @@ pub(crate) async fn run(session: &Session<'_>, args: &Keep, format: Format, pain
     Ok(Answer { stdout, notes: found.notes, exit })
 }
 
-/// A bundle is about one artifact.
+/// A bundle is about one artifact. Of the same bytes under several names it is the gravest.
 fn the_one(found: &Found) -> anyhow::Result<Option<ArtifactId>> {
     let known: Vec<_> = found.assessments.iter().filter_map(|assessment| assessment.subject.artifact()).collect();
     match known.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some((*one).clone())),
+        [first, rest @ ..] if rest.iter().all(|other| other.digest == first.digest) => Ok(Some((*first).clone())),
         several => {
             let names: Vec<_> = several.iter().map(|artifact| format!("{} ({})", artifact.slot.file, artifact.digest)).collect();
             bail!("the package has several artifacts; name one by its digest: {}", names.join(", "))

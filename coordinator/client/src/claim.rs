@@ -5,7 +5,9 @@
 
 use quorate_proto::bundle::Bundle;
 use quorate_proto::dsse::Envelope;
+use quorate_proto::feed::EquivocationProof;
 use quorate_proto::statement::Statement;
+use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
@@ -173,21 +175,36 @@ pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, ground
     Opinion::Says { state: verdict.state, policy: verdict.policy, standing }
 }
 
-/// Tallies again what the verdict names, and compares everything but the flags. They rest on results
-/// about other digests of the slot, which a verdict does not name; for the votes those results only
-/// say who is present.
+/// What follows under the policy of `basis` from the results that the claim names, and from them
+/// alone. Nothing if the claim is no verdict about `artifact`.
+pub(crate) fn named_verdict(claim: Option<&Claim>, artifact: &ArtifactId, basis: Basis<'_>) -> Option<Verdict> {
+    let verdict = claim?.verdict(artifact).ok()?;
+    let proofs = claimed_equivocations(&verdict, basis.evidence);
+    Some(tally(basis.policy, artifact, &named_statements(&verdict, basis.evidence), &proofs))
+}
+
+/// The results that a verdict names, and of operators of whom it names none, those about other
+/// digests of the slot: a verdict does not name them, and for the votes they only say who is
+/// present. Of the others they are left out: later ones would displace what is named, as the tally
+/// looks at a node's latest results.
+fn named_statements(verdict: &Verdict, evidence: &Evidence) -> Vec<VerifiedStatement> {
+    let named = verdict.rests_on();
+    let voted = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && !vote.results.is_empty());
+    let elsewhere = |s: &VerifiedStatement| s.artifact().digest != verdict.artifact.digest && !voted(s.operator());
+    evidence.statements().iter().filter(|s| named.contains(&s.digest()) || elsewhere(s)).cloned().collect()
+}
+
+fn claimed_equivocations(verdict: &Verdict, evidence: &Evidence) -> Vec<EquivocationProof> {
+    let equivocated = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
+    evidence.equivocations().iter().filter(|proof| equivocated(proof.operator())).cloned().collect()
+}
+
+/// Tallies again what the verdict names, and compares everything but the flags, which rest on
+/// results that it does not name.
 fn recompute(verdict: &Verdict, basis: Basis<'_>) -> Standing {
     let named = verdict.rests_on();
-    let statements: Vec<_> = basis
-        .evidence
-        .statements()
-        .iter()
-        .filter(|s| named.contains(&s.digest()) || s.artifact().digest != verdict.artifact.digest)
-        .cloned()
-        .collect();
-    let equivocated = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
-    let proofs: Vec<_> = basis.evidence.equivocations().iter().filter(|proof| equivocated(proof.operator())).cloned().collect();
-    let mut recomputed = tally(basis.policy, &verdict.artifact, &statements, &proofs);
+    let proofs = claimed_equivocations(verdict, basis.evidence);
+    let mut recomputed = tally(basis.policy, &verdict.artifact, &named_statements(verdict, basis.evidence), &proofs);
     recomputed.flags.clone_from(&verdict.flags);
     recomputed.other_digests.clone_from(&verdict.other_digests);
     if recomputed != *verdict {

@@ -82,6 +82,9 @@ pub(crate) struct Keep {
     /// A file, a package URL with one artifact, or `sha256:…`
     #[arg(value_name = "FILE|PURL|DIGEST")]
     pub(crate) target: Target,
+    /// The file must be one of this package
+    #[arg(long, value_name = "PURL")]
+    pub(crate) package: Option<Purl>,
     /// Where to write the bundle
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,

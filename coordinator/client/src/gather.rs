@@ -1,5 +1,6 @@
 //! Gathering: asks a server for everything about an artifact. The answers are not judged here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use quorate_tally::Policy;
 
 use crate::assess::{Assessment, Gathered, Subject, assess};
 use crate::claim::Claim;
+use crate::exit::Exit;
 use crate::server::Server;
 use crate::target::{Target, digest_of_file};
 use crate::trust::Trust;
@@ -35,7 +37,7 @@ pub(crate) struct Session<'a> {
 /// The assessments of a target.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// One for each artifact; at least one unless a package was asked for.
+    /// One for each artifact; at least one unless a package was asked for. Of the same bytes the gravest first.
     pub(crate) assessments: Vec<Assessment>,
     /// What the user should hear besides.
     pub(crate) notes: Vec<String>,
@@ -80,43 +82,50 @@ impl Session<'_> {
         let Some(list) = self.server.package(purl).await? else {
             return Ok(Found { assessments: Vec::new(), notes: vec![format!("no artifact of {purl} is known")] });
         };
-        let mut notes = Vec::new();
-        if list.truncated || list.artifacts.len() > ARTIFACTS_MAX {
-            notes.push(format!("there are more artifacts of {purl}: only the first {ARTIFACTS_MAX} are looked at"));
-        }
-        let wanted: Vec<_> =
-            list.artifacts.into_iter().filter(|artifact| is_of(&artifact.slot.package, purl)).take(ARTIFACTS_MAX).collect();
+        let mut wanted: Vec<_> = list.artifacts.into_iter().filter(|artifact| is_of(&artifact.slot.package, purl)).collect();
+        let cut = list.truncated || wanted.len() > ARTIFACTS_MAX;
+        wanted.truncate(ARTIFACTS_MAX);
         let bar = progress(wanted.len());
-        let mut assessments = Vec::new();
+        let mut found = Found { assessments: Vec::new(), notes: Vec::new() };
         for artifact in wanted {
-            assessments.push(self.assess(artifact).await?);
+            found.assessments.push(self.assess(artifact).await?);
             bar.inc(1);
         }
         bar.finish_and_clear();
-        if assessments.is_empty() {
-            notes.push(format!("no artifact of {purl} is known"));
+        if found.assessments.is_empty() {
+            found.notes.push(format!("no artifact of {purl} is known"));
         }
-        Ok(Found { assessments, notes })
+        if cut {
+            found.is_cut(&format!("there are more artifacts of {purl} than are looked at"));
+        }
+        Ok(found)
     }
 
-    /// One digest may be published in several slots. The slot that has the file's name comes first,
-    /// then the one that most operators speak of; the others are mentioned.
+    /// One digest may be published in several slots. All that are wanted are looked at, those with the
+    /// file's name first, and the gravest decides; the others are mentioned.
     async fn find_bytes(&self, digest: Digest, name: Option<&str>, package: Option<&Purl>) -> anyhow::Result<Found> {
-        let slots = self.server.artifacts(&digest).await?.map(|list| list.artifacts).unwrap_or_default();
+        let list = self.server.artifacts(&digest).await?.unwrap_or_default();
+        let order = Order::of(list.artifacts.into_iter().filter(|artifact| artifact.digest == digest), name, package);
         let mut known = Vec::new();
-        for artifact in slots.into_iter().filter(|artifact| artifact.digest == digest).take(SLOTS_MAX) {
+        for artifact in order.wanted {
             known.push(self.assess(artifact).await?);
         }
-        let mut found = choose(known, name, package).unwrap_or_else(|notes| {
-            let nothing = assess(self.trust, Subject::Bytes(digest), &Gathered::default(), self.now);
-            Found { assessments: vec![nothing], notes }
-        });
-        let published = found.assessments.first().and_then(|assessment| assessment.subject.artifact()).map(|artifact| &artifact.slot.file);
-        if let (Some(name), Some(published)) = (name, published)
-            && name != published.as_str()
-        {
-            let note = format!("the file is named `{name}` here, but was published as `{published}`");
-            found.notes.push(note);
+        let mut found = Found { notes: Vec::new(), assessments: weigh(known, name) };
+        if found.assessments.is_empty() {
+            found.assessments.push(assess(self.trust, Subject::Bytes(digest), &Gathered::default(), self.now));
+        }
+        if list.truncated || order.cut > 0 {
+            found.is_cut(
+                "there are more packages and file names with these bytes than are looked at: --package PURL names the one that is meant",
+            );
+        }
+        found.note_several(name);
+        for artifact in order.others {
+            // They only make a note: a failure here is none of the answer.
+            let slot = artifact.slot.clone();
+            if self.assess(artifact).await.is_ok_and(|other| other.voters() > 0) {
+                found.notes.push(format!("the same bytes are also known as {} of {}", slot.file, slot.package));
+            }
         }
         Ok(found)
     }
@@ -172,15 +181,61 @@ pub(crate) fn is_of(package: &Purl, wanted: &Purl) -> bool {
     package == wanted || (wanted.version().is_none() && package.without_version() == *wanted)
 }
 
-/// The artifact that is meant; else what to say about why there is none.
-fn choose(mut known: Vec<Assessment>, name: Option<&str>, package: Option<&Purl>) -> Result<Found, Vec<String>> {
-    let slot = |known: &Assessment| known.subject.artifact().map(|artifact| artifact.slot.clone());
-    let named = |known: &Assessment| slot(known).is_some_and(|slot| Some(slot.file.as_str()) == name);
-    known.sort_by_key(|a| (std::cmp::Reverse((named(a) && a.voters() > 0, a.voters())), slot(a)));
-    let wanted = |a: &Assessment| package.is_none_or(|package| slot(a).is_some_and(|slot| is_of(&slot.package, package)));
-    let (mut wanted, mut others): (Vec<_>, Vec<_>) = known.into_iter().partition(wanted);
-    others.splice(0..0, wanted.split_off(wanted.len().min(1)));
-    let mention = |a: &Assessment| slot(a).map(|slot| format!("the same bytes are also known as {} of {}", slot.file, slot.package));
-    let notes = others.iter().filter(|a| a.voters() > 0).filter_map(mention).collect();
-    if wanted.is_empty() { Err(notes) } else { Ok(Found { assessments: wanted, notes }) }
+/// In which order the slots of a digest are looked at.
+#[derive(Debug)]
+struct Order {
+    /// Slots that may be meant, at most [`SLOTS_MAX`].
+    wanted: Vec<ArtifactId>,
+    /// How many of those are not looked at.
+    cut: usize,
+    /// Slots of other packages, as many as there is room for.
+    others: Vec<ArtifactId>,
+}
+
+impl Order {
+    /// A server's order counts for nothing: slots that it made up must not keep the real one out.
+    fn of(slots: impl Iterator<Item = ArtifactId>, name: Option<&str>, package: Option<&Purl>) -> Self {
+        let meant = |artifact: &ArtifactId| package.is_none_or(|package| is_of(&artifact.slot.package, package));
+        let slots: BTreeSet<_> = slots.map(|artifact| (Some(artifact.slot.file.as_str()) != name, artifact)).collect();
+        let (mut wanted, mut others): (Vec<_>, Vec<_>) = slots.into_iter().map(|(_, artifact)| artifact).partition(meant);
+        let cut = wanted.len().saturating_sub(SLOTS_MAX);
+        wanted.truncate(SLOTS_MAX);
+        others.truncate(SLOTS_MAX - wanted.len());
+        Self { wanted, cut, others }
+    }
+}
+
+/// Those with any weight, the gravest first; else the first that there is.
+fn weigh(mut known: Vec<Assessment>, name: Option<&str>) -> Vec<Assessment> {
+    let named = |a: &Assessment| a.file().is_some_and(|file| Some(file) == name);
+    known.sort_by_key(|a| std::cmp::Reverse((a.has_weight(), a.exit, named(a), a.voters())));
+    let weighty = known.iter().filter(|a| a.has_weight()).count();
+    known.truncate(weighty.max(1));
+    known
+}
+
+impl Found {
+    /// Not everything was looked at, so nobody can say that the policy is met.
+    fn is_cut(&mut self, note: &str) {
+        self.notes.push(note.to_owned());
+        for assessment in &mut self.assessments {
+            assessment.exit = assessment.exit.max(Exit::NotEnoughEvidence);
+        }
+    }
+
+    /// What to say about names: several for the same bytes, or another one than the file's.
+    fn note_several(&mut self, name: Option<&str>) {
+        if self.assessments.len() > 1 {
+            self.notes.push(
+                "the same bytes are known under several names, and the gravest answer counts: --package PURL names the one that is meant"
+                    .to_owned(),
+            );
+        }
+        let published: Vec<_> = self.assessments.iter().filter_map(Assessment::file).collect();
+        if let (Some(name), Some(first)) = (name, published.first())
+            && !published.contains(&name)
+        {
+            self.notes.push(format!("the file is named `{name}` here, but was published as `{first}`"));
+        }
+    }
 }

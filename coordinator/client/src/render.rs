@@ -115,13 +115,16 @@ fn log_suffix(log: &LogCheck) -> String {
     }
 }
 
-/// What keeps the policy from being met although the state would meet it.
+/// What may keep the policy from being met although the state would meet it.
 fn reservations(assessment: &Assessment) -> Vec<String> {
     let mut reservations = Vec::new();
     match &assessment.log {
         LogCheck::Missing => reservations.push("the policy asks for a proof of logging, and there is none".to_owned()),
         LogCheck::Invalid { reason } => reservations.push(format!("the proof of logging does not hold: {}", plain(reason))),
         LogCheck::Proven { .. } | LogCheck::NotAsked { .. } => {}
+    }
+    if let Some(logged) = assessment.logged.filter(|logged| *logged != assessment.verdict.state) {
+        reservations.push(format!("the results that the logged verdict names give `{logged}`: the others are not proven to be logged"));
     }
     reservations
 }

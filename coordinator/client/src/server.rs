@@ -86,7 +86,7 @@ pub(crate) enum ServerError {
 }
 
 /// `artifacts/{digest}` and `packages`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct ArtifactList {
     /// One a slot. Other fields are the coordinator's opinion, which is not asked here.
     pub(crate) artifacts: Vec<ArtifactId>,

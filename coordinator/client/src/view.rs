@@ -64,7 +64,7 @@ struct EvidenceView<'a> {
 #[serde(tag = "status", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum LogView<'a> {
     NotAsked { claimed_index: Option<u64> },
-    Proven { origin: &'a str, index: u64, size: u64 },
+    Proven { origin: &'a str, index: u64, size: u64, state: Option<State> },
     Missing,
     Invalid { reason: &'a str },
 }
@@ -119,17 +119,17 @@ impl<'a> From<&'a Assessment> for ArtifactView<'a> {
                 about_something_else: evidence.statements().len() - counted,
                 refused: evidence.refused(),
             },
-            log: LogView::from(&assessment.log),
+            log: LogView::of(assessment),
             coordinator: OpinionView::from(&assessment.opinion),
         }
     }
 }
 
-impl<'a> From<&'a LogCheck> for LogView<'a> {
-    fn from(check: &'a LogCheck) -> Self {
-        match check {
+impl<'a> LogView<'a> {
+    fn of(assessment: &'a Assessment) -> Self {
+        match &assessment.log {
             LogCheck::NotAsked { claimed } => Self::NotAsked { claimed_index: *claimed },
-            LogCheck::Proven { origin, index, size } => Self::Proven { origin, index: *index, size: *size },
+            LogCheck::Proven { origin, index, size } => Self::Proven { origin, index: *index, size: *size, state: assessment.logged },
             LogCheck::Missing => Self::Missing,
             LogCheck::Invalid { reason } => Self::Invalid { reason },
         }

@@ -11,7 +11,7 @@ use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest};
 use quorate_tally::{Verdict, Vote};
 
-use super::layout::{flag_badge, state_badge};
+use super::layout::{artifact_path, flag_badge, state_badge};
 use super::{evidence, proof, words};
 use crate::serve::Site;
 use crate::store::rows::SlotKey;
@@ -65,6 +65,7 @@ impl ArtifactPage {
             section class="lead" {
                 h1 { (name) " " span class="ver" { (version) } }
                 p class="file" { (words::plain(self.artifact.slot.file.as_str(), 255)) }
+                @if let Some(origin) = words::origin(&self.artifact.slot.package) { p class="from" { "from " (origin) } }
                 p class="digest" { code class="break" { (self.artifact.digest) } }
             }
             @match &self.view {
@@ -143,7 +144,9 @@ fn banner(view: &VerdictView) -> Markup {
             @for flag in &verdict.flags { p class="alarm" { (words::alarm(*flag)) } }
             @if !verdict.other_digests.is_empty() {
                 p class="alarm" { "Also seen under this name: "
-                    @for digest in verdict.other_digests.iter().take(5) { a class="break" href={ "/artifact/" (digest) } { (digest) } " " }
+                    @for digest in verdict.other_digests.iter().take(5) {
+                        @let other = ArtifactId { digest: *digest, ..verdict.artifact.clone() };
+                        a class="break" href=(artifact_path(&other)) { (digest) } " " }
                 }
             }
             p class="since" { "Since " time datetime=(view.time) { (words::time(view.time)) } " UTC, log entry " (words::number(view.log_index)) "." }

@@ -180,6 +180,7 @@ fn row(view: &VerdictView) -> Markup {
             td data-label="Package" class="pkg" {
                 a href=(artifact_path(artifact)) { strong { (name) } " " span class="ver" { (version) } }
                 span class="file" { span class="eco" { (words::plain(artifact.slot.package.package_type(), 20)) } " " (words::plain(artifact.slot.file.as_str(), 120))
+                    @if let Some(origin) = words::origin(&artifact.slot.package) { " from " (origin) }
                     // Two files of one name: only the digest tells them apart.
                     @if !view.verdict.other_digests.is_empty() { " " code { (words::short(&artifact.digest.to_string())) "…" } }
                 }

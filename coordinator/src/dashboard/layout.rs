@@ -87,7 +87,21 @@ pub(super) fn votes(verdict: &Verdict) -> Markup {
     }
 }
 
-/// The page of an artifact.
+/// The page of an artifact. Names its slot, so that nobody takes the page away by publishing the same bytes
+/// elsewhere.
 pub(super) fn artifact_path(artifact: &ArtifactId) -> String {
-    format!("/artifact/{}", artifact.digest)
+    format!("/artifact/{}?{}", artifact.digest, slot_query(artifact))
+}
+
+/// The query that says which slot is meant.
+pub(super) fn slot_query(artifact: &ArtifactId) -> String {
+    format!("package={}&file={}", encoded(&artifact.slot.package.to_string()), encoded(artifact.slot.file.as_str()))
+}
+
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }

@@ -3,13 +3,14 @@
 use maud::{Markup, html};
 
 use super::artifact::ArtifactPage;
+use super::layout::slot_query;
 use super::words;
 use crate::serve::Site;
 use crate::store::VerdictView;
 
 pub(super) fn render(page: &ArtifactPage, view: &VerdictView, site: &Site) -> Markup {
     let digest = page.artifact.digest;
-    let file = shell_word(page.artifact.slot.file.as_str());
+    let slot = slot_query(&page.artifact);
     html! {
         section aria-labelledby="proof" class="proof" {
             h2 id="proof" { "Proof" }
@@ -21,13 +22,13 @@ pub(super) fn render(page: &ArtifactPage, view: &VerdictView, site: &Site) -> Ma
                 dt { "Log key" } dd { code class="break" { (site.vkey) } }
             }
             p { "Check it yourself, under your own policy:" }
-            pre tabindex="0" { code { "quorate verify " (file) " --policy policy.toml --server " (SERVER) "\n"
-                "quorate bundle " (file) " --server " (SERVER) " --output verdict.bundle\n"
-                "quorate verify --bundle verdict.bundle " (file) " --policy policy.toml   # needs no server" } }
+            pre tabindex="0" { code { "quorate verify " (digest) " --policy policy.toml --server " (SERVER) "\n"
+                "quorate bundle " (digest) " --server " (SERVER) " -o verdict.bundle\n"
+                "quorate verify " (digest) " --policy policy.toml --bundle verdict.bundle   # needs no server" } }
             p class="links" {
-                a href={ "/api/v1/artifacts/" (digest) "/bundle" } { "Bundle" }
-                a href={ "/api/v1/artifacts/" (digest) "/results" } { "Signed results" }
-                a href={ "/api/v1/artifacts/" (digest) "/verdict" } { "Verdict" }
+                a href={ "/api/v1/artifacts/" (digest) "/bundle?" (slot) } { "Bundle" }
+                a href={ "/api/v1/artifacts/" (digest) "/results?" (slot) } { "Signed results" }
+                a href={ "/api/v1/artifacts/" (digest) "/verdict?" (slot) } { "Verdict" }
                 a href="/checkpoint" { "Checkpoint" }
             }
             details { summary { "Latest checkpoint" } pre tabindex="0" { (words::plain(&page.checkpoint, 4_000)) } }
@@ -37,9 +38,3 @@ pub(super) fn render(page: &ArtifactPage, view: &VerdictView, site: &Site) -> Ma
 
 /// The reader knows the address of this page better than we do.
 const SERVER: &str = "$QUORATE_SERVER";
-
-/// A file name that a shell takes as one word.
-fn shell_word(name: &str) -> String {
-    let harmless = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c)) && !name.starts_with('-');
-    if harmless { name.to_owned() } else { "FILE".to_owned() }
-}

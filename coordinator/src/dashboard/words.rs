@@ -48,6 +48,17 @@ pub(super) fn package(purl: &Purl) -> (String, String) {
     (plain(&name, 120), plain(purl.version().unwrap_or_default(), 60))
 }
 
+/// Where a package came from if not from its type's usual registry: host and path, as text.
+pub(super) fn origin(purl: &Purl) -> Option<String> {
+    let url = purl.qualifier("repository_url")?;
+    let address = url.split_once("://").map_or(url, |(_, address)| address);
+    let address = address.split(['?', '#']).next().unwrap_or_default();
+    let host_at = address.find('/').unwrap_or(address.len());
+    // A name before `@` is no host, whatever it looks like.
+    let user = address[..host_at].rfind('@').map_or(0, |at| at + 1);
+    Some(plain(address[user..].trim_end_matches('/'), 80))
+}
+
 /// The first digits of a hash, for the eye only.
 pub(super) fn short(hash: &str) -> String {
     let hex = hash.rsplit(':').next().unwrap_or(hash);
@@ -194,6 +205,15 @@ mod tests {
     fn strangers_texts_are_cut_and_lose_what_could_mislead() {
         assert_eq!(plain("a\u{202e}b\u{1b}c", 10), "a\u{fffd}b\u{fffd}c");
         assert_eq!(plain("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn another_registry_is_shown_by_host_and_path_and_cannot_pose_as_another() {
+        let shown = |url: &str| origin(&Purl::pypi("x", "1").expect("a package URL").in_repository(url));
+        assert_eq!(shown("https://mirror.example/simple/").as_deref(), Some("mirror.example/simple"));
+        assert_eq!(shown("https://good.example@evil.example/a?b#c").as_deref(), Some("evil.example/a"));
+        assert_eq!(shown(&format!("mirror.example/{}", "a".repeat(200))).map(|text| text.chars().count()), Some(81));
+        assert_eq!(origin(&Purl::pypi("x", "1").expect("a package URL")), None);
     }
 
     #[test]

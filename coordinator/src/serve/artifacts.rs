@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::json::{self, Artifacts, Package, SlotAnswer, SlotQuery, artifact_row, pick};
 use super::{ApiError, App, Site};
 use crate::store::rows::SlotKey;
+use crate::store::{Budget, StoreError};
 use crate::views::Rendered;
 
 /// Artifacts of one package in one answer.
@@ -29,7 +30,7 @@ pub(super) struct PackageQuery {
 
 pub(super) async fn artifacts(State(app): State<App>, Path(text): Path<String>) -> Result<Json<Artifacts>, ApiError> {
     let digest = json::digest(&text)?;
-    let rows = app.read(move |store| store.artifacts(digest)?.into_iter().map(|artifact| artifact_row(store, artifact)).collect());
+    let rows = app.read(move |store| store.artifacts(digest, None)?.into_iter().map(|artifact| artifact_row(store, artifact)).collect());
     let artifacts: Vec<_> = rows.await?;
     if artifacts.is_empty() {
         return Err(ApiError::not_found("no result about this artifact was seen"));
@@ -47,9 +48,8 @@ pub(super) async fn verdict(State(app): State<App>, Path(text): Path<String>, sl
 
 async fn rendered_verdict(app: &Site, digest: Digest, slot: Option<ArtifactSlot>) -> Result<Bytes, ApiError> {
     let epoch = app.views.epoch();
-    let artifacts = app.read(move |store| store.artifacts(digest)).await?;
-    let sole = artifacts.len() == 1;
-    let artifact = pick(artifacts, slot.as_ref())?;
+    let (artifact, sole) = app.read(move |store| Ok((pick(store.artifacts(digest, slot.as_ref())?), store.is_sole(digest)))).await?;
+    let artifact = artifact?;
     let asked = artifact.clone();
     let view = app.read(move |store| store.verdict(&asked)).await?.ok_or_else(no_verdict_yet)?;
     let body = Bytes::from(json::render_verdict(&view));
@@ -83,18 +83,17 @@ pub(super) async fn packages(
     let purl: Purl = query.purl.parse().map_err(|error: quorate_proto::purl::PurlError| ApiError::query(error.to_string()))?;
     let asked = purl.clone();
     let rows = app.read(move |store| {
-        let artifacts = store.artifacts_of(&asked, PACKAGE_ARTIFACTS_MAX)?;
-        artifacts.into_iter().map(|artifact| artifact_row(store, artifact)).collect()
+        let (artifacts, truncated) = store.artifacts_of(&asked, PACKAGE_ARTIFACTS_MAX, &Budget::default())?;
+        let rows: Result<Vec<_>, StoreError> = artifacts.into_iter().map(|artifact| artifact_row(store, artifact)).collect();
+        Ok((rows?, truncated))
     });
-    let mut artifacts: Vec<_> = rows.await?;
-    let truncated = artifacts.len() > PACKAGE_ARTIFACTS_MAX;
-    artifacts.truncate(PACKAGE_ARTIFACTS_MAX);
+    let (artifacts, truncated) = rows.await?;
     Ok(Json(Package { purl, truncated, artifacts }))
 }
 
 async fn find(app: &Site, text: &str, slot: Slot) -> Result<ArtifactId, ApiError> {
     let (digest, slot) = (json::digest(text)?, named(slot)?);
-    pick(app.read(move |store| store.artifacts(digest)).await?, slot.as_ref())
+    pick(app.read(move |store| store.artifacts(digest, slot.as_ref())).await?)
 }
 
 fn named(slot: Slot) -> Result<Option<ArtifactSlot>, ApiError> {

@@ -37,6 +37,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "malformed-query", hint)
     }
 
+    /// Too much is asked at once.
+    pub fn unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many questions at once; ask again in a moment")
+    }
+
     /// Our own state is in doubt.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the coordinator could not read its own store; its log says why")
@@ -72,6 +77,7 @@ impl From<ApiError> for tonic::Status {
             StatusCode::NOT_FOUND => Self::not_found(error.hint),
             StatusCode::BAD_REQUEST => Self::invalid_argument(error.hint),
             StatusCode::CONFLICT => Self::failed_precondition(error.hint),
+            StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(error.hint),
             _ => Self::internal(error.hint),
         }
     }

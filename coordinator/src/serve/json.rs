@@ -130,9 +130,8 @@ pub(crate) fn digest(text: &str) -> Result<Digest, ApiError> {
         .map_err(|error: quorate_proto::digest::DigestError| ApiError::new(StatusCode::BAD_REQUEST, "malformed-digest", error.to_string()))
 }
 
-/// The artifact that is meant.
-pub(crate) fn pick(artifacts: Vec<ArtifactId>, slot: Option<&ArtifactSlot>) -> Result<ArtifactId, ApiError> {
-    let mut meant: Vec<_> = artifacts.into_iter().filter(|artifact| slot.is_none_or(|slot| artifact.slot == *slot)).collect();
+/// The artifact that is meant, of those that may be.
+pub(crate) fn pick(mut meant: Vec<ArtifactId>) -> Result<ArtifactId, ApiError> {
     match (meant.pop(), meant.len()) {
         (Some(artifact), 0) => Ok(artifact),
         (Some(_), _) => {

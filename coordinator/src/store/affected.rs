@@ -8,7 +8,11 @@ use std::sync::Arc;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Purl, Timestamp};
 
+use super::budget::Budget;
+use super::index::IndexError;
+use super::read::SLOTS_OF_A_DIGEST_MAX;
 use super::rows;
+use super::terms::{purl_term, tool_term};
 use super::{Store, StoreError};
 
 /// Leaves that one part of a query may lead to before the answer is cut.
@@ -80,14 +84,18 @@ impl AffectedQuery {
 }
 
 impl Store {
-    /// Answers an incident query. Complexity: O(matches of each part), cut at 100,000.
+    /// Answers an incident query. Complexity: O(matches of each part), cut at 100,000 and by the budget.
     pub fn affected(&self, query: &AffectedQuery) -> Result<Affected, StoreError> {
+        self.affected_within(query, &Budget::default())
+    }
+
+    pub(super) fn affected_within(&self, query: &AffectedQuery, budget: &Budget) -> Result<Affected, StoreError> {
         let mut parts = Vec::new();
         if let Some(digest) = query.digest {
-            parts.push(self.by_digest(digest)?);
+            parts.push(self.by_digest(digest, budget)?);
         }
         if let Some(purl) = &query.purl {
-            parts.push(self.by_purl(purl)?);
+            parts.push(self.by_purl(purl, budget)?);
         }
         if let Some(commit) = &query.commit {
             parts.push(self.by_terms([format!("commit:{commit}")])?);
@@ -107,16 +115,20 @@ impl Store {
         if parts.is_empty() {
             parts.push(self.by_time(query)?);
         }
-        self.select(query, &parts)
+        self.select(query, &parts, budget)
     }
 
-    fn select(&self, query: &AffectedQuery, parts: &[Candidates]) -> Result<Affected, StoreError> {
+    fn select(&self, query: &AffectedQuery, parts: &[Candidates], budget: &Budget) -> Result<Affected, StoreError> {
         let size = self.log().published().head.size;
         let mut affected = Affected { truncated: parts.iter().any(|part| part.truncated), ..Affected::default() };
         let Some((first, rest)) = parts.split_first() else { return Ok(affected) };
         for leaf in first.leaves.iter().rev().filter(|leaf| **leaf < size) {
             if !rest.iter().all(|part| part.leaves.contains(leaf)) {
                 continue;
+            }
+            if !budget.spend() {
+                affected.truncated = true;
+                break;
             }
             let Some(statement) = self.statement_at(*leaf)? else { continue };
             let by_operator = query.operator.is_none_or(|operator| statement.operator() == operator);
@@ -132,26 +144,39 @@ impl Store {
         Ok(affected)
     }
 
-    fn by_digest(&self, digest: Digest) -> Result<Candidates, StoreError> {
+    fn by_digest(&self, digest: Digest, budget: &Budget) -> Result<Candidates, StoreError> {
         let mut found = self.by_terms([format!("digest:{digest}"), format!("environment:{digest}")])?;
-        for artifact in self.artifacts(digest)? {
-            self.add_artifact(&mut found, &artifact)?;
+        let artifacts = self.artifacts(digest, None)?;
+        found.truncated |= artifacts.len() == SLOTS_OF_A_DIGEST_MAX;
+        for artifact in artifacts {
+            self.add_artifact(&mut found, &artifact, budget)?;
         }
         Ok(found)
     }
 
-    fn by_purl(&self, purl: &Purl) -> Result<Candidates, StoreError> {
-        let mut found = self.by_terms([format!("purl:{purl}")])?;
-        for artifact in self.artifacts_of(purl, CANDIDATES_MAX)? {
-            self.add_artifact(&mut found, &artifact)?;
+    fn by_purl(&self, purl: &Purl, budget: &Budget) -> Result<Candidates, StoreError> {
+        let mut found = self.by_terms([purl_term(purl)])?;
+        // Qualifiers are left aside: a mirror's copy of a bad release is as bad.
+        let package = rows::unqualified(purl).parse().map_err(|_| IndexError::Row("package"))?;
+        let (artifacts, truncated) = self.artifacts_of(&package, CANDIDATES_MAX, budget)?;
+        found.truncated |= truncated;
+        let slots: BTreeSet<_> = artifacts.iter().map(|artifact| rows::SlotKey::of(&artifact.slot)).collect();
+        for slot in slots {
+            // Every result in a slot is about its package.
+            if !found.extend(self.slot_rows(slot, u64::MAX)?.into_iter().map(|(leaf, _)| leaf)) {
+                break;
+            }
         }
         Ok(found)
     }
 
-    fn add_artifact(&self, found: &mut Candidates, artifact: &quorate_proto::ArtifactId) -> Result<(), StoreError> {
-        let rows = self.slot_rows(rows::SlotKey::of(&artifact.slot), u64::MAX)?;
-        let size = self.log().published().head.size;
-        for (leaf, certificate) in rows.into_iter().filter(|(leaf, _)| *leaf < size) {
+    fn add_artifact(&self, found: &mut Candidates, artifact: &quorate_proto::ArtifactId, budget: &Budget) -> Result<(), StoreError> {
+        let rows = self.slot_rows(rows::SlotKey::of(&artifact.slot), self.log().published().head.size)?;
+        for (leaf, certificate) in rows.into_iter().rev() {
+            if !budget.spend() {
+                found.truncated = true;
+                break;
+            }
             if self.statement(leaf, certificate)?.artifact() == artifact {
                 found.extend([leaf]);
             }
@@ -160,7 +185,7 @@ impl Store {
     }
 
     fn by_tool(&self, tool: &str) -> Result<Candidates, StoreError> {
-        let term = format!("tool:{tool}");
+        let term = tool_term(tool);
         let mut found = self.by_terms([term.clone()])?;
         for row in self.index.scan(&rows::inventory_prefix(&term)).take(CANDIDATES_MAX) {
             let environment = rows::digest_at_end(&row?.0)?;

@@ -1,11 +1,11 @@
 //! One batch: decides what becomes of each item, and collects the leaves and the index rows that
 //! follow from them.
 //!
-//! Normal running [`offer`](Batch::offer)s items; recovery and rebuilding [`replay`](Batch::replay)
+//! Normal running `offer`s items; recovery and rebuilding `replay`s
 //! leaves. Both end in the same `apply_…` functions, so that an index that was rebuilt is the index
 //! that was lost. Nothing is in force before the batch is committed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quorate_gossip::Accepted;
@@ -13,7 +13,7 @@ use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{Digest, NodeId, Timestamp};
+use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::{State, Verdict};
 use quorate_tlog::Entry;
 
@@ -70,6 +70,8 @@ pub(crate) struct Effects {
     pub dirty: BTreeMap<SlotKey, u64>,
     /// Nodes that were caught.
     pub caught: Vec<NodeId>,
+    /// Operators without a proof against them before; known once published.
+    pub exposed: BTreeSet<OperatorId>,
     /// Verdicts that came into force: which artifact, the state and flags before, the row now.
     pub verdicts: Vec<(ArtifactKey, Option<VerdictRow>, VerdictRow)>,
 }
@@ -210,6 +212,7 @@ impl<'s> Batch<'s> {
 
         let artifact = ArtifactKey::of(statement.artifact());
         self.rows.append(rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
+        self.rows.put(rows::operator_slot(statement.operator(), artifact.slot), Vec::new());
         if !self.rows.contains(&rows::artifact(&artifact))? {
             let text = serde_json::to_vec(statement.artifact()).expect("an artifact holds nothing that JSON cannot say");
             self.rows.put(rows::artifact(&artifact), text);

@@ -5,19 +5,23 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::Ordering;
 
-use quorate_proto::Digest;
-use quorate_proto::dsse::Envelope;
+use quorate_proto::dsse::{DsseError, Envelope};
 use quorate_proto::provenance::{BLOB_BYTES_MAX, Provenance};
 use quorate_proto::statement::Statement;
+use quorate_proto::{Digest, NodeId};
 
 use super::files::Point;
 use super::index::{IndexDraft, IndexError};
 use super::rows::{self, Role};
 use super::{Store, StoreError, Writer, terms};
 
-/// Results that may name one file as their provenance; an honest one is named once.
-const NAMINGS_MAX: usize = 64;
+/// Results of one node that may name one file as their provenance; an honest one is named once.
+const NAMINGS_OF_A_NODE_MAX: usize = 64;
+
+/// Namings of one file by whichever nodes that are looked through: each costs a hash.
+const NAMINGS_READ_MAX: usize = 65_536;
 
 /// A file that is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +56,18 @@ struct Naming {
     key: Vec<u8>,
     leaf: u64,
     role: Role,
+    /// Who names it as a provenance.
+    node: Option<NodeId>,
     indexed: bool,
+}
+
+/// What a look at the index says about a file before it is handed to the writer.
+#[derive(Debug)]
+pub(crate) enum Glance {
+    /// It is held, and nothing waits for it.
+    Held(Digest),
+    /// The writer has to see it.
+    Wanted,
 }
 
 impl Store {
@@ -70,20 +85,64 @@ impl Store {
         self.paths.blob(digest).is_file()
     }
 
-    /// Files that results name and that are not held.
+    /// Files that results name and that are not held. Each call begins elsewhere, so that names of files
+    /// that nobody has never keep the others from being asked for.
     pub fn wanted_blobs(&self, limit: usize) -> Result<Vec<Digest>, StoreError> {
-        let rows = self.index.scan(rows::WANTED_PREFIX).take(limit);
-        rows.map(|row| Ok(rows::digest_at_end(&row?.0)?)).collect()
+        /// 2⁶⁴ over the golden ratio: its multiples are spread evenly over the keys.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let turn = self.wanted_turn.fetch_add(STEP, Ordering::Relaxed);
+        let middle = [rows::WANTED_PREFIX, &turn.to_be_bytes()].concat();
+        let end = [rows::WANTED_PREFIX, &[0xff; 33]].concat();
+        let behind = self.index.range(middle.clone(), end);
+        let before = self.index.range(rows::WANTED_PREFIX.to_vec(), middle);
+        behind.chain(before).take(limit).map(|row| Ok(rows::digest_at_end(&row?.0)?)).collect()
     }
 
-    fn namings(&self, digest: Digest) -> Result<Vec<Naming>, StoreError> {
-        let rows = self.index.scan(&rows::naming_prefix(digest)).take(NAMINGS_MAX);
-        rows.map(|row| {
+    /// What can be said of a file without the writer, so that files that nobody names cost it nothing.
+    pub(crate) fn glance(&self, bytes: &[u8]) -> Result<Glance, BlobRefused> {
+        if bytes.len() > BLOB_BYTES_MAX {
+            return Err(BlobRefused::TooLarge(bytes.len()));
+        }
+        let digest = Digest::of(bytes);
+        if self.index.scan(&rows::naming_prefix(digest)).next().is_none() {
+            return Err(BlobRefused::Unnamed(digest));
+        }
+        let waited_for = self.index.contains(&rows::wanted(digest)).map_err(StoreError::from)?;
+        Ok(if !waited_for && self.holds_blob(&digest) { Glance::Held(digest) } else { Glance::Wanted })
+    }
+
+    /// Who names a file. As a report and as an environment it is named once, whoever did so; its namings
+    /// as a provenance are those of the node that signed it, so that others cannot crowd them out.
+    fn namings(&self, digest: Digest, bytes: &[u8]) -> Result<Vec<Naming>, StoreError> {
+        let mut namings = Vec::new();
+        for role in [Role::Report, Role::Environment] {
+            let key = rows::role_naming(digest, role);
+            if let Some(value) = self.index.get(&key)? {
+                namings.push(read_naming(key, &value)?);
+            }
+        }
+        let Ok(envelope) = Envelope::parse(bytes, BLOB_BYTES_MAX) else { return Ok(namings) };
+        let mut author = None;
+        let mut own = 0;
+        for row in self.index.range(rows::naming(digest, 0), rows::role_naming(digest, Role::Environment)).take(NAMINGS_READ_MAX) {
             let (key, value) = row?;
-            let number = key.last_chunk::<8>().ok_or(IndexError::Row("naming"))?;
-            Ok(Naming { leaf: u64::from_be_bytes(*number), role: Role::read(&value)?, indexed: value.len() > 1, key })
-        })
-        .collect()
+            let naming = read_naming(key, &value)?;
+            if author != naming.node {
+                match naming.node.map(|node| envelope.verify(&node)) {
+                    Some(Ok(())) => author = naming.node,
+                    // Another node's naming: told by the key id alone.
+                    Some(Err(DsseError::KeyId { .. })) => continue,
+                    // A forged signature costs one check, however often its node names the file.
+                    _ => break,
+                }
+            }
+            own += 1;
+            namings.push(naming);
+            if own == NAMINGS_OF_A_NODE_MAX {
+                break;
+            }
+        }
+        Ok(namings)
     }
 
     /// Takes a file in. Rows are left in `rows` for the writer; the file is durable when this returns.
@@ -92,13 +151,13 @@ impl Store {
             return Err(BlobRefused::TooLarge(bytes.len()));
         }
         let digest = Digest::of(bytes);
-        let namings = self.namings(digest)?;
-        if namings.is_empty() {
+        if self.index.scan(&rows::naming_prefix(digest)).next().is_none() {
             return Err(BlobRefused::Unnamed(digest));
         }
+        let namings = self.namings(digest, bytes)?;
         let mut holds = false;
         for naming in namings.iter().filter(|naming| !naming.indexed) {
-            holds |= self.index_naming(digest, naming, bytes, rows)?;
+            holds |= Self::index_naming(digest, naming, bytes, rows)?;
         }
         if !holds && !namings.iter().any(|naming| naming.indexed) {
             return Err(BlobRefused::ForeignProvenance(digest));
@@ -112,28 +171,32 @@ impl Store {
     }
 
     /// Whether the file is what it is named for.
-    fn index_naming(&self, digest: Digest, naming: &Naming, bytes: &[u8], rows: &mut IndexDraft<'_>) -> Result<bool, StoreError> {
+    fn index_naming(digest: Digest, naming: &Naming, bytes: &[u8], rows: &mut IndexDraft<'_>) -> Result<bool, StoreError> {
         match naming.role {
             Role::Report => {}
             Role::Environment => terms::index_inventory(rows, digest, bytes),
-            Role::Provenance => match self.provenance_of(naming.leaf, bytes)? {
+            Role::Provenance => match provenance_in(bytes) {
                 Some(provenance) => terms::index_provenance(rows, naming.leaf, &provenance)?,
                 None => return Ok(false),
             },
         }
-        rows.put(naming.key.clone(), vec![naming.role.byte(), 1]);
+        rows.put(naming.key.clone(), rows::naming_value(naming.role, naming.node, true));
         Ok(true)
     }
+}
 
-    /// The provenance in `bytes`, if the node of the result at `leaf` signed it.
-    fn provenance_of(&self, leaf: u64, bytes: &[u8]) -> Result<Option<Provenance>, StoreError> {
-        let Some(result) = self.statement_at(leaf)? else { return Ok(None) };
-        let Ok(envelope) = Envelope::parse(bytes, BLOB_BYTES_MAX) else { return Ok(None) };
-        if envelope.verify(&result.node()).is_err() {
-            return Ok(None);
-        }
-        Ok(Statement::<Provenance>::parse(envelope.payload()).ok().map(|statement| statement.predicate))
-    }
+fn read_naming(key: Vec<u8>, value: &[u8]) -> Result<Naming, StoreError> {
+    let malformed = || IndexError::Row("naming");
+    let leaf = u64::from_be_bytes(*key.last_chunk::<8>().ok_or_else(malformed)?);
+    let (role, indexed) = (Role::read(value)?, value.get(1) == Some(&1));
+    let node = if role == Role::Provenance { Some(rows::node_at_end(value)?) } else { None };
+    Ok(Naming { key, leaf, role, node, indexed })
+}
+
+/// The provenance in an envelope that [`Store::namings`] found to be signed by who names it.
+fn provenance_in(bytes: &[u8]) -> Option<Provenance> {
+    let envelope = Envelope::parse(bytes, BLOB_BYTES_MAX).ok()?;
+    Statement::<Provenance>::parse(envelope.payload()).ok().map(|statement| statement.predicate)
 }
 
 impl Writer {

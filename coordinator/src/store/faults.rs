@@ -10,14 +10,16 @@ use std::fs;
 use std::path::Path;
 
 use fixture::{Network, artifact, identical};
+use proptest::prelude::*;
 use quorate_gossip::Accepted;
+use quorate_proto::Digest;
 use quorate_proto::verified::FeedItem;
 use quorate_tlog::Signer;
 
 use super::files::{Fault, Paths, Point};
 use super::index::Rung;
 use super::rows::SlotKey;
-use super::{LogKey, StoreError, Writer};
+use super::{AffectedQuery, BlobRefused, Budget, Glance, LogKey, StoreError, Writer};
 use crate::check::check;
 use crate::door::Door;
 
@@ -266,11 +268,139 @@ fn a_damaged_stage_file_stops_the_start() {
     assert!(matches!(opened, Err(StoreError::Stage(_))));
 }
 
+#[test]
+fn an_operator_is_exposed_once_however_many_of_its_nodes_are_caught() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(1);
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let about = artifact("click", "8.1.8", "");
+    let mut exposed = Vec::new();
+    for node in 0..3 {
+        let mut honest = fixture::Node::new(0, node, network.now);
+        let mut liar = fixture::Node::new(0, node, network.now);
+        let pair = [honest.sign(&about, identical(&about)), liar.sign(&about, fixture::build_failed())];
+        let mut batch = writer.batch();
+        for item in pair {
+            batch.offer(door.check(item, fixture::now()).unwrap()).unwrap();
+        }
+        let parts = batch.into_parts();
+        let durable = writer.commit(parts).unwrap();
+        exposed.push(writer.publish(durable).unwrap().exposed.len());
+    }
+    assert_eq!(exposed, [1, 0, 0]);
+    assert_eq!(writer.store().equivocations().len(), 1);
+    let operators = BTreeSet::from([network.nodes.remove(0).root.operator_id()]);
+    let slots = writer.slots_beside(&operators).unwrap();
+    assert_eq!(slots.keys().copied().collect::<Vec<_>>(), [SlotKey::of(&about.slot)]);
+    drop(writer);
+    assert_eq!(open(folder.path()).0.store().equivocations().len(), 1);
+}
+
+#[test]
+fn a_question_that_costs_too_much_is_cut_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let (writer, _) = open(folder.path());
+    let store = writer.store();
+    let about = artifact("package", "1.7", "");
+    let parts = [
+        AffectedQuery { purl: Some("pkg:pypi/package".parse().unwrap()), ..AffectedQuery::default() },
+        AffectedQuery { digest: Some(about.digest), ..AffectedQuery::default() },
+        AffectedQuery { tool: Some("Flit_Core".into()), ..AffectedQuery::default() },
+    ];
+    for query in parts {
+        let query = AffectedQuery { limit: 1_000, ..query };
+        let whole = store.affected(&query).unwrap();
+        assert!(!whole.truncated && whole.results.len() >= 3, "{query:?}");
+        let cut = store.affected_within(&query, &Budget::of(2)).unwrap();
+        assert!(cut.truncated && cut.results.len() <= 2, "{query:?}");
+    }
+}
+
+#[test]
+fn nobody_crowds_out_the_evidence_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(2);
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let about = artifact("click", "8.1.8", "");
+    let provenance = network.nodes[0].provenance(&about);
+    let inventory = fixture::inventory();
+    let claimed = [Digest::of(&provenance), Digest::of(&inventory)];
+    // Another operator names both files as its own provenances, often and first.
+    let flood: Vec<_> = (0..70)
+        .flat_map(|_| claimed)
+        .map(|claimed| network.nodes[1].sign_with(&about, identical(&about), |result| result.provenance = Some(claimed)))
+        .collect();
+    submit(&mut writer, &door, &flood).unwrap();
+    let honest = network.nodes[0].sign(&about, identical(&about));
+    submit(&mut writer, &door, &[honest]).unwrap();
+    assert!(matches!(writer.store().glance(&provenance), Ok(Glance::Wanted)));
+    let kept = writer.keep_blobs(&[provenance.clone(), inventory.clone()]).unwrap();
+    assert!(kept.iter().all(Result::is_ok), "{kept:?}");
+    for (query, found) in [("packaging", 1), ("xz-utils", 141)] {
+        let query = AffectedQuery { tool: Some(query.into()), limit: 1_000, ..AffectedQuery::default() };
+        assert_eq!(writer.store().affected(&query).unwrap().results.len(), found);
+    }
+    // What is held already, and what nobody names, is answered without the writer.
+    assert!(matches!(writer.store().glance(&provenance), Ok(Glance::Held(_))));
+    assert!(matches!(writer.store().glance(b"nobody names this"), Err(BlobRefused::Unnamed(_))));
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.path().is_dir() { copy(&entry.path(), &target) } else { fs::copy(entry.path(), target).map(drop).unwrap() }
+    }
+}
+
+/// What a feed is, in one number a node.
+#[derive(Default)]
+struct Model {
+    next: [u64; 2],
+}
+
+impl Model {
+    fn offer(&mut self, node: usize, sequence: u64) -> Accepted {
+        let next = &mut self.next[node];
+        match sequence.cmp(next) {
+            std::cmp::Ordering::Less => Accepted::Duplicate,
+            std::cmp::Ordering::Greater => Accepted::Gap { expected: *next },
+            std::cmp::Ordering::Equal => {
+                *next += 1;
+                Accepted::New
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn any_order_and_any_batches_are_decided_as_a_naive_model_does(
+        offers in prop::collection::vec((0..2_usize, 0..6_u64), 1..60),
+        batch in 1..9_usize,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut network = Network::new(2);
+        let door = door(&network);
+        let (mut writer, _) = open(folder.path());
+        let about = artifact("click", "8.1.8", "");
+        let feeds: Vec<Vec<_>> =
+            network.nodes.iter_mut().map(|node| (0..6).map(|_| node.sign(&about, identical(&about))).collect()).collect();
+        let mut model = Model::default();
+        for offers in offers.chunks(batch) {
+            let items: Vec<_> = offers.iter().map(|(node, sequence)| feeds[*node][usize::try_from(*sequence).unwrap()].clone()).collect();
+            let expected: Vec<_> = offers.iter().map(|(node, sequence)| model.offer(*node, *sequence)).collect();
+            prop_assert_eq!(submit(&mut writer, &door, &items).unwrap(), expected);
+        }
+        let results = writer.store().results(SlotKey::of(&about.slot), u64::MAX).unwrap().results;
+        prop_assert_eq!(results.len() as u64, model.next.iter().sum::<u64>());
+        drop(writer);
+        prop_assert!(check(&Paths::new(folder.path())).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Files and their durability: the only place that writes to the data directory.
 //!
-//! Two ways of writing. [`Disk::write_durable`] returns once the bytes and the name are on disk.
-//! [`Disk::write_atomic`] never shows half a file to a reader, but a power cut may lose or empty it:
+//! Two ways of writing. `Disk::write_durable` returns once the bytes and the name are on disk.
+//! `Disk::write_atomic` never shows half a file to a reader, but a power cut may lose or empty it:
 //! only for what a stage file can bring back.
 
 use std::fs::{self, File};

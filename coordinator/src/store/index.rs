@@ -1,7 +1,7 @@
 //! The sled index: what makes look-ups fast. Never the truth: all of it can be rebuilt from the log.
 //!
 //! Decides how sled is opened and written. Refuses to know what the rows mean (`rows.rs`).
-//! Values are at most [`VALUE_BYTES_MAX`], there is one writer, and no async task calls in here.
+//! Values are at most `VALUE_BYTES_MAX`, there is one writer, and no async task calls in here.
 
 use std::fs;
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) const CHECKPOINT_KEY: &[u8] = b"m/checkpoint";
 
 /// Set once an index is complete; an interrupted rebuild has none.
 const FORMAT_KEY: &[u8] = b"m/format";
-const FORMAT: &[u8] = b"quorate-index/1";
+const FORMAT: &[u8] = b"quorate-index/2";
 
 /// How an index came to be open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

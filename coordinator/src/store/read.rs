@@ -8,16 +8,20 @@ use quorate_proto::certificate::VerifiedCertificate;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Purl, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
 use quorate_tally::{Flag, State, Verdict, VerdictSummary};
 use quorate_tlog::{SignedNote, TlogProof, TreeView};
 
+use super::budget::Budget;
 use super::index::IndexError;
 use super::rows::{self, ArtifactKey, FeedRow, NodeRow, SlotKey, VerdictRow};
 use super::{Store, StoreError, leaf};
 
 /// Verdicts that a filter looks through in one request.
 const FILTERED_MAX: usize = 20_000;
+
+/// Slots of one digest that are listed. More than a few are no honest publisher's.
+pub(crate) const SLOTS_OF_A_DIGEST_MAX: usize = 500;
 
 /// Milliseconds that a look-up waits for the publication of what is committed.
 const PUBLICATION_WAITS: u32 = 250;
@@ -90,25 +94,42 @@ pub struct NodeSummary {
 }
 
 impl Store {
-    /// The artifacts with this digest, one a slot.
-    pub fn artifacts(&self, digest: Digest) -> Result<Vec<ArtifactId>, StoreError> {
-        self.index.scan(&rows::artifact_prefix(digest)).map(|row| read_artifact(&row?.1)).collect()
+    /// The artifact with this digest in `slot`; without one those in any slot, at most
+    /// [`SLOTS_OF_A_DIGEST_MAX`].
+    pub fn artifacts(&self, digest: Digest, slot: Option<&ArtifactSlot>) -> Result<Vec<ArtifactId>, StoreError> {
+        if let Some(slot) = slot {
+            let key = ArtifactKey { digest, slot: SlotKey::of(slot) };
+            return Ok(self.artifact(&key)?.into_iter().collect());
+        }
+        let rows = self.index.scan(&rows::artifact_prefix(digest)).take(SLOTS_OF_A_DIGEST_MAX);
+        rows.map(|row| read_artifact(&row?.1)).collect()
     }
 
-    /// The files of a release, or of every release of a package.
-    pub fn artifacts_of(&self, package: &Purl, limit: usize) -> Result<Vec<ArtifactId>, StoreError> {
+    /// Whether a digest is published in one slot only.
+    pub fn is_sole(&self, digest: Digest) -> bool {
+        self.index.scan(&rows::artifact_prefix(digest)).take(2).count() == 1
+    }
+
+    /// The files of a release, or of every release of a package, and whether there may be more. From any
+    /// registry, unless the package URL has qualifiers: then only those with the same.
+    pub fn artifacts_of(&self, package: &Purl, limit: usize, budget: &Budget) -> Result<(Vec<ArtifactId>, bool), StoreError> {
+        let qualified = rows::unqualified(package) != package.to_string();
+        let is_meant = |found: &Purl| {
+            let found = if package.version().is_none() { &found.without_version() } else { found };
+            if qualified { found == package } else { rows::unqualified(found) == rows::unqualified(package) }
+        };
         let mut found = Vec::new();
         for row in self.index.scan(&rows::package_prefix(package)) {
+            if found.len() == limit || !budget.spend() {
+                return Ok((found, true));
+            }
             let artifact = rows::artifact_of_package(&row?.0)?;
             let artifact = self.artifact(&artifact)?.ok_or(IndexError::Row("package"))?;
-            if package.version().is_none() || artifact.slot.package == *package {
+            if is_meant(&artifact.slot.package) {
                 found.push(artifact);
             }
-            if found.len() > limit {
-                break;
-            }
         }
-        Ok(found)
+        Ok((found, false))
     }
 
     pub(super) fn artifact(&self, key: &ArtifactKey) -> Result<Option<ArtifactId>, StoreError> {

@@ -146,6 +146,20 @@ pub(crate) fn operator_node(operator: OperatorId, node: NodeId) -> Vec<u8> {
     key(b'o', &[operator.as_bytes(), node.as_bytes()])
 }
 
+/// Of the slots that an operator has results in.
+pub(crate) fn operator_slots_prefix(operator: OperatorId) -> Vec<u8> {
+    key(b'u', &[operator.as_bytes()])
+}
+
+pub(crate) fn operator_slot(operator: OperatorId, slot: SlotKey) -> Vec<u8> {
+    key(b'u', &[operator.as_bytes(), &slot.0])
+}
+
+/// The slot at the end of an operator's row.
+pub(crate) fn slot_at_end(key: &[u8]) -> Result<SlotKey, IndexError> {
+    key.last_chunk::<32>().map(|bytes| SlotKey(*bytes)).ok_or(IndexError::Row("operator's slot"))
+}
+
 pub(crate) fn feed_chunk(node: NodeId, sequence: u64) -> Vec<u8> {
     key(b'f', &[node.as_bytes(), &(sequence / FEED_CHUNK).to_be_bytes()])
 }
@@ -168,8 +182,17 @@ pub(crate) fn slot_prefix(slot: SlotKey) -> Vec<u8> {
     key(b's', &[&slot.0])
 }
 
+/// Of a package in any version and from any registry.
 pub(crate) fn package_prefix(package: &Purl) -> Vec<u8> {
-    key(b'p', &[Digest::of(package.without_version().to_string().as_bytes()).as_bytes()])
+    key(b'p', &[Digest::of(unqualified(&package.without_version()).as_bytes()).as_bytes()])
+}
+
+/// A package URL without qualifiers and subpath: a mirror's copy of a bad release is as bad. In canonical
+/// form `?` and `#` stand nowhere else.
+pub(crate) fn unqualified(package: &Purl) -> String {
+    let mut text = package.to_string();
+    text.truncate(text.find(['?', '#']).unwrap_or(text.len()));
+    text
 }
 
 pub(crate) fn package(package: &Purl, artifact: &ArtifactKey) -> Vec<u8> {
@@ -212,6 +235,18 @@ pub(crate) fn naming_prefix(blob: Digest) -> Vec<u8> {
 
 pub(crate) fn naming(blob: Digest, leaf: u64) -> Vec<u8> {
     key(b'n', &[blob.as_bytes(), &leaf.to_be_bytes()])
+}
+
+/// Reports and environments are named once: behind all leaves.
+pub(crate) fn role_naming(blob: Digest, role: Role) -> Vec<u8> {
+    naming(blob, u64::from(role.byte()) << 56)
+}
+
+/// What a file is named for, by which node, and whether that is indexed.
+pub(crate) fn naming_value(role: Role, node: Option<NodeId>, indexed: bool) -> Vec<u8> {
+    let mut value = vec![role.byte(), u8::from(indexed)];
+    value.extend(node.iter().flat_map(NodeId::as_bytes));
+    value
 }
 
 pub(crate) fn wanted(blob: Digest) -> Vec<u8> {

@@ -1,14 +1,14 @@
 //! What incident queries ask for: terms, and which results each leads to.
 //!
 //! A term is a kind and a text: `commit:<hex>`, `tool:<name>`, `tool:<name>@<version>`,
-//! `digest:sha256:<hex>`, `purl:<purl>`, `environment:sha256:<hex>`. Facts of the result itself are
-//! indexed with it; those of its provenance and of its environment's inventory once these are held.
+//! `digest:sha256:<hex>`, `purl:<purl>`, `environment:sha256:<hex>`. Package URLs stand without
+//! qualifiers, and names of tools in their canonical form. Facts of the result itself are indexed with it; those of its provenance and of its environment's inventory once these are held.
 //! An index only points: whoever asks checks the result and the provenance.
 
 use std::collections::BTreeSet;
 
 use quorate_proto::provenance::{Provenance, ResourceDescriptor};
-use quorate_proto::result::Outcome;
+use quorate_proto::result::{Outcome, canonical_tool_name};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, Purl};
 use serde_json::Value;
@@ -55,14 +55,14 @@ fn name_evidence(rows: &mut IndexDraft<'_>, leaf: u64, statement: &VerifiedState
     for (blob, role) in [(report, Role::Report), (Some(result.environment.digest), Role::Environment)] {
         let Some(blob) = blob else { continue };
         // One naming is enough for a file that is the same for all who name it.
-        let key = rows::naming(blob, u64::from(role.byte()) << 56);
+        let key = rows::role_naming(blob, role);
         if !rows.contains(&key)? {
-            rows.put(key, vec![role.byte()]);
+            rows.put(key, rows::naming_value(role, None, false));
             rows.put(rows::wanted(blob), Vec::new());
         }
     }
     if let Some(provenance) = result.provenance {
-        rows.put(rows::naming(provenance, leaf), vec![Role::Provenance.byte()]);
+        rows.put(rows::naming(provenance, leaf), rows::naming_value(Role::Provenance, Some(statement.node()), false));
         rows.put(rows::wanted(provenance), Vec::new());
     }
     Ok(())
@@ -97,16 +97,30 @@ fn dependency_terms(terms: &mut BTreeSet<String>, dependency: &ResourceDescripto
 }
 
 fn purl_terms(terms: &mut BTreeSet<String>, purl: &Purl) {
-    terms.insert(format!("purl:{purl}"));
-    terms.insert(format!("purl:{}", purl.without_version()));
+    terms.insert(purl_term(purl));
+    terms.insert(purl_term(&purl.without_version()));
     if let Some(version) = purl.version() {
         tool_terms(terms, purl.name(), version);
     }
 }
 
+/// What a package is found by.
+pub(crate) fn purl_term(purl: &Purl) -> String {
+    format!("purl:{}", rows::unqualified(purl))
+}
+
 fn tool_terms(terms: &mut BTreeSet<String>, name: &str, version: &str) {
-    terms.insert(format!("tool:{name}"));
+    let name = canonical_tool_name(name);
     terms.insert(format!("tool:{name}@{version}"));
+    terms.insert(format!("tool:{name}"));
+}
+
+/// What a tool is found by that is asked for as `name` or `name@version`.
+pub(crate) fn tool_term(asked: &str) -> String {
+    // A scoped npm name begins with `@`.
+    let version_at = asked.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(asked.len(), |(at, _)| at);
+    let (name, version) = asked.split_at(version_at);
+    format!("tool:{}{version}", canonical_tool_name(name))
 }
 
 /// The commit in an address such as `git+https://host/repository@<commit>`.
@@ -165,6 +179,25 @@ mod tests {
         let commit = "a".repeat(40);
         assert_eq!(commit_in(&format!("git+https://github.com/p/c@{commit}")), Some(commit));
         assert_eq!(commit_in("git+https://user@github.com/p/c"), None);
+    }
+
+    #[test]
+    fn a_tool_is_found_however_its_name_is_spelt() {
+        let mut terms = BTreeSet::new();
+        tool_terms(&mut terms, "Flit_Core", "3.10.1");
+        for asked in ["flit-core", "flit_core@3.10.1", "FLIT.core@3.10.1"] {
+            assert!(terms.contains(&tool_term(asked)), "{asked}");
+        }
+        assert_eq!(tool_term("@scope/tool@1"), "tool:@scope/tool@1");
+    }
+
+    #[test]
+    fn a_package_is_found_from_whatever_registry_it_came() {
+        let mut terms = BTreeSet::new();
+        purl_terms(&mut terms, &"pkg:pypi/x@1?repository_url=http://registry.example".parse().expect("a package URL"));
+        for asked in ["pkg:pypi/x", "pkg:pypi/x@1", "pkg:pypi/x@1?repository_url=http://mirror.example"] {
+            assert!(terms.contains(&purl_term(&asked.parse().expect("a package URL"))), "{asked}");
+        }
     }
 
     #[test]

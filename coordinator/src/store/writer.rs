@@ -8,16 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use quorate_proto::{Digest, NodeId};
+use quorate_proto::feed::EquivocationProof;
+use quorate_proto::{Digest, OperatorId};
 use quorate_tlog::{Entry, TreeHead};
 use rustix::fs::{FlockOperation, flock};
 
 use super::batch::{Batch, Census, Effects, Ledger};
 use super::files::{Disk, Paths};
-use super::index::{Index, Rung};
+use super::index::{Index, IndexError, Rung};
 use super::leaves::LeafReader;
 use super::log::{Grown, Log, LogKey, Publisher};
 use super::rows::{self, SlotKey, VerdictRow};
@@ -43,6 +45,13 @@ pub(crate) struct Durable {
     effects: Effects,
 }
 
+impl Durable {
+    /// Its first leaf.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+}
+
 impl Writer {
     /// Locks the data directory and takes the store up, whatever state a crash left it in.
     pub fn open(paths: Paths, key: LogKey) -> Result<(Self, Rung), StoreError> {
@@ -61,6 +70,7 @@ impl Writer {
             statements: Bounded::new(STATEMENTS_KEPT),
             census: Mutex::new(Census::default()),
             equivocations: RwLock::new(Arc::new(Vec::new())),
+            wanted_turn: AtomicU64::new(0),
             _lock: lock,
         });
         let log = Log::resume(&TreeHead::empty(), store.log())?;
@@ -111,7 +121,7 @@ impl Writer {
             published.map_err(StoreError::io("publishing a batch"))?;
             self.store.reader.publish(self.log.published(self.note.clone()));
         }
-        let effects = durable.effects;
+        let mut effects = durable.effects;
         for (leaf, statement) in &effects.statements {
             self.store.statements.put(*leaf, Arc::clone(statement));
         }
@@ -119,7 +129,7 @@ impl Writer {
             self.count(*before, *now);
         }
         if !effects.caught.is_empty() {
-            self.load_equivocations()?;
+            effects.exposed = self.learn_equivocations(effects.caught.iter().map(|node| Ok(rows::equivocation(*node))))?;
         }
         if self.publisher.must_settle() {
             self.settle()?;
@@ -168,36 +178,33 @@ impl Writer {
             }
         }
         // A proof found just before a crash is not among those results.
-        for node in self.ledger.nodes.iter().filter(|(_, state)| state.row.equivocated).map(|(node, _)| *node) {
-            for (slot, leaf) in self.slots_beside(node)? {
-                slots.entry(slot).or_insert(leaf);
-            }
+        let exposed = self.store.equivocations().iter().map(EquivocationProof::operator).collect();
+        for (slot, leaf) in self.slots_beside(&exposed)? {
+            slots.entry(slot).or_insert(leaf);
         }
         Ok(slots)
     }
 
-    /// The slots with results by the operator of a node, each with the last leaf of the log: what they
-    /// wait for is newer than all their results.
-    pub(crate) fn slots_beside(&self, node: NodeId) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
-        let Some(state) = self.ledger.nodes.get(&node) else { return Ok(BTreeMap::new()) };
+    /// The slots in which these operators have results, each with the last leaf of the log: what they wait
+    /// for is newer than all their results. Complexity: one index row a slot.
+    pub(crate) fn slots_beside(&self, operators: &BTreeSet<OperatorId>) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
         let last = self.log.size().saturating_sub(1);
         let mut slots = BTreeMap::new();
-        for row in self.store.index.scan(&rows::operator_prefix(state.certificate.operator())) {
-            let node = rows::node_at_end(&row?.0)?;
-            for sequence in 0.. {
-                let Some(row) = self.store.feed_row(node, sequence)? else { break };
-                if let Some(artifact) = self.store.artifact_of_leaf(row.leaf)? {
-                    slots.insert(SlotKey::of(&artifact.slot), last);
-                }
+        for operator in operators {
+            for row in self.store.index.scan(&rows::operator_slots_prefix(*operator)) {
+                slots.insert(rows::slot_at_end(&row?.0)?, last);
             }
         }
         Ok(slots)
     }
 
-    pub(super) fn load_equivocations(&self) -> Result<(), StoreError> {
-        let mut proofs = Vec::new();
-        for row in self.store.index.scan(rows::EQUIVOCATION_PREFIX) {
-            let (_, value) = row?;
+    /// Takes up the proofs against operators that had none. One an operator says all: it has no vote, and
+    /// however many of its nodes are caught costs no more. Whom it is about.
+    fn learn_equivocations(&self, keys: impl Iterator<Item = Result<Vec<u8>, StoreError>>) -> Result<BTreeSet<OperatorId>, StoreError> {
+        let mut proofs = Vec::clone(&self.store.equivocations());
+        let mut exposed = BTreeSet::new();
+        for key in keys {
+            let value = self.store.index.get(&key?)?.ok_or(IndexError::Row("equivocation"))?;
             let row = rows::EquivocationRow::read(&value)?;
             let item = |n: usize| self.store.item(row.leaves[n], row.certificates[n]);
             let (first, second) = (item(0)?, item(1)?);
@@ -205,11 +212,23 @@ impl Writer {
                 .into_iter()
                 .map(|item| super::leaf::certificate(&item.certificate).map(|certificate| certificate.operator()))
                 .collect::<Result<_, _>>()?;
-            let proof = quorate_proto::feed::EquivocationProof::verify(first, second, &operators);
-            proofs.push(proof.map_err(|error| StoreError::Resume(error.to_string()))?);
+            if operators.iter().all(|operator| proofs.iter().any(|proof: &EquivocationProof| proof.operator() == *operator)) {
+                continue;
+            }
+            let proof = EquivocationProof::verify(first, second, &operators).map_err(|error| StoreError::Resume(error.to_string()))?;
+            exposed.insert(proof.operator());
+            proofs.push(proof);
         }
-        *self.store.equivocations.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proofs);
-        Ok(())
+        if !exposed.is_empty() {
+            *self.store.equivocations.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proofs);
+        }
+        Ok(exposed)
+    }
+
+    pub(super) fn load_equivocations(&self) -> Result<(), StoreError> {
+        *self.store.equivocations.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        let rows = self.store.index.scan(rows::EQUIVOCATION_PREFIX);
+        self.learn_equivocations(rows.map(|row| Ok(row?.0))).map(drop)
     }
 }
 

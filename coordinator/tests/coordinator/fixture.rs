@@ -63,7 +63,7 @@ impl Node {
         let root = SecretKey::from_seed(&[100 + operator; 32]);
         let key = SecretKey::from_seed(&[1 + node; 32]);
         let certificate = certify(&root, &key, now, 0, 20);
-        let name = NAMES[usize::from(operator) % NAMES.len()].to_owned();
+        let name = NAMES.get(usize::from(operator)).map_or_else(|| format!("operator-{operator}"), |name| (*name).to_owned());
         Self { name, root, key, certificate, head: FeedHead::default(), now }
     }
 
@@ -95,6 +95,7 @@ impl Node {
         let built = outcome.rebuilt().is_some();
         RebuildResult {
             package: artifact.slot.package.clone(),
+            operator: self.root.operator_id(),
             registry: RegistryView {
                 url: format!("https://registry.example/files/{}", artifact.slot.file),
                 size_bytes: 98_188,

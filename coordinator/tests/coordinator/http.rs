@@ -9,7 +9,7 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{Digest, Timestamp, api};
+use quorate_proto::{ArtifactId, Digest, Timestamp, api};
 use quorate_tally::{Policy, VerdictSummary, tally};
 use quorate_tlog::TlogProof;
 use serde_json::Value;
@@ -58,7 +58,7 @@ async fn results_become_a_verdict_that_a_stranger_recomputes_from_the_bundle() {
     let statements: Vec<_> = bundle.results.iter().map(verify).collect();
     assert_eq!(tally(&policy, &click, &statements, &[]), summary.verdict);
 
-    let grpc = running.client.get_bundle(api::GetBundleRequest { artifact: click.digest.to_string() }).await.unwrap();
+    let grpc = running.client.get_bundle(api::GetBundleRequest { artifact: click.digest.to_string(), ..Default::default() }).await.unwrap();
     assert_eq!(Bundle::parse(&grpc.into_inner().bundle).unwrap().results.len(), 4);
     running.stop();
     place.check().unwrap();
@@ -155,6 +155,49 @@ async fn two_digests_in_one_slot_are_a_registry_split_on_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_bytes_under_a_second_name_take_no_page_away() {
+    let mut network = Network::new(2);
+    let place = Place::new(&network.policy(1));
+    let mut running = place.start().await;
+    let one = artifact("click", "8.1.8", "");
+    let mut two = ArtifactId { digest: one.digest, ..artifact("evil", "1", "") };
+    two.slot.package = two.slot.package.in_repository("https://mirror.example/simple");
+    let first = network.nodes[0].sign(&one, identical(&one));
+    let second = network.nodes[1].sign(&two, identical(&two));
+    running.submit(&[first, second]).await.unwrap();
+    running.quiet().await;
+
+    let text = async |path: &str| {
+        let (status, body) = running.get(path).await;
+        (status, String::from_utf8(body).unwrap())
+    };
+    let (status, chooser) = text(&format!("/artifact/{}", one.digest)).await;
+    assert_eq!(status, 200, "{chooser}");
+    let link = format!("/artifact/{}?package=pkg%3Apypi%2Fclick%408.1.8&amp;file=click-8.1.8-py3-none-any.whl", one.digest);
+    assert!(chooser.contains(&link) && chooser.contains("from mirror.example/simple"), "{chooser}");
+    let (_, home) = text("/").await;
+    assert!(home.contains(&link) && home.contains("from mirror.example/simple"), "{home}");
+    let (status, page) = text(&link.replace("&amp;", "&")).await;
+    assert!(status == 200 && page.contains("Votes") && page.contains("-o verdict.bundle"), "{page}");
+    let bundle = format!("/api/v1/artifacts/{}/bundle?package=pkg%3Apypi%2Fclick%408.1.8&amp;file=", one.digest);
+    assert!(page.contains(&bundle), "{page}");
+    assert_eq!(text(&format!("/api/v1/artifacts/{}/verdict", one.digest)).await.0, 409);
+
+    // A package is found from whatever registry it came, and by gRPC too.
+    for path in ["packages", "affected"] {
+        let (_, found) = running.json(&format!("/api/v1/{path}?purl=pkg:pypi/evil@1")).await;
+        let found = if path == "packages" { &found["artifacts"] } else { &found["affected"] };
+        assert_eq!(found.as_array().unwrap().len(), 1, "{path}");
+    }
+    let mut request = api::GetVerdictRequest { artifact: one.digest.to_string(), ..Default::default() };
+    let refused = running.client.get_verdict(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    request.package = one.slot.package.to_string();
+    request.file = one.slot.file.to_string();
+    assert_eq!(running.client.get_verdict(request).await.unwrap().into_inner().package, "pkg:pypi/click@8.1.8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn incident_queries_find_what_went_into_a_build() {
     let mut network = Network::new(2);
     let place = Place::new(&network.policy(2));
@@ -179,7 +222,7 @@ async fn incident_queries_find_what_went_into_a_build() {
         ("purl=pkg:pypi/flask".into(), &["flask"]),
         (format!("commit={commit}"), &["click"]),
         (format!("commit={}", "c".repeat(40)), &["click"]),
-        ("tool=flit-core@3.10.1".into(), &["click", "flask"]),
+        ("tool=Flit_Core@3.10.1".into(), &["click", "flask"]),
         ("tool=xz-utils@5.4.1".into(), &["click", "flask"]),
         (format!("tool=xz-utils&node={node}"), &["flask"]),
         (format!("operator={operator}"), &["click"]),
@@ -226,6 +269,9 @@ async fn every_error_is_json_with_a_name_and_a_hint() {
         assert_eq!((got, body["error"].as_str().unwrap()), (status, name), "{path}");
         assert!(!body["hint"].as_str().unwrap().is_empty(), "{path}");
     }
+    let posted = client().post(format!("{}/api/v1/verdicts", running.http)).send().await.unwrap();
+    assert_eq!((posted.status().as_u16(), posted.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD"));
+    assert!(posted.text().await.unwrap().contains("\"method-not-allowed\""));
     assert_eq!(running.get("/healthz").await, (200, b"ok".to_vec()));
     let head = client().get(format!("{}/checkpoint", running.http)).send().await.unwrap();
     assert_eq!(head.headers()["x-content-type-options"], "nosniff");

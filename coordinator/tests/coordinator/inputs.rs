@@ -139,6 +139,10 @@ async fn a_submission_over_its_limits_is_refused_whole() {
     let large = FeedItem { certificate: Vec::new(), envelope: vec![0; 5 << 20] };
     assert_eq!(running.submit(&[large]).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(counter(&running, "oversized-submission").await, 2);
+    let blobs = vec![prost::bytes::Bytes::new(); 9];
+    let refused = running.client.submit_blobs(quorate_proto::api::SubmitBlobsRequest { blobs }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert_eq!(counter(&running, "oversized-submission").await, 3);
     assert_eq!(running.quiet().await, head);
 }
 

@@ -99,13 +99,14 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_never_shows_two_roo
     let mut acknowledged = 0;
     for (number, envelopes) in &submitter.acknowledged {
         let about = artifact("package", &format!("1.{number}"), "");
-        let request = api::ListResultsRequest { artifact: about.digest.to_string() };
+        let request = api::ListResultsRequest { artifact: about.digest.to_string(), ..Default::default() };
         let listed = running.client.list_results(request).await.unwrap().into_inner().items;
         let held: BTreeSet<Vec<u8>> = listed.iter().map(|item| item.envelope.to_vec()).collect();
         assert_eq!(listed.len(), held.len(), "a result stands twice");
         assert!(envelopes.is_subset(&held), "an acknowledged result of {number} is lost");
         acknowledged += envelopes.len();
-        let verdict = running.client.get_verdict(api::GetVerdictRequest { artifact: about.digest.to_string() }).await.unwrap();
+        let verdict =
+            running.client.get_verdict(api::GetVerdictRequest { artifact: about.digest.to_string(), ..Default::default() }).await.unwrap();
         assert!(!verdict.into_inner().envelope.is_empty());
     }
     assert!(acknowledged > 100, "only {acknowledged} results were acknowledged: the test is too short");

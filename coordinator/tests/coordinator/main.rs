@@ -5,4 +5,5 @@ mod harness;
 mod http;
 mod inputs;
 mod kill;
+mod limits;
 mod mesh;

@@ -15,7 +15,7 @@ use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{PeerId, Swarm};
 use quorate_proto::wire::SyncRequest;
 use quorate_proto::{Digest, NodeId};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::behaviour::{Behaviour, feed_topic};
@@ -26,16 +26,13 @@ use crate::limit::{FRAMES, Limiter, REQUESTS};
 use crate::mesh::{MeshConfig, Status};
 use crate::store::{FeedStore, WANTED_MAX};
 use crate::sync::{AskId, Effect, Event, Sync};
-use serve::Reply;
+use serve::{Reply, Serving};
 
 /// Answers that wait for the swarm; producers wait when it is full.
 const REPLIES_MAX: usize = 64;
 
 /// Looks into the store that wait for the machine. One at a time is under way.
 const LOOKS_MAX: usize = 4;
-
-/// Requests that are being answered at a time, over all peers: at most 4 MiB of answer each.
-const SERVING_MAX: usize = 16;
 
 /// Own frames that are kept for the first listener. Older ones come by sync.
 const UNHEARD_MAX: usize = 64;
@@ -71,7 +68,7 @@ pub(crate) struct Actor<S> {
     asks: HashMap<OutboundRequestId, (AskId, SyncRequest)>,
     frames: Limiter,
     requests: Limiter,
-    serving: Arc<Semaphore>,
+    serving: Serving,
     counters: Counters,
     status: watch::Sender<Status>,
     channels: Channels,
@@ -123,7 +120,7 @@ impl<S: FeedStore> Actor<S> {
             asks: HashMap::new(),
             frames: Limiter::new(FRAMES),
             requests: Limiter::new(REQUESTS),
-            serving: Arc::new(Semaphore::new(SERVING_MAX)),
+            serving: Serving::default(),
             counters,
             status,
             channels: Channels { deliveries, judged, reply, replies, look, looks },
@@ -188,6 +185,7 @@ impl<S: FeedStore> Actor<S> {
         let now = self.now();
         self.frames.forget_full(now);
         self.requests.forget_full(now);
+        self.serving.forget_old(now);
         if now.saturating_sub(self.looked_at) >= LOOK_EVERY {
             self.look();
         }

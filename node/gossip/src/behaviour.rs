@@ -21,7 +21,7 @@ use crate::mesh::{MeshConfig, MeshError};
 const FRAME_OVERHEAD_BYTES: usize = 1024;
 
 /// Time to answer a sync request. 4 MiB over a slow line fit into it.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sync requests that one connection serves at a time. One is what an honest peer has under way.
 const STREAMS_PER_CONNECTION_MAX: usize = 8;

@@ -56,8 +56,8 @@ pub trait FeedStore: Send + Sync + 'static {
     /// same order. Checks go from cheap to dear: size, form, certificate, signature, statement, place.
     fn accept(&self, items: Vec<FeedItem>) -> impl Future<Output = Vec<Accepted>> + Send;
 
-    /// Files that held results name and that are not held, the most urgent first. At most
-    /// [`WANTED_MAX`] are looked at.
+    /// Files that held results name and that are not held, the most urgent first: they are asked for in this
+    /// order. At most [`WANTED_MAX`] are looked at. One node's results must not keep other nodes' files out.
     fn wanted_blobs(&self) -> impl Future<Output = Vec<Digest>> + Send;
 
     /// Keeps a file if a held result names it. The caller has checked its digest and size.

@@ -8,6 +8,7 @@
 //! `docs/spec/mesh.md`, section "Feed sync".
 
 mod peer;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use quorate_proto::{Digest, NodeId};
 
 use crate::store::{Accepted, reason};
 use peer::{Peer, Want};
+use wanted::Wanted;
 
 /// Pause between two questions for a peer's heads, less or more a fifth.
 pub const HEADS_EVERY: Duration = Duration::from_secs(30);
@@ -29,8 +31,9 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a peer's copy of a feed is left alone that does not count here, or that has two histories.
 pub const REST: Duration = Duration::from_mins(10);
 
-/// How many feeds of one peer's heads are looked at.
-pub const CLAIMS_MAX: usize = 65_536;
+/// How many feeds of one peer's heads are remembered: of those where the peer is ahead. What is left over
+/// comes with its next heads.
+pub const CLAIMS_MAX: usize = 4096;
 
 /// Names one question, so that a late answer to an older one is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +48,7 @@ pub enum Event {
     Disconnected(PeerId),
     /// What the store holds: the sequence number that comes next in each feed.
     Held(Vec<(NodeId, u64)>),
-    /// The files that the store wants.
+    /// The files that the store wants, the most urgent first.
     Wanted(Vec<Digest>),
     /// A verified item came over gossip, and entries before it are missing.
     Gap {
@@ -133,7 +136,7 @@ pub enum Effect {
 pub struct Sync {
     peers: BTreeMap<PeerId, Peer>,
     held: BTreeMap<NodeId, u64>,
-    wanted: BTreeSet<Digest>,
+    wanted: Wanted,
     next_id: u64,
     random: u64,
 }
@@ -141,7 +144,7 @@ pub struct Sync {
 impl Sync {
     /// A machine that knows no peers and holds nothing. `seed` spreads its timers.
     pub fn new(seed: u64) -> Self {
-        Self { peers: BTreeMap::new(), held: BTreeMap::new(), wanted: BTreeSet::new(), next_id: 0, random: seed }
+        Self { peers: BTreeMap::new(), held: BTreeMap::new(), wanted: Wanted::default(), next_id: 0, random: seed }
     }
 
     /// Takes an event at `now`, the time since the machine began.
@@ -155,7 +158,7 @@ impl Sync {
                 self.peers.remove(&peer);
             }
             Event::Held(heads) => self.held = heads.into_iter().collect(),
-            Event::Wanted(wanted) => self.wanted = wanted.into_iter().collect(),
+            Event::Wanted(wanted) => self.wanted = Wanted::new(wanted),
             Event::Gap { peer, node, expected } => self.on_gap(peer, node, expected, now),
             Event::Fork { peer, node } => self.on_fork(peer, node, now),
             Event::Answered { id, peer, response } => self.on_answer(id, peer, response, now, &mut effects),
@@ -171,7 +174,7 @@ impl Sync {
     fn on_gap(&mut self, peer: PeerId, node: NodeId, expected: u64, now: Duration) {
         self.held.insert(node, expected);
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.claim(node, expected + 1, now);
+            peer.gap(node, expected.saturating_add(1), now);
         }
     }
 
@@ -189,7 +192,8 @@ impl Sync {
         match (request, response) {
             (SyncRequest::Heads, SyncResponse::Heads(heads)) => {
                 peer.settle();
-                heads.into_iter().take(CLAIMS_MAX).for_each(|(node, next)| peer.claim(node, next, now));
+                let held = |node: &NodeId| self.held.get(node).copied().unwrap_or(0);
+                peer.claim(heads, &held, now);
                 let pause = self.jittered(HEADS_EVERY);
                 self.postpone_heads(from, now + pause);
                 effects.push(Effect::Look);
@@ -204,7 +208,7 @@ impl Sync {
             }
             (SyncRequest::Blob(digest), SyncResponse::Blob(Some(bytes))) if Digest::of(&bytes) == digest => {
                 peer.settle();
-                self.wanted.remove(&digest);
+                self.wanted.remove(digest);
                 effects.push(Effect::Keep(bytes));
             }
             (SyncRequest::Blob(digest), SyncResponse::Blob(None)) => {

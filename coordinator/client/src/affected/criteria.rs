@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use quorate_proto::provenance::{Provenance, ResourceDescriptor};
+use quorate_proto::result::canonical_tool_name;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Purl, Timestamp};
 use serde::Serialize;
@@ -22,7 +23,7 @@ pub(crate) struct Commit(String);
 #[error("a commit is asked for by all of its 40 or 64 hex digits")]
 pub(crate) struct CommitError;
 
-/// A tool, in any version or in one.
+/// A tool, in any version or in one. The name is canonical.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ToolQuery {
     name: String,
@@ -84,13 +85,13 @@ impl FromStr for ToolQuery {
         // A scoped npm name begins with `@`.
         let split = text.char_indices().skip(1).find(|(_, c)| *c == '@').map(|(at, _)| text.split_at(at));
         let (name, version) = split.map_or((text, None), |(name, version)| (name, Some(version[1..].to_owned())));
-        Ok(Self { name: name.to_owned(), version })
+        Ok(Self { name: canonical_tool_name(name), version })
     }
 }
 
 impl ToolQuery {
     fn matches(&self, name: &str, version: &str) -> bool {
-        self.name == name && self.version.as_ref().is_none_or(|wanted| wanted == version)
+        self.name == canonical_tool_name(name) && self.version.as_ref().is_none_or(|wanted| wanted == version)
     }
 }
 
@@ -103,7 +104,7 @@ impl Criteria {
         });
         let parameters = [
             ("digest", self.digest.map(|digest| digest.to_string())),
-            ("purl", self.purl.as_ref().map(Purl::to_string)),
+            ("purl", self.purl.as_ref().map(without_qualifiers)),
             ("commit", self.commit.as_ref().map(|commit| commit.0.clone())),
             ("tool", tool),
             ("operator", self.operator.map(|operator| operator.to_string())),
@@ -188,6 +189,13 @@ fn find_digest(record: Record<'_>, digest: Digest) -> Found {
     named.chain(resolved.map(|dependency| ("dependency", describe(dependency)))).collect()
 }
 
+/// The package URL that is asked for: [`same_package`] reads nothing behind its version.
+fn without_qualifiers(purl: &Purl) -> String {
+    let text = purl.to_string();
+    // In a canonical package URL both characters are percent-encoded everywhere else.
+    text.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
 /// Qualifiers are left aside: a mirror's copy of a bad release is as bad.
 fn same_package(found: &Purl, wanted: &Purl) -> bool {
     found.package_type() == wanted.package_type()
@@ -263,6 +271,16 @@ mod tests {
         assert_eq!(tool("setuptools"), ToolQuery { name: "setuptools".into(), version: None });
         assert_eq!(tool("xz-utils@5.6.0"), ToolQuery { name: "xz-utils".into(), version: Some("5.6.0".into()) });
         assert_eq!(tool("@scope/tool@1"), ToolQuery { name: "@scope/tool".into(), version: Some("1".into()) });
+    }
+
+    #[test]
+    fn no_spelling_of_a_tool_or_mirror_of_a_package_hides_it() {
+        let tool: ToolQuery = "flit_core@3.10.1".parse().expect("never fails");
+        assert!(["flit-core", "Flit.Core", "flit__core"].iter().all(|name| tool.matches(name, "3.10.1")));
+        assert!(!tool.matches("flitcore", "3.10.1") && !tool.matches("flit-core", "3.10.2"));
+        let purl = "pkg:pypi/Flit_core@3.10.1?repository_url=https://mirror.example#a/b".parse().expect("a package URL");
+        let criteria = Criteria { tool: Some(tool), purl: Some(purl), ..Criteria::default() };
+        assert_eq!(criteria.to_query(), [("purl", "pkg:pypi/flit-core@3.10.1".to_owned()), ("tool", "flit-core@3.10.1".to_owned())]);
     }
 
     #[test]

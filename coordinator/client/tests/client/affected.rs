@@ -7,7 +7,7 @@ use quorate_proto::provenance::{BuildDefinition, BuildMetadata, Provenance, Prov
 use quorate_proto::result::{Environment, EnvironmentClass, RebuildResult, Tool};
 use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::{Digest, SecretKey, Timestamp};
-use quorate_tests::{SIGNED_AT, identical, result};
+use quorate_tests::{SIGNED_AT, identical};
 use serde_json::{Map, json};
 
 use crate::web::Reply;
@@ -60,7 +60,7 @@ impl Case {
             provenance: Some(Digest::of(&provenance)),
             environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(&inventory) },
             toolchain: vec![Tool { name: "build".to_owned(), version: "1.2".to_owned(), digest: None }],
-            ..result(&artifact, identical(&artifact), world.members[0].position())
+            ..world.members[0].result(&artifact, identical(&artifact), world.members[0].position())
         };
         let item = world.members[0].sign(&artifact, signed);
         world.items.push(item);
@@ -93,6 +93,8 @@ fn every_criterion_finds_what_is_in_the_evidence_and_refuses_what_is_not() {
         ("--tool", "xz-utils@5.6.0", "xz-utils@5.6.1"),
         ("--tool", "python@3.11.2", "python@3.12.0"),
         ("--tool", "flit-core", "poetry"),
+        ("--tool", "Flit_Core@3.9.0", "flit_core@3.9.1"),
+        ("--purl", "pkg:pypi/flit-core@3.9.0?repository_url=https://mirror.example", "pkg:pypi/flit-core@3.9.1?file_name=x"),
         ("--tool", "build@1.2", "build@1.3"),
         ("--operator", "operator-0", "operator-1"),
         ("--node", node.as_str(), other_node.as_str()),
@@ -169,6 +171,25 @@ fn evidence_that_is_not_to_be_had_is_never_no_match() {
     ] {
         let ran = case.world.ask(routes, &["affected", criterion[0], criterion[1]]);
         assert_eq!(ran.code, 2, "{}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn one_row_with_endless_results_does_not_hide_the_others() {
+    let case = Case::new();
+    let bad = quorate_tests::artifact("flooded", "1.0", b"flooded");
+    let row = |artifact, result: &[u8]| json!({"artifact": artifact, "result": Digest::of(result), "class": "identical"});
+    let (flooded, sound) = (row(&bad, b"some"), row(&case.world.artifact, &case.world.items[0].envelope));
+    for fault in [Reply::Status(500), Reply::Endless, Reply::Bytes(b"garbage".to_vec())] {
+        for (rows, code) in [(vec![&flooded, &sound, &flooded], 1), (vec![&flooded, &flooded], 2)] {
+            let mut routes = case.routes();
+            routes.insert("/api/v1/affected".to_owned(), reply(&json!({"truncated": false, "affected": rows})));
+            routes.insert(format!("/api/v1/artifacts/{}/results", bad.digest), fault.clone());
+            let ran = case.world.ask(routes, &["affected", "--commit", COMMIT]);
+            assert_eq!(ran.code, code, "{}{}", ran.stdout, ran.stderr);
+            assert_eq!(ran.stdout.contains("click-8.1.8-py3-none-any.whl"), code == 1, "{}", ran.stdout);
+            assert!(ran.stderr.contains("2 rows could not be checked"), "{}", ran.stderr);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use quorate_normalize::{Detail, MemberDifference};
 use quorate_proto::comparison::{Anomaly, AnomalyKind, Difference, DifferenceClass, Executable, Side};
 use quorate_proto::result::{Assist, DifferenceList, Outcome, Phase, RebuildResult, RebuiltFile, Tool};
 use quorate_proto::{Digest, FileName};
-use quorate_tests::{different, equivalent, identical, result};
+use quorate_tests::{different, equivalent, identical};
 use serde_json::json;
 
 use crate::world::{World, blob, masked, pretty};
@@ -39,7 +39,7 @@ fn suspect() -> (World, Vec<u8>) {
                 detail: "12 bytes\u{1b}]0;owned\u{7}".to_owned(),
             }],
             violations: vec!["connect to 192.0.2.1".to_owned()],
-            ..result(&artifact, outcome.clone(), member.position())
+            ..member.result(&artifact, outcome.clone(), member.position())
         };
         world.items.push(member.sign(&artifact, signed));
     }

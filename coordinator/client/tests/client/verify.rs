@@ -66,6 +66,7 @@ fn the_json_shape_is_pinned() {
             "index": 1,
             "origin": "quorate.example/log",
             "size": 2,
+            "state": "reproduced",
             "status": "proven"
           },
           "other": "sha256:<hex>",
@@ -331,6 +332,129 @@ fn bytes_that_nobody_published_are_pending() {
     assert_eq!(ran.code, 3);
     assert!(ran.first().starts_with("pending") && ran.first().contains("0 of 5 operators have answered"), "{}", ran.stdout);
     assert!(ran.stdout.contains("known to nobody here"), "{}", ran.stdout);
+}
+
+/// The coordinator's logged verdict and bundle know less than its results.
+fn with_newer(logged: &World, said: &str, newer: &World) -> BTreeMap<String, Reply> {
+    let results = format!("/api/v1/artifacts/{}/results", newer.artifact.digest);
+    let mut routes = logged.routes_saying(said);
+    routes.insert(results.clone(), newer.routes()[&results].clone());
+    routes
+}
+
+#[test]
+fn unlogged_results_behind_a_logged_pending_verdict_do_not_meet_the_policy() {
+    let click = artifact("click", "8.1.8", crate::world::CONTENT);
+    let logged = World::with([identical(&click), identical(&click)]);
+    let newer = reproduced();
+    let theirs = quorate_tests::policy(2, &logged.members);
+    for verdict in [logged.verdict(&logged.policy_with_log()), logged.verdict(&theirs)] {
+        let ran = newer.ask_logged(with_newer(&logged, &sign(&verdict), &newer), &["verify", &newer.wheel()]);
+        assert!(ran.first().starts_with("reproduced"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("but          the results that the logged verdict names give `pending`"), "{}", ran.stdout);
+        assert_eq!(ran.code, 3, "{}", ran.stdout);
+    }
+    // A verdict under another policy is as good for the log as one under the user's own.
+    let ran = newer.ask_logged(newer.routes_saying(&sign(&newer.verdict(&theirs))), &["verify", &newer.wheel()]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+}
+
+#[test]
+fn unlogged_results_do_not_whitewash_a_logged_suspicion_and_can_raise_one() {
+    let click = artifact("click", "8.1.8", crate::world::CONTENT);
+    let agree = || vec![identical(&click), identical(&click), identical(&click)];
+    let differ = || vec![different("other", "m"), different("other", "m"), different("other", "m")];
+    for (before, after, now) in [(differ(), agree(), "reproduced"), (agree(), differ(), "suspect")] {
+        let logged = World::with(before.clone());
+        let mut newer = World::with(before);
+        for (member, outcome) in after.into_iter().enumerate() {
+            let item = newer.members[member].says(&click, outcome);
+            newer.items.push(item);
+        }
+        let said = sign(&logged.verdict(&logged.policy_with_log()));
+        let ran = newer.ask_logged(with_newer(&logged, &said, &newer), &["verify", &newer.wheel()]);
+        assert!(ran.first().starts_with(now), "{}", ran.stdout);
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_node_that_signs_ever_new_digests_makes_no_liar_of_the_coordinator() {
+    let click = artifact("click", "8.1.8", crate::world::CONTENT);
+    let outcomes = || (0..4).map(|_| identical(&click));
+    let logged = World::with(outcomes());
+    let mut newer = World::with(outcomes());
+    for number in 0..20_u8 {
+        let elsewhere = quorate_proto::ArtifactId { digest: Digest::of(&[number]), ..click.clone() };
+        let item = newer.members[3].says(&elsewhere, identical(&elsewhere));
+        newer.items.push(item);
+    }
+    let said = sign(&logged.verdict(&logged.policy_with_log()));
+    let ran = newer.ask_logged(with_newer(&logged, &said, &newer), &["verify", &newer.wheel()]);
+    assert!(!ran.stdout.contains("DISAGREES"), "{}", ran.stdout);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+}
+
+/// Lists `more` slots with the same bytes before the real one.
+fn with_slots(world: &World, more: &[quorate_proto::ArtifactId]) -> BTreeMap<String, Reply> {
+    let mut routes = world.routes();
+    let list: Vec<_> = more.iter().chain([&world.artifact]).collect();
+    routes.insert(format!("/api/v1/artifacts/{}", world.artifact.digest), reply(&serde_json::json!({"artifacts": list})));
+    routes
+}
+
+#[test]
+fn twenty_fake_slots_do_not_hide_the_real_one_and_a_cut_never_meets() {
+    let fakes: Vec<_> = (0..20).map(|n| artifact(&format!("a-fake-{n}"), "1.0", crate::world::CONTENT)).collect();
+    let (good, bad) = (reproduced(), World::with((0..3).map(|_| different("other", "m"))));
+    for (world, state, code) in [(good, "reproduced", 3), (bad, "suspect", 1)] {
+        let ran = world.ask(with_slots(&world, &fakes), &["verify", &world.wheel()]);
+        assert!(ran.first().starts_with(state), "{}", ran.stdout);
+        assert_eq!(ran.code, code, "{}", ran.stdout);
+        assert!(ran.stderr.contains("than are looked at"), "{}", ran.stderr);
+        // By its digest alone the real one is behind the cut, and nobody says that it is fine.
+        let by_digest = world.ask(with_slots(&world, &fakes), &["verify", &world.artifact.digest.to_string()]);
+        assert_eq!(by_digest.code, 3, "{}", by_digest.stdout);
+    }
+    let world = reproduced();
+    let digest = world.artifact.digest.to_string();
+    let named = world.ask(with_slots(&world, &fakes), &["verify", &digest, "--package", "pkg:pypi/click@8.1.8"]);
+    assert_eq!(named.code, 0, "{}{}", named.stdout, named.stderr);
+    assert_eq!(named.stderr, "");
+}
+
+#[test]
+fn a_package_whose_list_was_cut_off_is_never_met() {
+    let world = reproduced();
+    let mut routes = world.routes();
+    let list = serde_json::json!({"artifacts": [world.artifact], "truncated": true});
+    routes.insert("/api/v1/packages".to_owned(), reply(&list));
+    let ran = world.ask(routes, &["verify", "pkg:pypi/click"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("there are more artifacts of pkg:pypi/click"), "{}", ran.stderr);
+}
+
+#[test]
+fn bytes_that_are_suspect_as_one_package_do_not_pass_as_another() {
+    let mut world = reproduced();
+    let evil = artifact("evil", "1.0", crate::world::CONTENT);
+    for member in &mut world.members[..3] {
+        let item = member.says(&evil, different("other", "m"));
+        world.items.push(item);
+    }
+    let routes = || with_slots(&world, std::slice::from_ref(&evil));
+    for target in [world.wheel(), world.artifact.digest.to_string()] {
+        let ran = world.ask(routes(), &["verify", &target]);
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        assert!(ran.first().starts_with("suspect"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("reproduced  3 of 5"), "{}", ran.stdout);
+        assert!(ran.stderr.contains("the gravest answer counts"), "{}", ran.stderr);
+        assert_eq!(world.ask(routes(), &["verify", &target, "--package", "pkg:pypi/click"]).code, 0);
+        assert_eq!(world.ask(routes(), &["verify", &target, "--package", "pkg:pypi/evil"]).code, 1);
+        let output = world.path("some.bundle");
+        assert_eq!(world.ask(routes(), &["bundle", &target, "-o", &output]).code, 1);
+        assert_eq!(world.ask(routes(), &["bundle", &target, "-o", &output, "--package", "pkg:pypi/click"]).code, 0);
+    }
 }
 
 #[test]

@@ -99,7 +99,9 @@ impl<S: FeedStore> Actor<S> {
     fn on_sync(&mut self, event: SyncEvent) {
         use request_response::Message::{Request, Response};
         match event {
-            SyncEvent::Message { peer, message: Request { request, channel, .. }, .. } => self.on_request(peer, &request, channel),
+            SyncEvent::Message { peer, message: Request { request_id, request, channel }, .. } => {
+                self.on_request(peer, request_id, &request, channel);
+            }
             SyncEvent::Message { peer, message: Response { request_id, response }, .. } => {
                 let Some((id, request)) = self.asks.remove(&request_id) else { return };
                 match SyncResponse::decode(&response) {
@@ -115,8 +117,11 @@ impl<S: FeedStore> Actor<S> {
                     self.on_unanswered(id, peer, "unanswered");
                 }
             }
-            SyncEvent::InboundFailure { .. } => self.counters.count(Place::Serve, "failed"),
-            SyncEvent::ResponseSent { .. } => {}
+            SyncEvent::InboundFailure { request_id, .. } => {
+                self.serving.end(request_id);
+                self.counters.count(Place::Serve, "failed");
+            }
+            SyncEvent::ResponseSent { request_id, .. } => self.serving.end(request_id),
         }
     }
 

@@ -1,15 +1,22 @@
 //! What is known of one peer, and the question that it is asked next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_proto::wire::SyncRequest;
 use quorate_proto::{Digest, NodeId};
 
+use super::wanted::Wanted;
 use super::{AskId, CLAIMS_MAX, HEADS_EVERY, REST, RETRY_AFTER};
 
 /// How many files are remembered that a peer does not have.
 const LACKS_MAX: usize = 4096;
+
+/// How many feeds are remembered of which a peer showed an entry behind a gap or a fork.
+const HINTS_MAX: usize = 1024;
+
+/// How many feeds are remembered that a peer is not asked for.
+const RESTING_MAX: usize = 16_384;
 
 /// A thing that one peer at a time is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +43,8 @@ pub(super) struct Peer {
     pub(super) heads_due: Duration,
     /// The sequence number that comes next in the peer's copy of each feed, by its own word.
     claims: BTreeMap<NodeId, u64>,
+    /// The same of verified items that it gossiped: its next heads may be older than these.
+    gaps: BTreeMap<NodeId, u64>,
     /// Feeds to be asked for from an earlier place than the one we are at, for a proof.
     probes: BTreeMap<NodeId, u64>,
     /// Feeds that this peer is not asked for, until when.
@@ -73,6 +82,7 @@ impl Peer {
             quiet_until: now,
             heads_due: now,
             claims: BTreeMap::new(),
+            gaps: BTreeMap::new(),
             probes: BTreeMap::new(),
             resting: BTreeMap::new(),
             lacking: BTreeMap::new(),
@@ -118,21 +128,31 @@ impl Peer {
     pub(super) fn lied(&mut self, now: Duration) {
         self.asked = None;
         self.claims.clear();
+        self.gaps.clear();
         self.probes.clear();
         self.quiet_until = now + self.lies.next();
         self.heads_due = self.quiet_until;
     }
 
-    pub(super) fn claim(&mut self, node: NodeId, next: u64, now: Duration) {
-        if !self.rests(&node, now) {
-            self.claims.insert(node, next);
+    /// The peer's heads: they take the place of all that it told before, so that telling other feeds each
+    /// time fills nothing.
+    pub(super) fn claim(&mut self, heads: Vec<(NodeId, u64)>, held: &dyn Fn(&NodeId) -> u64, now: Duration) {
+        let ahead = heads.into_iter().filter(|(node, next)| *next > held(node) && !self.rests(node, now));
+        self.claims = ahead.take(CLAIMS_MAX).collect();
+        self.gaps.retain(|node, next| *next > held(node));
+    }
+
+    /// The peer passed on a verified item before which entries are missing.
+    pub(super) fn gap(&mut self, node: NodeId, next: u64, now: Duration) {
+        if !self.rests(&node, now) && (self.gaps.len() < HINTS_MAX || self.gaps.contains_key(&node)) {
+            self.gaps.insert(node, next);
         }
     }
 
     /// Asks for one feed from `from` on, unless it rests; and then lets it rest, so that a node with
     /// two histories cannot keep us asking.
     pub(super) fn probe(&mut self, node: NodeId, from: u64, now: Duration) {
-        if !self.rests(&node, now) {
+        if !self.rests(&node, now) && self.probes.len() < HINTS_MAX {
             self.rest(node, now);
             self.probes.insert(node, from);
         }
@@ -140,7 +160,8 @@ impl Peer {
 
     pub(super) fn rest(&mut self, node: NodeId, now: Duration) {
         self.claims.remove(&node);
-        if self.resting.len() >= CLAIMS_MAX {
+        self.gaps.remove(&node);
+        if self.resting.len() >= RESTING_MAX {
             self.resting.retain(|_, until| *until > now);
             self.resting.pop_first();
         }
@@ -158,6 +179,7 @@ impl Peer {
     /// The peer's claim brought nothing: believe none of them, and look at its heads again later.
     pub(super) fn stall(&mut self, now: Duration) {
         self.claims.clear();
+        self.gaps.clear();
         self.ask_heads_later(now);
     }
 
@@ -168,7 +190,13 @@ impl Peer {
 
     pub(super) fn lacks(&mut self, digest: Digest, now: Duration) {
         if self.lacking.len() >= LACKS_MAX {
-            self.lacking.pop_first();
+            self.lacking.retain(|_, lack| lack.until > now);
+        }
+        // Never the smallest digest: that one would be asked for again and again.
+        if self.lacking.len() >= LACKS_MAX
+            && let Some(soonest) = self.lacking.iter().min_by_key(|(_, lack)| lack.until).map(|(digest, _)| *digest)
+        {
+            self.lacking.remove(&soonest);
         }
         // The author of a result holds its files before it speaks; others come to hold them soon, or never.
         let pause = self.lacking.get(&digest).map_or(RETRY_AFTER, |lack| (lack.pause * 2).min(REST));
@@ -179,7 +207,7 @@ impl Peer {
     pub(super) fn next_request(
         &self,
         held: &dyn Fn(&NodeId) -> u64,
-        wanted: &BTreeSet<Digest>,
+        wanted: &Wanted,
         skip: &dyn Fn(&Want) -> bool,
         now: Duration,
     ) -> Option<SyncRequest> {
@@ -190,21 +218,86 @@ impl Peer {
             return Some(SyncRequest::Heads);
         }
         let probe = self.probes.iter().map(|(node, from)| (node, *from));
-        let behind = self.claims.iter().filter(|(node, next)| held(node) < **next).map(|(node, _)| (node, held(node)));
+        let behind = self.claims.iter().chain(&self.gaps).filter(|(node, next)| held(node) < **next).map(|(node, _)| (node, held(node)));
         let entries = probe.chain(behind).find(|(node, _)| !skip(&Want::Feed(**node)));
         if let Some((node, from)) = entries {
             return Some(SyncRequest::Entries { node: *node, from });
         }
-        let has = |digest: &&Digest| self.lacking.get(digest).is_none_or(|lack| lack.until <= now);
-        wanted.iter().filter(has).find(|digest| !skip(&Want::Blob(**digest))).copied().map(SyncRequest::Blob)
+        let has = |digest: &Digest| self.lacking.get(digest).is_none_or(|lack| lack.until <= now);
+        wanted.in_order().filter(has).find(|digest| !skip(&Want::Blob(*digest))).map(SyncRequest::Blob)
     }
 
     /// When this peer is to be looked at again, if it is idle. What is due already waits for an event.
-    pub(super) fn wake_at(&self, wanted: &BTreeSet<Digest>, now: Duration) -> Option<Duration> {
+    pub(super) fn wake_at(&self, wanted: &Wanted, now: Duration) -> Option<Duration> {
         if self.asked.is_some() {
             return None;
         }
-        let files = self.lacking.iter().filter(|(digest, _)| wanted.contains(digest)).map(|(_, lack)| lack.until);
+        let files = self.lacking.iter().filter(|(digest, _)| wanted.contains(**digest)).map(|(_, lack)| lack.until);
         files.chain([self.heads_due]).map(|at| at.max(self.quiet_until)).filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use quorate_proto::SecretKey;
+
+    const NOTHING: &dyn Fn(&NodeId) -> u64 = &|_| 0;
+
+    fn nodes(round: u8, count: u16) -> impl Iterator<Item = NodeId> {
+        (0..count).map(move |n| {
+            let mut seed = [round; 32];
+            seed[..2].copy_from_slice(&n.to_be_bytes());
+            SecretKey::from_seed(&seed).node_id()
+        })
+    }
+
+    #[test]
+    fn heads_of_ever_other_feeds_take_the_place_of_those_before() {
+        let mut peer = Peer::new(Duration::ZERO);
+        for round in 0..5 {
+            let heads: Vec<_> = nodes(round, 100).map(|node| (node, u64::MAX)).collect();
+            peer.claim(heads.clone(), NOTHING, Duration::ZERO);
+            assert_eq!(peer.claims, heads.into_iter().collect());
+        }
+        let node = nodes(9, 1).next().unwrap();
+        peer.claim((0..100_000).map(|_| (node, 1)).collect(), NOTHING, Duration::ZERO);
+        assert_eq!(peer.claims.len(), 1);
+        peer.claim(vec![(node, 1)], &|_| 1, Duration::ZERO);
+        assert!(peer.claims.is_empty(), "a feed that is held already takes no place");
+    }
+
+    #[test]
+    fn an_older_answer_does_not_hide_what_the_peer_gossiped_meanwhile() {
+        let mut peer = Peer::new(Duration::ZERO);
+        let node = nodes(1, 1).next().unwrap();
+        peer.gap(node, 3, Duration::ZERO);
+        peer.claim(Vec::new(), NOTHING, Duration::ZERO);
+        peer.heads_due = HEADS_EVERY;
+        let asked = peer.next_request(NOTHING, &Wanted::default(), &|_| false, Duration::ZERO);
+        assert_eq!(asked, Some(SyncRequest::Entries { node, from: 0 }));
+    }
+
+    #[test]
+    fn files_are_asked_for_in_the_stores_order_and_one_that_is_lacked_rests() {
+        let mut peer = Peer::new(Duration::ZERO);
+        peer.heads_due = HEADS_EVERY;
+        let (low, high) = (Digest::from_bytes([0; 32]), Digest::from_bytes([255; 32]));
+        let wanted = Wanted::new(vec![high, low]);
+        let next = |peer: &Peer, at| peer.next_request(NOTHING, &wanted, &|_| false, at);
+        assert_eq!(next(&peer, Duration::ZERO), Some(SyncRequest::Blob(high)));
+        peer.lacks(high, Duration::ZERO);
+        assert_eq!(next(&peer, Duration::ZERO), Some(SyncRequest::Blob(low)));
+        peer.lacks(low, Duration::ZERO);
+        // However many others the peer lacks: the lowest digest is not forgotten for them.
+        for n in 0..u16::try_from(LACKS_MAX).unwrap() {
+            peer.lacks(Digest::of(&n.to_be_bytes()), Duration::from_millis(900));
+            peer.lacks(low, Duration::from_millis(900));
+        }
+        assert!(peer.lacking.len() <= LACKS_MAX);
+        assert_eq!(next(&peer, Duration::from_millis(950)), Some(SyncRequest::Blob(high)), "it was forgotten first, being due first");
+        peer.lacks(high, Duration::from_millis(950));
+        assert_eq!(next(&peer, Duration::from_millis(950)), None);
     }
 }

@@ -62,7 +62,7 @@ impl Author {
     pub(crate) fn next_at(&mut self, signed_at: i64) -> FeedItem {
         let position = self.head.position(self.node());
         let provenance = Digest::of(&self.blob(position.sequence));
-        let payload = statement(position, provenance, signed_at);
+        let payload = statement(self.operator(), position, provenance, signed_at);
         let envelope = Envelope::sign(payload, &self.key);
         self.head = FeedHead::behind(position.sequence + 1, envelope.digest());
         FeedItem { certificate: self.certificate.clone(), envelope: envelope.bytes().to_vec() }
@@ -88,10 +88,11 @@ pub(crate) fn enrolled(authors: &[Author]) -> BTreeSet<OperatorId> {
     authors.iter().map(Author::operator).collect()
 }
 
-pub(crate) fn statement(feed: quorate_proto::feed::FeedPosition, provenance: Digest, signed_at: i64) -> Vec<u8> {
+pub(crate) fn statement(operator: OperatorId, feed: quorate_proto::feed::FeedPosition, provenance: Digest, signed_at: i64) -> Vec<u8> {
     let at = Timestamp::from_unix_seconds(signed_at);
     let result = RebuildResult {
         package: format!("pkg:pypi/sample@{}", feed.sequence).parse().unwrap(),
+        operator,
         registry: RegistryView {
             url: "https://registry.example/a".to_owned(),
             size_bytes: 1,

@@ -47,7 +47,7 @@ fn bad_frames(author: &mut Author) -> Vec<(&'static str, Vec<u8>)> {
 fn expired() -> FeedItem {
     let (root, key) = (SecretKey::from_seed(&[2; 32]), SecretKey::from_seed(&[2 | 0x80; 32]));
     let position = FeedPosition { node: key.node_id(), sequence: 0, previous: None };
-    let envelope = Envelope::sign(statement(position, Digest::of(b"p"), SIGNED_AT), &key);
+    let envelope = Envelope::sign(statement(root.operator_id(), position, Digest::of(b"p"), SIGNED_AT), &key);
     let certificate = certificate(&root, key.node_id(), SIGNED_AT - 10 * DAY, SIGNED_AT - DAY);
     FeedItem { certificate, envelope: envelope.bytes().to_vec() }
 }
@@ -64,7 +64,7 @@ fn foreign() -> FeedItem {
     let mut liar = Author::new(2);
     let key = SecretKey::from_seed(&liar.key().seed());
     let position = FeedPosition { node: victim.node(), sequence: 0, previous: None };
-    let envelope = Envelope::sign(statement(position, Digest::of(b"p"), SIGNED_AT), &key);
+    let envelope = Envelope::sign(statement(liar.operator(), position, Digest::of(b"p"), SIGNED_AT), &key);
     FeedItem { envelope: envelope.bytes().to_vec(), ..liar.next() }
 }
 
@@ -80,7 +80,8 @@ fn forked(mut twin: Author) -> FeedItem {
 /// A statement whose subject is no file name.
 fn nameless(author: &Author) -> FeedItem {
     let position = author.head().position(author.node());
-    let text = String::from_utf8(statement(position, Digest::of(b"p"), SIGNED_AT)).unwrap().replace("sample.whl", "../escape");
+    let text =
+        String::from_utf8(statement(author.operator(), position, Digest::of(b"p"), SIGNED_AT)).unwrap().replace("sample.whl", "../escape");
     let envelope = Envelope::sign(text.into_bytes(), author.key());
     FeedItem { envelope: envelope.bytes().to_vec(), ..author.fork().next() }
 }

@@ -5,4 +5,5 @@ mod author;
 mod bad_input;
 mod memory;
 mod simulator;
+mod slow_reader;
 mod swarms;

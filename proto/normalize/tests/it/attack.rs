@@ -42,7 +42,15 @@ pub(crate) fn assert_difference_is_seen(tampered: &[u8], clean: &[u8], file_name
     }
 }
 
-/// One test an attack: `name: file name, tampered bytes, clean bytes => kind;`.
+/// An attack as a golden vector carries it.
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    pub(crate) file_name: &'static str,
+    pub(crate) archive: fn() -> Vec<u8>,
+}
+
+/// One test an attack: `name: file name, tampered bytes, clean bytes => kind;`. All of them
+/// together are `attack_list()`.
 macro_rules! attacks {
     ($($name:ident: $file:expr, $tampered:expr, $clean:expr => $kind:ident;)*) => {
         $(
@@ -52,6 +60,11 @@ macro_rules! attacks {
                 crate::attack::assert_attack_is_named(&$tampered, &$clean, $file, kind);
             }
         )*
+
+        /// Every attack of this file, for the golden vectors.
+        pub(crate) fn attack_list() -> Vec<crate::attack::Attack> {
+            vec![$(crate::attack::Attack { name: stringify!($name), file_name: $file, archive: || (&$tampered)[..].to_vec() }),*]
+        }
     };
 }
 pub(crate) use attacks;

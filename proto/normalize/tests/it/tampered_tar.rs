@@ -8,21 +8,21 @@ use crate::build_tar::{Entry, clean_entries, clean_tar, gzip, gzip_with, open_ta
 const TAR: &str = "p.tar";
 const TAR_GZ: &str = "p.tar.gz";
 
-fn with(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn with(entries: &[Entry]) -> Vec<u8> {
     tar(&[&clean_entries(), entries].concat())
 }
 
-fn last(change: impl FnOnce(&mut Entry)) -> Vec<u8> {
+pub(crate) fn last(change: impl FnOnce(&mut Entry)) -> Vec<u8> {
     let mut entries = clean_entries();
     change(&mut entries[1]);
     tar(&entries)
 }
 
-fn packed() -> Vec<u8> {
+pub(crate) fn packed() -> Vec<u8> {
     gzip(&clean_tar(), 6)
 }
 
-fn long_name(data: &[u8], short: &str) -> Vec<u8> {
+pub(crate) fn long_name(data: &[u8], short: &str) -> Vec<u8> {
     let header = Entry::new("././@LongLink", b'L', data).with(|entry| entry.magic = b"ustar  \0".to_vec());
     with(&[header, Entry::file(short, b"x").with(|entry| entry.magic = b"ustar  \0".to_vec())])
 }

@@ -8,36 +8,36 @@ use crate::build_zip::{Frame, Member, clean, clean_members, deflate, framed, zip
 const ZIP: &str = "p.zip";
 
 /// The clean archive with its first member changed.
-fn first(change: impl FnOnce(&mut Member)) -> Vec<u8> {
+pub(crate) fn first(change: impl FnOnce(&mut Member)) -> Vec<u8> {
     let mut members = clean_members();
     change(&mut members[0]);
     zip(&members)
 }
 
 /// The clean archive with one member more.
-fn with(member: Member) -> Vec<u8> {
+pub(crate) fn with(member: Member) -> Vec<u8> {
     zip(&[clean_members(), vec![member]].concat())
 }
 
-fn frame(change: impl FnOnce(&mut Frame)) -> Vec<u8> {
+pub(crate) fn frame(change: impl FnOnce(&mut Frame)) -> Vec<u8> {
     let mut frame = Frame::default();
     change(&mut frame);
     framed(&clean_members(), &frame)
 }
 
-fn named(name: &str) -> Vec<u8> {
+pub(crate) fn named(name: &str) -> Vec<u8> {
     with(Member::stored(name, b"x"))
 }
 
-fn typed(mode: u32) -> Vec<u8> {
+pub(crate) fn typed(mode: u32) -> Vec<u8> {
     with(Member::stored("pkg/s", b"x").with(|member| member.external = mode << 16))
 }
 
-fn link(target: &str) -> Vec<u8> {
+pub(crate) fn link(target: &str) -> Vec<u8> {
     with(Member::stored("pkg/l", target.as_bytes()).with(|member| member.external = 0o120_777 << 16))
 }
 
-fn extra(tag: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn extra(tag: u16, value: &[u8]) -> Vec<u8> {
     [&tag.to_le_bytes()[..], &u16::try_from(value.len()).unwrap().to_le_bytes(), value].concat()
 }
 
