@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use quorate_proto::comparison::Anomaly;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::FeedPosition;
-use quorate_proto::provenance::Provenance;
+use quorate_proto::provenance::{BLOB_BYTES_MAX, Provenance};
 use quorate_proto::result::{Assist, Builder, Environment, Outcome, RESULT_ENVELOPE_BYTES_MAX, RebuildResult, RegistryView, Source, Tool};
 use quorate_proto::statement::{Statement, Subject};
-use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, SecretKey, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, OperatorId, Purl, SecretKey, Timestamp};
 use serde::{Deserialize, Serialize};
+
+mod limit;
 
 /// Everything of a result but the feed position and the provenance's digest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,26 +85,44 @@ impl Finding {
         ArtifactId { slot: ArtifactSlot { package: self.package.clone(), file: self.file.clone() }, digest: self.published }
     }
 
-    /// Signs the finding as the feed entry at `position`. The result always fits its size limit: lists are
-    /// shortened where they must be, and the evidence has them whole.
-    pub fn sign(self, key: &SecretKey, position: FeedPosition, now: Timestamp) -> Signed {
-        let provenance_envelope = self.provenance.clone().map(|mut provenance| {
-            provenance.predicate.run_details.builder.id = format!("urn:quorate:node:{}", key.node_id());
-            Envelope::sign(Statement::new(provenance.subject, provenance.predicate).to_payload(), key)
-        });
+    /// Signs the finding as the feed entry at `position`. The result and its provenance always fit their
+    /// size limits, whatever a publisher puts into names, addresses and lists: they are shortened where
+    /// they must be. A report of differences that no peer could serve is left out.
+    pub fn sign(mut self, key: &SecretKey, operator: OperatorId, position: FeedPosition, now: Timestamp) -> Signed {
+        let provenance_envelope = self.provenance.take().and_then(|provenance| sign_provenance(provenance, key));
         let subject = Subject::new(self.file.as_str(), self.published);
-        let blobs = self.blobs.clone();
-        let mut result = self.result(position, now.whole_seconds(), provenance_envelope.as_ref().map(Envelope::digest));
-        let mut envelope = Envelope::sign(Statement::new(vec![subject.clone()], result.clone()).to_payload(), key);
-        while envelope.bytes().len() > RESULT_ENVELOPE_BYTES_MAX && shorten(&mut result) {
-            envelope = Envelope::sign(Statement::new(vec![subject.clone()], result.clone()).to_payload(), key);
+        let blobs = self.evidence();
+        let mut result = self.result(operator, position, now.whole_seconds(), provenance_envelope.as_ref().map(Envelope::digest));
+        limit::lists(&mut result);
+        let sign = |result: &RebuildResult| Envelope::sign(Statement::new(vec![subject.clone()], result.clone()).to_payload(), key);
+        let mut envelope = sign(&result);
+        for cut in &limit::CUTS {
+            if envelope.bytes().len() <= RESULT_ENVELOPE_BYTES_MAX {
+                break;
+            }
+            cut.shorten(&mut result);
+            envelope = sign(&result);
         }
         Signed { envelope, provenance_envelope, blobs }
     }
 
-    fn result(self, feed: FeedPosition, finished_at: Timestamp, provenance: Option<Digest>) -> RebuildResult {
+    /// The evidence, less a report that is too large to be kept: that something differs is said without it.
+    fn evidence(&mut self) -> Vec<Vec<u8>> {
+        let mut blobs = std::mem::take(&mut self.blobs);
+        if let Outcome::Different { differences, .. } = &mut self.outcome
+            && let Some(report) = differences.report
+            && blobs.iter().any(|blob| blob.len() > BLOB_BYTES_MAX && Digest::of(blob) == report)
+        {
+            differences.report = None;
+            blobs.retain(|blob| blob.len() <= BLOB_BYTES_MAX || Digest::of(blob) != report);
+        }
+        blobs
+    }
+
+    fn result(self, operator: OperatorId, feed: FeedPosition, finished_at: Timestamp, provenance: Option<Digest>) -> RebuildResult {
         RebuildResult {
             package: self.package,
+            operator,
             registry: self.registry,
             source: self.source,
             outcome: self.outcome,
@@ -125,25 +145,20 @@ pub fn builder() -> Builder {
     Builder { name: "quorate-node".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
-/// Halves the longest list that a result may lose; false when there is none left.
-fn shorten(result: &mut RebuildResult) -> bool {
-    let members = match &mut result.outcome {
-        Outcome::Different { differences, .. } => Some(&mut differences.members),
-        _ => None,
-    };
-    let lengths = [result.toolchain.len(), result.anomalies.len(), members.as_ref().map_or(0, |members| members.len())];
-    let longest = lengths.into_iter().max().unwrap_or(0);
-    if longest == 0 {
-        return false;
+/// The provenance's envelope, with as many dependencies as fit; nothing when not even its subject fits.
+fn sign_provenance(mut provenance: FoundProvenance, key: &SecretKey) -> Option<Envelope> {
+    provenance.predicate.run_details.builder.id = format!("urn:quorate:node:{}", key.node_id());
+    let found = provenance.predicate.build_definition.resolved_dependencies.len();
+    loop {
+        let statement = Statement::new(provenance.subject.clone(), provenance.predicate.clone());
+        let envelope = Envelope::sign(statement.to_payload(), key);
+        if envelope.bytes().len() <= BLOB_BYTES_MAX {
+            return Some(envelope);
+        }
+        if !limit::provenance(&mut provenance.predicate.build_definition, found) {
+            return None;
+        }
     }
-    if lengths[0] == longest {
-        result.toolchain.truncate(longest / 2);
-    } else if lengths[1] == longest {
-        result.anomalies.truncate(longest / 2);
-    } else if let Some(members) = members {
-        members.truncate(longest / 2);
-    }
-    true
 }
 
 /// Evidence is JSON text, and is kept as text.
@@ -165,9 +180,23 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use quorate_proto::certificate::{NodeCertificate, VerifiedCertificate};
-    use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
-    use quorate_proto::result::{DifferenceList, EnvironmentClass, RebuiltFile};
+    use quorate_proto::comparison::{AnomalyKind, Difference, DifferenceClass, Executable, Side};
+    use quorate_proto::provenance::{BuildDefinition, BuildMetadata, ProvenanceBuilder, ResourceDescriptor, RunDetails};
+    use quorate_proto::result::{DifferenceList, EnvironmentClass, FoundBy, Phase, RebuiltFile, SourceKind};
     use quorate_proto::verified::VerifiedStatement;
+
+    fn source() -> Source {
+        Source {
+            kind: SourceKind::SourceDistribution,
+            uri: "https://registry.example/demo-1.0.tar.gz".into(),
+            commit: None,
+            tree: None,
+            reference: None,
+            directory: None,
+            digest: Some(Digest::of(b"source")),
+            found_by: FoundBy::Index,
+        }
+    }
 
     fn finding(differences: usize) -> Finding {
         let now = Timestamp::from_unix_seconds(1_768_435_200);
@@ -190,7 +219,7 @@ mod tests {
                 published_at: None,
                 observed_at: now,
             },
-            source: None,
+            source: Some(source()),
             outcome: Outcome::Different {
                 rebuilt: RebuiltFile { digest: Digest::of(b"rebuilt"), size_bytes: 1, normal: None },
                 published_normal: None,
@@ -211,21 +240,113 @@ mod tests {
 
     #[test]
     fn a_signed_finding_passes_the_door_however_much_differs() {
+        for differences in [0, 24] {
+            let (_, verified) = sign(finding(differences));
+            assert_eq!(verified.result().finished_at, Timestamp::from_unix_seconds(1_768_435_300));
+        }
+    }
+
+    fn member() -> (SecretKey, SecretKey, VerifiedCertificate, Timestamp) {
         let (root, node) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
         let now = Timestamp::from_unix_seconds(1_768_435_300);
-        let certificate = NodeCertificate {
-            operator: root.operator_id(),
-            node: node.node_id(),
-            not_before: now,
-            not_after: now.plus(std::time::Duration::from_mins(1)),
-        };
+        let not_after = now.plus(std::time::Duration::from_mins(1));
+        let certificate = NodeCertificate { operator: root.operator_id(), node: node.node_id(), not_before: now, not_after };
         let certificate = VerifiedCertificate::verify(certificate.sign(&root).bytes(), &[root.operator_id()].into()).unwrap();
-        for differences in [0, 24] {
-            let position = FeedPosition { node: node.node_id(), sequence: 0, previous: None };
-            let signed = finding(differences).sign(&node, position, now);
-            let verified = VerifiedStatement::verify(signed.envelope.bytes(), &certificate).unwrap();
-            assert_eq!(verified.result().finished_at, now);
+        (root, node, certificate, now)
+    }
+
+    fn sign(finding: Finding) -> (Signed, VerifiedStatement) {
+        let (root, node, certificate, now) = member();
+        let position = FeedPosition { node: node.node_id(), sequence: 0, previous: None };
+        let signed = finding.sign(&node, root.operator_id(), position, now);
+        let verified = VerifiedStatement::verify(signed.envelope.bytes(), &certificate).unwrap();
+        (signed, verified)
+    }
+
+    fn provenance(dependencies: usize, junk: &str) -> FoundProvenance {
+        let file = |n: usize| ResourceDescriptor::file(format!("{n}"), "x".repeat(2000), Digest::of(b"file"));
+        let now = Timestamp::from_unix_seconds(1_768_435_200);
+        let predicate = Provenance {
+            build_definition: BuildDefinition {
+                build_type: "urn:test".into(),
+                external_parameters: [("package".to_owned(), "pkg:pypi/demo@1.0".into())].into_iter().collect(),
+                internal_parameters: [("requires".to_owned(), junk.into())].into_iter().collect(),
+                resolved_dependencies: (0..dependencies).map(file).collect(),
+            },
+            run_details: RunDetails {
+                builder: ProvenanceBuilder { id: String::new(), version: BTreeMap::new() },
+                metadata: BuildMetadata { started_on: now, finished_on: now },
+            },
+        };
+        FoundProvenance { subject: vec![Subject::new("demo.whl", Digest::of(b"rebuilt"))], predicate }
+    }
+
+    /// Everything that a publisher, a registry or a build can make long, made long, in bytes that JSON
+    /// writes six times as long.
+    #[test]
+    fn a_poisonous_finding_with_endless_names_lists_and_addresses_still_fits_its_entry() {
+        let endless = "\u{1}".repeat(20_000);
+        let anomaly =
+            Anomaly { side: Side::Published, kind: AnomalyKind::TrailingData, member: Some(endless.clone()), detail: endless.clone() };
+        let assist = Assist { name: endless.clone(), value: endless.clone(), reason: endless.clone() };
+        let tool = Tool { name: endless.clone(), version: endless.clone(), digest: Some(Digest::of(b"tool")) };
+        for size in [1, 2000] {
+            let mut poison = finding(20);
+            poison.anomalies = vec![anomaly.clone(); size.min(40)];
+            poison.assists = vec![assist.clone(); size.min(10)];
+            poison.violations = vec!["x".repeat(300); size];
+            poison.violations.push(endless.clone());
+            poison.toolchain = vec![tool.clone(); size.min(10)];
+            poison.registry.url.clone_from(&endless);
+            let source = poison.source.as_mut().unwrap();
+            source.uri.clone_from(&endless);
+            (source.reference, source.directory) = (Some(endless.clone()), Some(endless.clone()));
+            let (_, verified) = sign(poison);
+            let result = verified.result();
+            assert!(result.registry.url.ends_with('…'), "what was cut says so");
+            assert!(!result.anomalies.is_empty() && !result.violations.is_empty(), "something of each is said");
+            let Outcome::Different { differences, .. } = &result.outcome else { panic!("the outcome stays") };
+            assert_eq!((differences.count, differences.members.is_empty()), (24, false));
         }
+    }
+
+    #[test]
+    fn an_endless_summary_still_fits_its_entry() {
+        let mut poison = finding(0);
+        poison.outcome = Outcome::BuildFailed { phase: Phase::Build, summary: "é".repeat(100_000) };
+        let (_, verified) = sign(poison);
+        assert!(matches!(&verified.result().outcome, Outcome::BuildFailed { summary, .. } if summary.chars().count() >= 2000));
+    }
+
+    #[test]
+    fn a_provenance_that_no_peer_could_serve_is_cut_and_says_so() {
+        for (dependencies, junk, kept) in [(3, 10, true), (5000, 10, true), (3, 5 << 20, false)] {
+            let mut poison = finding(1);
+            poison.provenance = Some(provenance(dependencies, &"x".repeat(junk)));
+            let (signed, verified) = sign(poison);
+            let envelope = signed.provenance_envelope.unwrap();
+            assert!(envelope.bytes().len() <= BLOB_BYTES_MAX);
+            assert_eq!(verified.result().provenance, Some(envelope.digest()));
+            let definition = Statement::<Provenance>::parse(envelope.payload()).unwrap().predicate.build_definition;
+            let listed = definition.resolved_dependencies.len();
+            assert_eq!(definition.internal_parameters.contains_key("requires"), kept);
+            let note = definition.internal_parameters.get("shortened");
+            assert_eq!(note.is_some(), listed < dependencies || !kept, "{listed} of {dependencies}");
+            assert!(listed > 500 || dependencies == 3, "as many as fit");
+        }
+    }
+
+    #[test]
+    fn a_report_that_no_peer_could_serve_does_not_hide_that_something_differs() {
+        let mut poison = finding(3);
+        let report = vec![b'x'; BLOB_BYTES_MAX + 1];
+        if let Outcome::Different { differences, .. } = &mut poison.outcome {
+            differences.report = Some(Digest::of(&report));
+        }
+        poison.blobs.push(report);
+        let (signed, verified) = sign(poison);
+        assert_eq!(signed.blobs, [b"inventory".to_vec()]);
+        assert!(matches!(&verified.result().outcome, Outcome::Different { differences, .. } if differences.report.is_none()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::BuildPlan;
 use crate::sandbox::{Mode, Network, SandboxError};
 use crate::source::tree;
+use crate::source::unpack::is_ours;
 use crate::workshop::{Failure, OUT, SOURCE, Task, VENV, Workshop, violations};
 
 /// The file in which the runner leaves the hook's answer.
@@ -58,6 +59,8 @@ pub enum HookError {
     Failed(Failure),
     /// The machine is at fault.
     Sandbox(SandboxError),
+    /// The machine's disk is at fault.
+    Disk(std::io::Error),
 }
 
 /// A hook's answer.
@@ -120,13 +123,20 @@ async fn call<T: for<'de> Deserialize<'de>>(workshop: &Workshop, plan: &BuildPla
     let mut variables = plan.variables.clone();
     variables.insert("SOURCE_DATE_EPOCH".to_owned(), plan.epoch.to_string());
     let argv = [&format!("{VENV}/bin/python"), "-c", RUNNER, &spec].map(ToString::to_string).into();
-    let finished = workshop.run(Task { argv, variables, network: Network::None, venv: Mode::ReadOnly }).await?;
+    let finished = match workshop.run(Task { argv, variables, network: Network::None, venv: Mode::ReadOnly }).await {
+        // The interpreter in the virtual environment is a build's own to break.
+        Err(error @ SandboxError::NotStarted { .. }) => return Err(HookError::Failed(Failure::found(Phase::Build, error.to_string()))),
+        finished => finished?,
+    };
     if finished.exit != crate::sandbox::Exit::Code(0) {
         return Err(HookError::Failed(Failure::of(Phase::Build, &finished, workshop.limits())));
     }
     let violations = violations(&finished);
     let failed = |summary: String| HookError::Failed(Failure { violations: violations.clone(), ..Failure::found(Phase::Build, summary) });
-    let bytes = tree::read(&workshop.out(), ANSWER, ANSWER_BYTES_MAX).map_err(|error| failed(format!("no readable answer: {error}")))?;
+    let bytes = tree::read(&workshop.out(), ANSWER, ANSWER_BYTES_MAX).map_err(|error| match error {
+        error if is_ours(&error) => HookError::Disk(error),
+        error => failed(format!("no readable answer: {error}")),
+    })?;
     let bytes = bytes.ok_or_else(|| failed(format!("{} left no answer", hook.name())))?;
     let value = serde_json::from_slice(&bytes).map_err(|error| failed(format!("{} answered oddly: {error}", hook.name())))?;
     Ok(Answer { value, violations })

@@ -91,6 +91,20 @@ impl Cache {
         self.root.join("derived").join(name)
     }
 
+    /// The text of something derived, if this user alone could have written it: what is derived has no
+    /// digest that anybody vouches for.
+    pub fn own_derived(&self, name: &str) -> Option<String> {
+        use rustix::fs::{Mode, OFlags};
+        use std::os::unix::fs::MetadataExt as _;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::open(self.derived(name), flags, Mode::empty()).ok()?);
+        let meta = file.metadata().ok()?;
+        let is_own = meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+        let mut text = String::new();
+        is_own.then(|| file.read_to_string(&mut text)).and_then(Result::ok)?;
+        Some(text)
+    }
+
     /// Writes something derived, whole or not at all.
     pub fn put_derived(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         let mut file = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?;
@@ -171,5 +185,18 @@ mod tests {
         fs::write(&path, b"contend").unwrap();
         assert_eq!(cache.get(digest), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_derived_text_that_another_user_could_have_written_is_not_used() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let path = cache.put_derived("a", b"text").unwrap();
+        assert_eq!(cache.own_derived("a").as_deref(), Some("text"));
+        std::os::unix::fs::symlink(&path, cache.derived("b")).unwrap();
+        assert_eq!(cache.own_derived("b"), None);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(cache.own_derived("a"), None);
     }
 }

@@ -10,6 +10,8 @@ use quorate_proto::result::{
     ANOMALIES_LISTED_MAX, DIFFERENCES_LISTED_MAX, DifferenceList, NotAttemptedReason, Outcome, Phase, RebuiltFile,
 };
 
+use crate::workshop::clip;
+
 /// What a comparison says.
 #[derive(Clone, Debug)]
 pub struct Comparison {
@@ -22,8 +24,14 @@ pub struct Comparison {
 }
 
 /// Compares the files at two paths. Reads both into memory: call it where blocking is fine.
-pub fn compare(published: &Path, rebuilt: &Path, file_name: &str) -> std::io::Result<Comparison> {
+///
+/// `digest` is the published file's: other bytes at its path are an error, because the result would be
+/// about something else.
+pub fn compare(published: &Path, digest: Digest, rebuilt: &Path, file_name: &str) -> std::io::Result<Comparison> {
     let (published, rebuilt) = (std::fs::read(published)?, std::fs::read(rebuilt)?);
+    if Digest::of(&published) != digest {
+        return Err(std::io::Error::other("the published file has changed on this machine"));
+    }
     let input = Input { published: &published, rebuilt: &rebuilt, file_name };
     Ok(match quorate_normalize::compare(&input, &Limits::default()) {
         Ok(comparison) => told(comparison),
@@ -38,6 +46,9 @@ pub fn compare(published: &Path, rebuilt: &Path, file_name: &str) -> std::io::Re
         }
     })
 }
+
+/// Most bytes of a member's name in a result; the report has it whole.
+const MEMBER_BYTES_MAX: usize = 1 << 10;
 
 fn told(comparison: quorate_normalize::Comparison) -> Comparison {
     let side = &comparison.rebuilt;
@@ -71,6 +82,9 @@ fn listed(mut anomalies: Vec<Anomaly>) -> Vec<Anomaly> {
 /// What can run is listed before what cannot.
 fn code_first(differences: &[MemberDifference]) -> Vec<quorate_proto::comparison::Difference> {
     let mut members: Vec<_> = differences.iter().map(|difference| difference.difference.clone()).collect();
+    for difference in &mut members {
+        clip(&mut difference.member, MEMBER_BYTES_MAX);
+    }
     members.sort_by(|a, b| (a.executable != Executable::Code, &a.member).cmp(&(b.executable != Executable::Code, &b.member)));
     members.truncate(DIFFERENCES_LISTED_MAX);
     members
@@ -94,4 +108,18 @@ fn report_bytes(comparison: &quorate_normalize::Comparison) -> Vec<u8> {
 
 fn to_json(comparison: &quorate_normalize::Comparison) -> Vec<u8> {
     serde_json::to_vec(comparison).expect("a comparison holds nothing that JSON cannot say")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_published_file_that_was_swapped_on_disk_is_not_judged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"swapped").unwrap();
+        assert!(compare(&path, Digest::of(b"published"), &path, "a-1.tar.gz").is_err());
+    }
 }

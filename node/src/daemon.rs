@@ -4,6 +4,7 @@
 //! durable before the next begins, and a start after `kill -9` goes through the same code as every
 //! other round: it looks at the files.
 
+mod builds;
 mod identity;
 mod work;
 
@@ -25,7 +26,7 @@ use crate::durable;
 use crate::feed::{FeedError, Feeds};
 use crate::key::KeyFileError;
 use crate::pipeline::Job;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{self, Queue, QueueError};
 use crate::submit::Submitter;
 use identity::Identity;
 pub use identity::IdentityError;
@@ -147,9 +148,7 @@ impl Daemon {
         let _ = std::fs::remove_file(&ready);
         let queue = Queue::open(&config.data_dir)?;
         queue.recover()?;
-        for package in &config.watch.packages {
-            queue.enqueue(&Job { package: package.clone(), file: None, artifact_path: None })?;
-        }
+        watch(&config, &queue, &feeds)?;
         let mesh = start_mesh(&config, &identity, &feeds)?;
         let signed = Arc::new(Notify::new());
         start_submitter(&config, &feeds, &signed)?;
@@ -229,6 +228,18 @@ impl Daemon {
     }
 }
 
+/// Queues what is watched and was never done. What was done is built again only when somebody says so.
+fn watch(config: &Config, queue: &Queue, feeds: &Feeds) -> Result<(), DaemonError> {
+    let signed = feeds.signed();
+    for package in &config.watch.packages {
+        let job = Job { package: package.clone(), file: None, artifact_path: None };
+        if !queue::is_done(&job, &signed) {
+            queue.enqueue(&job)?;
+        }
+    }
+    Ok(())
+}
+
 fn start_mesh(config: &Config, identity: &Identity, feeds: &Feeds) -> Result<Mesh, DaemonError> {
     let mesh = MeshConfig {
         listen: config.mesh.listen.clone(),
@@ -243,7 +254,8 @@ fn start_mesh(config: &Config, identity: &Identity, feeds: &Feeds) -> Result<Mes
 
 fn start_submitter(config: &Config, feeds: &Feeds, signed: &Arc<Notify>) -> Result<(), DaemonError> {
     let Some(address) = &config.coordinator.submit else { return Ok(()) };
-    let address = tonic::transport::Endpoint::from_shared(address.clone()).map_err(DaemonError::Submit)?;
+    // `new` takes TLS with the system's roots for `https`.
+    let address = tonic::transport::Endpoint::new(address.clone()).map_err(DaemonError::Submit)?;
     let submitter = Submitter::new(feeds.clone(), address, config.data_dir.join("submitted"), Arc::clone(signed));
     tokio::spawn(submitter.run());
     Ok(())

@@ -15,12 +15,14 @@ mod record;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use data_encoding::HEXLOWER;
 use quorate_gossip::Accepted;
@@ -28,7 +30,7 @@ use quorate_proto::feed::{EquivocationProof, FeedPosition, FeedStep};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
+use quorate_proto::{ArtifactId, NodeId, OperatorId, Timestamp};
 use tokio::sync::watch;
 
 use crate::blob::{BlobError, BlobStore};
@@ -39,6 +41,7 @@ pub use file::FeedFileError;
 use own::OwnFiles;
 pub use own::begin;
 use proofs::Proofs;
+use wanted::Wanted;
 
 /// All feeds of a data folder. Clones share one state; the folder is locked while any lives.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ struct Inner {
     door: Door,
     blobs: BlobStore,
     state: Mutex<State>,
+    began: Instant,
     halted: watch::Sender<Option<String>>,
     _lock: File,
 }
@@ -60,9 +64,9 @@ struct Inner {
 struct State {
     feeds: BTreeMap<NodeId, FeedFile>,
     proofs: Proofs,
-    wanted: BTreeSet<Digest>,
-    /// What the own feed holds a result for.
-    signed: BTreeSet<ArtifactSlot>,
+    wanted: Wanted,
+    /// What the own feed holds a result for: a file whose bytes have changed is another artifact.
+    signed: BTreeSet<ArtifactId>,
 }
 
 /// Why feeds cannot be opened or the own one not be continued. None of these is a peer's fault.
@@ -132,11 +136,15 @@ impl Feeds {
         if let Some(reason) = own_files.halted()? {
             return Err(FeedError::Halted { reason });
         }
-        let mut state =
-            State { feeds: BTreeMap::new(), proofs: Proofs::open(data_dir, &enrolled)?, wanted: BTreeSet::new(), signed: BTreeSet::new() };
+        let mut state = State {
+            feeds: BTreeMap::new(),
+            proofs: Proofs::open(data_dir, &enrolled)?,
+            wanted: Wanted::default(),
+            signed: BTreeSet::new(),
+        };
         state.load_own(&dir, own, &own_files)?;
         state.load_others(&dir, own)?;
-        state.wanted.retain(|digest| !blobs.has(*digest));
+        state.wanted.retain(|digest| !blobs.has(digest));
         let inner = Inner {
             data_dir: data_dir.to_owned(),
             own,
@@ -144,6 +152,7 @@ impl Feeds {
             door: Door::new(enrolled),
             blobs,
             state: Mutex::new(state),
+            began: Instant::now(),
             halted: watch::Sender::new(None),
             _lock: lock,
         };
@@ -170,17 +179,17 @@ impl Feeds {
         feed.append(batch)?;
         // From here on the entry exists; the mark comes before anybody hears of it.
         inner.own_files.publish(head.next())?;
-        state.signed.insert(verified.artifact().slot.clone());
+        state.signed.insert(verified.artifact().clone());
         Ok(item)
     }
 
-    /// Whether the own feed holds a result for this file.
-    pub fn has_signed(&self, slot: &ArtifactSlot) -> bool {
-        self.0.lock().signed.contains(slot)
+    /// Whether the own feed holds a result for this very file. Waits while an entry is being written.
+    pub fn has_signed(&self, artifact: &ArtifactId) -> bool {
+        self.0.lock().signed.contains(artifact)
     }
 
-    /// Everything that the own feed holds a result for.
-    pub fn signed(&self) -> BTreeSet<ArtifactSlot> {
+    /// Everything that the own feed holds a result for. Waits while an entry is being written.
+    pub fn signed(&self) -> BTreeSet<ArtifactId> {
         self.0.lock().signed.clone()
     }
 
@@ -243,8 +252,8 @@ impl State {
             files.publish(held)?;
         }
         for statement in opened.results {
-            self.signed.insert(statement.artifact().slot);
-            self.wanted.extend(statement.predicate.evidence());
+            self.signed.insert(statement.artifact());
+            self.wanted.extend(own, statement.predicate.evidence());
         }
         self.feeds.insert(own, opened.file);
         Ok(())
@@ -274,7 +283,8 @@ impl State {
             tracing::warn!(node = %opened.file.node(), held, bytes = opened.tail_bytes, "feed: damaged end is cut off and fetched again");
             opened.file.cut_tail()?;
         }
-        self.wanted.extend(opened.results.iter().flat_map(|statement| statement.predicate.evidence()));
+        let evidence = opened.results.iter().flat_map(|statement| statement.predicate.evidence());
+        self.wanted.extend(opened.file.node(), evidence);
         self.feeds.insert(opened.file.node(), opened.file);
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Two rounds: what the source declares, then what the backend asks for when it is called. The commands
 //! that install run in the sandbox and reach the proxy alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
 use pep440_rs::Version;
@@ -12,8 +12,9 @@ use quorate_proto::FileName;
 use quorate_proto::result::Phase;
 
 use crate::backend::{self, Hook, HookError};
-use crate::plan::{BuildPlan, Route, checked_requirement, requirement};
-use crate::proxy::{FetchedFile, Proxy, Served, TimeMachine};
+use crate::plan::{BuildPlan, PlanError, REQUIREMENTS_MAX, Route, checked_requirement, requirement};
+use crate::proxy::{Failed, FetchedFile, Proxy, TimeMachine};
+use crate::registry::file_name::ProjectName;
 use crate::release::Target;
 use crate::sandbox::{Exit, Mode, Network, SandboxError};
 use crate::workshop::{Failure, Task, VENV, Workshop, violations};
@@ -59,30 +60,65 @@ pub enum FetchError {
     /// The proxy could not be started.
     #[error("starting the build proxy")]
     Proxy(#[source] std::io::Error),
+    /// The disk.
+    #[error("reading what a build said")]
+    Disk(#[source] std::io::Error),
 }
 
-/// Installs what the plan needs.
+impl From<HookError> for FetchError {
+    fn from(error: HookError) -> Self {
+        match error {
+            HookError::Failed(failure) => Self::Failed(failure),
+            HookError::Sandbox(error) => Self::Sandbox(error),
+            HookError::Disk(error) => Self::Disk(error),
+        }
+    }
+}
+
+/// Installs what the plan needs. One proxy serves all rounds, so that what a build may fetch is bounded as
+/// a whole.
 pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, machine: &TimeMachine) -> Result<Inputs, FetchError> {
-    let mut inputs = Inputs::default();
-    install(workshop, plan, machine, &plan.build.requires, &mut inputs).await?;
+    let proxy = Proxy::start(machine.clone()).map_err(FetchError::Proxy)?;
+    let mut seen = Vec::new();
+    match rounds(workshop, plan, &proxy, &mut seen).await {
+        Ok(()) => {
+            let served = proxy.served();
+            let unfiltered = served.unfiltered.iter().map(ToString::to_string).collect();
+            Ok(Inputs { files: served.files, unfiltered, violations: seen })
+        }
+        Err(FetchError::Failed(failure)) => {
+            seen.extend(failure.violations);
+            Err(FetchError::Failed(Failure { violations: seen, ..failure }))
+        }
+        // What was tried and may not comes before what the world did.
+        Err(FetchError::Registry(summary)) if !seen.is_empty() => {
+            Err(FetchError::Failed(Failure { violations: seen, ..Failure::found(Phase::Fetch, summary) }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn rounds(workshop: &Workshop, plan: &BuildPlan, proxy: &Proxy, seen: &mut Vec<String>) -> Result<(), FetchError> {
+    install(workshop, plan, proxy, &plan.build.requires, seen).await?;
     let mut more = Vec::new();
     for hook in hooks(plan) {
-        let answer = backend::requires(workshop, plan, *hook).await.map_err(|error| match error {
-            HookError::Failed(failure) => FetchError::Failed(failure),
-            HookError::Sandbox(error) => FetchError::Sandbox(error),
-        })?;
-        inputs.violations.extend(answer.violations);
+        let answer = backend::requires(workshop, plan, *hook).await?;
+        seen.extend(answer.violations);
         for text in answer.value {
             let text = checked_requirement(&text).map_err(|error| FetchError::Failed(Failure::found(Phase::Plan, error.to_string())))?;
-            if !is_met(&text, &inputs) && !more.contains(&text) {
+            if !more.contains(&text) && !is_met(&text, &proxy.served().files) {
                 more.push(text);
+            }
+            if more.len() > REQUIREMENTS_MAX {
+                let error = PlanError::Requirements { got: more.len() };
+                return Err(FetchError::Failed(Failure::found(Phase::Plan, error.to_string())));
             }
         }
     }
     if !more.is_empty() {
-        install(workshop, plan, machine, &more, &mut inputs).await?;
+        install(workshop, plan, proxy, &more, seen).await?;
     }
-    Ok(inputs)
+    Ok(())
 }
 
 fn hooks(plan: &BuildPlan) -> &'static [Hook] {
@@ -96,34 +132,41 @@ fn hooks(plan: &BuildPlan) -> &'static [Hook] {
 async fn install(
     workshop: &Workshop,
     plan: &BuildPlan,
-    machine: &TimeMachine,
+    proxy: &Proxy,
     requirements: &[String],
-    inputs: &mut Inputs,
+    seen: &mut Vec<String>,
 ) -> Result<(), FetchError> {
-    let proxy = Proxy::start(machine.clone()).map_err(FetchError::Proxy)?;
-    let first = pip(workshop, plan, &proxy, requirements, Kinds::WheelsOnly).await;
+    let before = proxy.served().asked;
+    let mut last = pip(workshop, plan, proxy, requirements, Kinds::WheelsOnly).await?;
+    // Until here only pip itself has run in this round: what it asked for it needs.
+    let mut needed: BTreeSet<_> = proxy.served().asked.difference(&before).cloned().collect();
+    needed.extend(requirements.iter().filter_map(|text| requirement(text)?.name.to_string().parse().ok()));
     // A requirement that was only published as source is built by pip, still with the proxy alone.
-    let last = match first {
-        Ok(Err(_)) if !requirements.is_empty() => pip(workshop, plan, &proxy, requirements, Kinds::All).await,
-        other => other,
-    };
-    let served = proxy.finish();
-    match last? {
+    if last.is_err() && !requirements.is_empty() {
+        seen.extend(last.err().map(|failure| failure.violations).unwrap_or_default());
+        last = pip(workshop, plan, proxy, requirements, Kinds::All).await?;
+    }
+    match last {
         Ok(violations) => {
-            inputs.violations.extend(violations);
-            take(served, inputs);
+            seen.extend(violations);
             Ok(())
         }
-        Err(_) if !served.failures.is_empty() => Err(FetchError::Registry(served.failures.join("; "))),
-        Err(failure) => Err(FetchError::Failed(failure)),
+        Err(failure) => Err(told(failure, &needed, &proxy.served().failures)),
     }
 }
 
-fn take(served: Served, inputs: &mut Inputs) {
-    inputs.files.extend(served.files);
-    inputs.unfiltered.extend(served.unfiltered);
-    inputs.unfiltered.sort();
-    inputs.unfiltered.dedup();
+/// A failure of pip is the registry's when the registry failed for a project that pip needed, and may not
+/// fail again. Anything else that was asked for was a build's own idea.
+fn told(failure: Failure, needed: &BTreeSet<ProjectName>, failures: &BTreeMap<ProjectName, Failed>) -> FetchError {
+    let passing: Vec<_> = failures
+        .iter()
+        .filter(|(project, failed)| failed.is_passing && needed.contains(project))
+        .map(|(_, failed)| failed.reason.as_str())
+        .collect();
+    if !failure.violations.is_empty() || passing.is_empty() {
+        return FetchError::Failed(failure);
+    }
+    FetchError::Registry(passing.join("; "))
 }
 
 /// Which kinds of file pip may install.
@@ -174,10 +217,10 @@ async fn pip(
 }
 
 /// Whether a requirement is plainly met by what was installed. In doubt it is not: pip then decides.
-fn is_met(text: &str, inputs: &Inputs) -> bool {
+fn is_met(text: &str, files: &BTreeMap<FileName, FetchedFile>) -> bool {
     let Some(wanted) = requirement(text) else { return false };
     let name = wanted.name.to_string();
-    let Some(file) = inputs.files.values().find(|file| file.project == name) else { return false };
+    let Some(file) = files.values().find(|file| file.project == name) else { return false };
     match (&wanted.version_or_url, Version::from_str(&file.version)) {
         (None, _) => wanted.extras.is_empty(),
         (Some(VersionOrUrl::VersionSpecifier(specifiers)), Ok(version)) => wanted.extras.is_empty() && specifiers.contains(&version),
@@ -203,9 +246,26 @@ mod tests {
             digest: Digest::of(b""),
             size_bytes: 0,
         };
-        let inputs = Inputs { files: [(name, file)].into(), ..Inputs::default() };
+        let files = [(name, file)].into();
         for (text, met) in [("wheel", true), ("Wheel >= 0.40", true), ("wheel>=0.44", false), ("cython", false), ("wheel[test]", false)] {
-            assert_eq!(is_met(text, &inputs), met, "{text}");
+            assert_eq!(is_met(text, &files), met, "{text}");
         }
+    }
+
+    #[test]
+    fn a_build_cannot_turn_its_failure_into_one_of_the_registry() {
+        let failure = |violations: &[&str]| Failure {
+            violations: violations.iter().map(ToString::to_string).collect(),
+            ..Failure::found(Phase::Fetch, "ended with code 1")
+        };
+        let needed = ["needed".parse().unwrap(), "huge".parse().unwrap()].into();
+        let failed = |project: &str, is_passing| (project.parse().unwrap(), Failed { reason: project.to_owned(), is_passing });
+        let failures = |all: &[(&str, bool)]| all.iter().map(|(project, is_passing)| failed(project, *is_passing)).collect();
+        let is_registry = |violations: &[&str], all: &[(&str, bool)]| {
+            matches!(told(failure(violations), &needed, &failures(all)), FetchError::Registry(_))
+        };
+        assert!(is_registry(&[], &[("needed", true)]));
+        assert!(!is_registry(&[], &[("poked", true), ("huge", false)]));
+        assert!(!is_registry(&["network: 1"], &[("needed", true)]));
     }
 }

@@ -4,10 +4,11 @@
 //! what says nothing about the release is an error: a registry out of reach, a version that does not
 //! exist, a machine that cannot build.
 
+mod bounds;
 mod ladder;
 mod record;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use quorate_proto::comparison::Level;
@@ -20,10 +21,11 @@ use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
 use crate::environment::{EnvironmentError, Host};
 use crate::fetch::FetchError;
+use crate::rebuild::HostError;
 use crate::registry::address::{self, AddressError};
 use crate::registry::{Download, Http, PublishedFile, Registry, RegistryError};
 use crate::release::{self, ChoiceError, Facts, Release, Target};
-use crate::resolve::{Debian, GitAccess, Resolver};
+use crate::resolve::{Debian, GitAccess, ResolveError, Resolver};
 use crate::sandbox::{self, Limits, Sandbox, SandboxError};
 use record::Record;
 
@@ -128,6 +130,9 @@ pub enum RebuildError {
     /// A registry failed while build requirements were fetched, or the proxy could not start.
     #[error("fetching build requirements")]
     Fetch(#[source] FetchError),
+    /// A source was out of reach, or could not be kept.
+    #[error("finding the source")]
+    Resolve(#[source] Box<ResolveError>),
     /// No such file, or no such version.
     #[error("choosing the published file")]
     Choice(#[from] ChoiceError),
@@ -173,6 +178,13 @@ impl RebuildError {
             Self::Registry { source, .. } if !source.is_passing() => Disposition::Reject,
             Self::Choice(_) | Self::Address(_) | Self::Ecosystem(_) => Disposition::Reject,
             _ => Disposition::Retry,
+        }
+    }
+
+    fn of_host(error: HostError) -> Self {
+        match error {
+            HostError::Sandbox(error) => Self::Sandbox(error),
+            HostError::Disk(source) => Self::disk("keeping what was built")(source),
         }
     }
 
@@ -276,7 +288,7 @@ impl Engine {
     async fn look(&self, job: &Job, registry: &Registry, host: &Host, record: &Record) -> Result<Seen, RebuildError> {
         let failed = |source| RebuildError::Registry { package: Box::new(job.package.clone()), source };
         let observed_at = now();
-        let project = registry.project(job.package.name()).await.map_err(failed)?;
+        let project = registry.project(&release::project_of(&job.package)?).await.map_err(failed)?;
         let files = release::files_of(&project, &job.package)?;
         let file = release::choose(&files, job.file.as_ref(), &job.package, registry.index().as_str())?;
         let view = release::registry_view(file, file.size_bytes.unwrap_or_default(), observed_at);
@@ -303,7 +315,7 @@ impl Engine {
             file: file.name.clone(),
             target,
             digest: download.digest,
-            facts: facts(&download.path, target),
+            facts: facts(download.path.clone(), target).await,
             path: download.path,
             registry: view,
             source_distribution: release::source_distribution(&files, &file.name),
@@ -353,8 +365,9 @@ fn unavailable(error: &RegistryError) -> Outcome {
 
 /// A published file that cannot be read says nothing about its making: it is then built from defaults, and
 /// the comparison says what is wrong with it.
-fn facts(path: &Path, target: Target) -> Facts {
-    release::read_facts(path, target).unwrap_or_default()
+async fn facts(path: PathBuf, target: Target) -> Facts {
+    let read = tokio::task::spawn_blocking(move || release::read_facts(&path, target));
+    read.await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 fn now() -> Timestamp {

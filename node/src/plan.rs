@@ -19,6 +19,13 @@ use crate::resolve::LaidOut;
 use crate::source::manifest::BuildSystem;
 pub use generator::{Generator, Pin};
 
+/// Most requirements of a build, and most bytes of one: together they must fit a command line.
+pub const REQUIREMENTS_MAX: usize = 128;
+const REQUIREMENT_BYTES_MAX: usize = 1000;
+/// Most bytes of a backend's object or of one of its folders, and most folders.
+const BACKEND_BYTES_MAX: usize = 300;
+const BACKEND_PATHS_MAX: usize = 16;
+
 /// How a candidate is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildPlan {
@@ -115,6 +122,12 @@ pub enum PlanError {
         text: String,
     },
     /// A backend that is no Python object path.
+    #[error("{got} build requirements, at most {REQUIREMENTS_MAX} are taken")]
+    Requirements {
+        /// How many there are.
+        got: usize,
+    },
+    /// A backend that is no Python object path, or folders of it that are no paths.
     #[error("build backend {text:?} is malformed")]
     Backend {
         /// The text.
@@ -146,7 +159,11 @@ pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError>
         target: basis.target,
         route: attempt.route,
         folder: basis.laid_out.folder.clone(),
-        constraints: pins.iter().filter(|pin| !self_built(pin)).map(ToString::to_string).collect(),
+        constraints: pins
+            .iter()
+            .filter(|pin| !self_built(pin))
+            .map(|pin| checked_requirement(&pin.to_string()))
+            .collect::<Result<_, _>>()?,
         build,
         cutoff,
         epoch,
@@ -195,9 +212,14 @@ fn settings(basis: &Basis<'_>, build: &BuildSystem, assists: &mut Vec<Assist>) -
 }
 
 fn checked(build: BuildSystem) -> Result<BuildSystem, PlanError> {
-    let object = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_.:".contains(c));
-    if !object(&build.backend) {
-        return Err(PlanError::Backend { text: build.backend });
+    let is_short = |text: &str| (1..=BACKEND_BYTES_MAX).contains(&text.len());
+    let is_object = is_short(&build.backend) && build.backend.chars().all(|c| c.is_alphanumeric() || "_.:".contains(c));
+    let is_path = |text: &String| is_short(text) && !text.contains(char::is_control);
+    if !is_object || build.backend_path.len() > BACKEND_PATHS_MAX || !build.backend_path.iter().all(is_path) {
+        return Err(PlanError::Backend { text: build.backend.chars().take(200).collect() });
+    }
+    if build.requires.len() > REQUIREMENTS_MAX {
+        return Err(PlanError::Requirements { got: build.requires.len() });
     }
     let requires = build.requires.iter().map(|text| checked_requirement(text)).collect::<Result<_, _>>()?;
     Ok(BuildSystem { requires, ..build })
@@ -205,7 +227,9 @@ fn checked(build: BuildSystem) -> Result<BuildSystem, PlanError> {
 
 /// A requirement in its canonical spelling. What is no requirement could be an option of pip.
 pub fn checked_requirement(text: &str) -> Result<String, PlanError> {
-    let parsed = requirement(text).ok_or_else(|| PlanError::Requirement { text: text.chars().take(200).collect() })?;
+    let is_bounded = text.len() <= REQUIREMENT_BYTES_MAX && !text.contains(char::is_control);
+    let parsed = Some(text).filter(|_| is_bounded).and_then(requirement);
+    let parsed = parsed.ok_or_else(|| PlanError::Requirement { text: text.chars().take(200).collect() })?;
     if matches!(parsed.version_or_url, Some(VersionOrUrl::Url(_))) {
         return Err(PlanError::AddressedRequirement { text: text.chars().take(200).collect() });
     }
@@ -355,6 +379,26 @@ mod tests {
     fn a_universal_wheel_that_the_source_does_not_ask_for_is_an_assist() {
         let plan = planned("", "bdist_wheel (0.41.0)", None, None).unwrap();
         assert_eq!((plan.settings["--build-option"][0].as_str(), plan.assists[0].name.as_str()), ("--universal", "build-option"));
+    }
+
+    #[test]
+    fn a_generator_cannot_inject_a_line_of_constraints() {
+        for generator in ["--index-url=http://x 1.0", "a==9\u{b}b 1.0", "a;b 1.0", "a@http://x 1.0"] {
+            assert_eq!(planned("", generator, None, None).unwrap().constraints, [""; 0], "{generator}");
+        }
+    }
+
+    #[test]
+    fn requirements_that_do_not_fit_a_command_line_are_a_fault_of_the_source() {
+        let long = format!("setuptools{}", (0..30_000).map(|k| format!("!={k}.99")).collect::<Vec<_>>().join(","));
+        let of = |requires: &str, path: &str| {
+            planned(&format!("[build-system]\nrequires=[{requires}]\nbuild-backend='x'\nbackend-path=['{path}']\n"), "x", None, None)
+        };
+        assert!(matches!(of(&format!("'{long}'"), "."), Err(PlanError::Requirement { .. })));
+        assert!(matches!(of(&"'a',".repeat(129), "."), Err(PlanError::Requirements { got: 129 })));
+        assert!(matches!(of("'a'", &"x".repeat(301)), Err(PlanError::Backend { .. })));
+        let nul = "[build-system]\nrequires=['a']\nbuild-backend='x'\nbackend-path=[\"\\u0000\"]\n";
+        assert!(matches!(planned(nul, "x", None, None), Err(PlanError::Backend { .. })));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A job is `queue/<id>.job`, its id the digest of package and file: the same job twice is one job. What
 //! came out lies beside it as `<id>.staged` before anything is signed, so that a killed node builds
 //! nothing twice. `<id>.retry` says when to try again, `<id>.rejected` why never. A job is done when the
-//! own feed holds a result for it; then its files go. Every file is written whole or not at all.
+//! own feed holds a result for the very bytes that its build looked at; then its files go. Every file is written whole or not at all.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_proto::{ArtifactSlot, Digest, Timestamp};
+use quorate_proto::{ArtifactId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Finding;
@@ -148,21 +148,25 @@ impl Queue {
     pub fn pending(&self, now: Timestamp) -> Result<Vec<Pending>, QueueError> {
         let mut pending = Vec::new();
         for path in self.files()?.into_iter().filter(|path| extension(path) == Some("job")) {
-            let Some(job) = read_json::<Job>(&path)? else {
-                tracing::warn!(path = %path.display(), "not a job; put aside");
-                rename(&path, &path.with_extension("malformed"))?;
-                continue;
-            };
-            let id = JobId::of(&job);
-            if path != self.path(id, "job") {
-                tracing::warn!(path = %path.display(), "job under another name than its own; put aside");
-                rename(&path, &path.with_extension("malformed"))?;
-                continue;
+            if let Some(job) = self.job(&path)? {
+                let id = JobId::of(&job);
+                pending.push(Pending { id, state: self.state(id, now)?, job });
             }
-            pending.push(Pending { id, state: self.state(id, now)?, job });
         }
         pending.sort_by_key(|pending| pending.id);
         Ok(pending)
+    }
+
+    /// The job in this file. Nothing when it has gone since the folder was listed, or was put aside.
+    fn job(&self, path: &Path) -> Result<Option<Job>, QueueError> {
+        let Some(bytes) = read(path)? else { return Ok(None) };
+        let job = serde_json::from_slice::<Job>(&bytes).ok();
+        let named = job.filter(|job| path == self.path(JobId::of(job), "job"));
+        if named.is_none() {
+            tracing::warn!(path = %path.display(), "not a job, or under another name than its own; put aside");
+            put_aside(path)?;
+        }
+        Ok(named)
     }
 
     fn state(&self, id: JobId, now: Timestamp) -> Result<State, QueueError> {
@@ -228,12 +232,11 @@ impl Queue {
     }
 }
 
-/// Whether the feed shows that a job is done. A job that names no file is done with any file of the release.
-pub fn is_done(job: &Job, signed: &BTreeSet<ArtifactSlot>) -> bool {
-    match &job.file {
-        Some(file) => signed.contains(&ArtifactSlot { package: job.package.clone(), file: file.clone() }),
-        None => signed.iter().any(|slot| slot.package == job.package),
-    }
+/// Whether the feed shows that a job was done once: that there is a result for the file that it names, or
+/// for any file of the release when it names none. What the registry serves now, only a build tells.
+pub fn is_done(job: &Job, signed: &BTreeSet<ArtifactId>) -> bool {
+    let is_of_job = |file| job.file.as_ref().is_none_or(|wanted| wanted == file);
+    signed.iter().any(|artifact| artifact.slot.package == job.package && is_of_job(&artifact.slot.file))
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -242,8 +245,13 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 /// The content, or nothing when there is no file or it is not what it should be.
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, QueueError> {
+    Ok(read(path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The content, or nothing when there is no file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, QueueError> {
     match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(QueueError::Io { path: path.to_owned(), source }),
     }
@@ -256,8 +264,11 @@ fn remove(path: &Path) -> Result<(), QueueError> {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), QueueError> {
-    fs::rename(from, to).map_err(|source| QueueError::Io { path: from.to_owned(), source })
+fn put_aside(path: &Path) -> Result<(), QueueError> {
+    match fs::rename(path, path.with_extension("malformed")) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(QueueError::Io { path: path.to_owned(), source: e }),
+        _ => Ok(()),
+    }
 }
 
 fn extension(path: &Path) -> Option<&str> {
@@ -268,6 +279,7 @@ fn extension(path: &Path) -> Option<&str> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use quorate_proto::ArtifactSlot;
 
     fn job(package: &str, file: Option<&str>) -> Job {
         Job { package: package.parse().unwrap(), file: file.map(|file| file.parse().unwrap()), artifact_path: None }
@@ -333,9 +345,21 @@ mod tests {
     }
 
     #[test]
+    fn a_job_file_that_goes_between_listing_and_reading_stops_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Queue::open(dir.path()).unwrap();
+        queue.enqueue(&job("pkg:pypi/a@1", None)).unwrap();
+        // Listed, but there is nothing to read, as when another process removed it a moment ago.
+        std::os::unix::fs::symlink("gone", queue.dir.join("x.job")).unwrap();
+        assert_eq!(queue.pending(at(0)).unwrap().len(), 1);
+        assert!(queue.job(&queue.dir.join("y.job")).unwrap().is_none());
+        assert!(put_aside(&queue.dir.join("y.job")).is_ok(), "not even when it goes a moment later");
+    }
+
+    #[test]
     fn the_feed_alone_says_that_a_job_is_done() {
         let slot = ArtifactSlot { package: "pkg:pypi/a@1".parse().unwrap(), file: "a.whl".parse().unwrap() };
-        let signed = BTreeSet::from([slot]);
+        let signed = BTreeSet::from([ArtifactId { slot, digest: Digest::of(b"a") }]);
         assert!(is_done(&job("pkg:pypi/a@1", Some("a.whl")), &signed));
         assert!(is_done(&job("pkg:pypi/a@1", None), &signed));
         assert!(!is_done(&job("pkg:pypi/a@1", Some("b.whl")), &signed));

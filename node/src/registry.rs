@@ -12,6 +12,7 @@ use quorate_proto::Digest;
 use url::Url;
 
 use crate::cache::Cache;
+use file_name::ProjectName;
 pub use http::{Body, Download, Http};
 pub use simple::{Project, PublishedFile};
 
@@ -125,8 +126,8 @@ impl Registry {
         &self.index
     }
 
-    /// What the index lists for a project, by its normalised name.
-    pub async fn project(&self, name: &str) -> Result<Project, RegistryError> {
+    /// What the index lists for a project.
+    pub async fn project(&self, name: &ProjectName) -> Result<Project, RegistryError> {
         let url = self.index.join(&format!("{name}/")).map_err(|error| RegistryError::Malformed {
             url: Box::new(self.index.clone()),
             reason: format!("no project address for `{name}`: {error}"),

@@ -15,7 +15,7 @@ use quorate_proto::{Digest, FileName, Purl, Timestamp};
 
 pub use facts::{Facts, FactsError, read_facts};
 
-use crate::registry::file_name::{Distribution, Kind};
+use crate::registry::file_name::{Distribution, Kind, ProjectName, normal_name};
 use crate::registry::{Project, PublishedFile};
 
 /// What is rebuilt.
@@ -53,6 +53,9 @@ pub struct Release {
 /// No such file.
 #[derive(Debug, thiserror::Error)]
 pub enum ChoiceError {
+    /// The package URL names no project that an index could have.
+    #[error("{0} names no project of an index")]
+    NoProject(Box<Purl>),
     /// The package URL names no version that could be one.
     #[error("{0} names no version that can be compared")]
     NoVersion(Box<Purl>),
@@ -82,13 +85,22 @@ pub fn version_of(package: &Purl) -> Result<Version, ChoiceError> {
     version.ok_or_else(|| ChoiceError::NoVersion(Box::new(package.clone())))
 }
 
-/// The files of one version.
+/// The project that a package URL names.
+pub fn project_of(package: &Purl) -> Result<ProjectName, ChoiceError> {
+    package.name().parse().map_err(|_| ChoiceError::NoProject(Box::new(package.clone())))
+}
+
+/// The files of one version. A file whose name says another project is none of it, wherever it is listed.
 pub fn files_of<'a>(project: &'a Project, package: &Purl) -> Result<Vec<&'a PublishedFile>, ChoiceError> {
-    let version = version_of(package)?;
-    let belongs = |file: &&PublishedFile| match Distribution::parse(&file.name) {
-        Some(distribution) => distribution.version == version,
+    let (name, version) = (project_of(package)?, version_of(package)?);
+    let belongs = |file: &&PublishedFile| {
+        if let Some(distribution) = Distribution::parse(&file.name) {
+            return distribution.project == name.as_str() && distribution.version == version;
+        }
         // Eggs and installers: their names begin with project and version too.
-        None => file.name.as_str().split('-').nth(1).and_then(|v| v.parse::<Version>().ok()) == Some(version.clone()),
+        let mut parts = file.name.as_str().split('-');
+        let is_project = parts.next().is_some_and(|project| normal_name(project) == name.as_str());
+        is_project && parts.next().and_then(|text| text.parse::<Version>().ok()).as_ref() == Some(&version)
     };
     Ok(project.files.iter().filter(belongs).collect())
 }
@@ -177,6 +189,14 @@ mod tests {
         assert_eq!(chosen(&names, Some("demo-1.0.tar.gz")).as_deref(), Some("demo-1.0.tar.gz"));
         assert_eq!(chosen(&names, Some("demo-1.1-py3-none-any.whl")), None);
         assert_eq!(chosen(&names[3..], None), None);
+    }
+
+    #[test]
+    fn a_file_named_for_another_project_is_not_of_this_release() {
+        let names = ["other-1.0-py3-none-any.whl", "other-1.0-py2.7.egg", "demo-1.0.tar.gz"];
+        assert_eq!(chosen(&names, None).as_deref(), Some("demo-1.0.tar.gz"));
+        assert_eq!(chosen(&names, Some(names[0])), None);
+        assert_eq!(chosen(&names[..2], None), None);
     }
 
     #[test]

@@ -111,6 +111,25 @@ pub enum ResolveError {
     Disk(#[from] std::io::Error),
 }
 
+impl ResolveError {
+    /// Whether the world or this machine is at fault, so that it says nothing about the release.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_passing(),
+            Self::Git(error) => error.is_passing(),
+            Self::Unpack(error) => error.is_ours(),
+            Self::Manifest(ManifestError::Io(_, error)) => unpack::is_ours(error),
+            Self::Disk(_) => true,
+            Self::None(_) | Self::Manifest(_) | Self::Debian(_) => false,
+        }
+    }
+
+    /// Of two errors the one that says more: what may pass hides whether there is anything.
+    fn or(self, other: Self) -> Self {
+        if other.is_passing() && !self.is_passing() { other } else { self }
+    }
+}
+
 /// Finds sources.
 #[derive(Clone, Debug)]
 pub struct Resolver {
@@ -173,5 +192,19 @@ impl Candidate {
         }
         let (folder, manifest) = manifest::find(into, release.package.name(), &release.version)?;
         Ok(LaidOut { folder, manifest, time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_from_what_is_so() {
+        let none = || ResolveError::None("none".to_owned());
+        let full = || ResolveError::Disk(rustix::io::Errno::NOSPC.into());
+        let broken = ResolveError::Unpack(UnpackError::Io(std::io::Error::other("corrupt")));
+        assert!(full().is_passing() && none().or(full()).is_passing() && full().or(none()).is_passing());
+        assert!(!none().is_passing() && !broken.is_passing() && !none().or(broken).is_passing());
     }
 }

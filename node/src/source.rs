@@ -6,5 +6,6 @@
 pub mod commit_id;
 pub mod git;
 pub mod manifest;
+pub mod meter;
 pub mod tree;
 pub mod unpack;

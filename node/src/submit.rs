@@ -67,7 +67,12 @@ pub(crate) struct Submitter {
     next: u64,
     remembered: PathBuf,
     signed: Arc<Notify>,
+    refused: Refused,
 }
+
+/// The entry that the coordinator rejected last, so that it is told once and not with every attempt.
+#[derive(Debug, Default)]
+struct Refused(Option<(u64, String)>);
 
 impl Submitter {
     /// `signed` is told of new entries. The address is not dialled before it is needed.
@@ -75,7 +80,7 @@ impl Submitter {
         let channel = address.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_mins(1)).connect_lazy();
         let client = CoordinatorClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let next = fs::read_to_string(&remembered).ok().and_then(|text| text.trim_end().parse().ok()).unwrap_or(0);
-        Self { feeds, client, next, remembered, signed }
+        Self { feeds, client, next, remembered, signed, refused: Refused::default() }
     }
 
     /// Never returns.
@@ -86,9 +91,12 @@ impl Submitter {
                 Ok(0) => {
                     let _ = tokio::time::timeout(IDLE, self.signed.notified()).await;
                 }
-                Ok(_) => pause = PAUSE_MIN,
+                Ok(_) => {
+                    pause = PAUSE_MIN;
+                    self.refused = Refused::default();
+                }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "not handed in; tried again in {pause:?}");
+                    self.refused.tell(&error, pause);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
@@ -148,8 +156,51 @@ impl Submitter {
     }
 }
 
+impl Refused {
+    /// An entry cannot be left out, since the next one names it. So one that the coordinator rejects keeps
+    /// back all that come after it, until somebody does something: that is an error, told with the entry's
+    /// number and the reason. Whether it was told now.
+    fn tell(&mut self, error: &SubmitError, pause: Duration) -> bool {
+        let SubmitError::Rejected { sequence, reason } = error else {
+            tracing::warn!(error = error as &dyn std::error::Error, "not handed in; tried again in {pause:?}");
+            return true;
+        };
+        let refused = Some((*sequence, reason.clone()));
+        if self.0 == refused {
+            tracing::debug!(sequence, reason, "rejected again");
+            return false;
+        }
+        self.0 = refused;
+        tracing::error!(
+            sequence,
+            reason,
+            "the coordinator rejects an own entry: it gets none of the later ones from here until it takes this one; peers are served all the same"
+        );
+        true
+    }
+}
+
 fn named_by(item: &FeedItem) -> Vec<Digest> {
     let envelope = Envelope::parse(&item.envelope, RESULT_ENVELOPE_BYTES_MAX).ok();
     let statement = envelope.and_then(|envelope| Statement::<RebuildResult>::parse(envelope.payload()).ok());
     statement.map(|statement| statement.predicate.evidence()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_the_coordinator_rejects_is_told_once_with_its_number_and_the_reason() {
+        let mut refused = Refused::default();
+        let rejected = |sequence, reason: &str| SubmitError::Rejected { sequence, reason: reason.to_owned() };
+        let mut tell = |error: &SubmitError| refused.tell(error, PAUSE_MAX);
+        assert!(tell(&rejected(7, "unknown-operator")));
+        assert!(!tell(&rejected(7, "unknown-operator")), "not with every attempt");
+        assert!(tell(&SubmitError::Answer), "another trouble is told");
+        assert!(!tell(&rejected(7, "unknown-operator")));
+        assert!(tell(&rejected(7, "expired-certificate")), "another reason is told");
+        assert!(tell(&rejected(8, "expired-certificate")));
+        assert_eq!(rejected(7, "fork").to_string(), "entry 7 is rejected by the coordinator: fork");
+    }
 }

@@ -187,6 +187,16 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(SUMMARY_LINES_MAX)..].join("\n")
 }
 
+/// Cuts a text to `bytes_max` bytes, saying so.
+pub(crate) fn clip(text: &mut String, bytes_max: usize) {
+    const CUT: &str = " …";
+    if text.len() > bytes_max {
+        let at = (0..=bytes_max.saturating_sub(CUT.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(at);
+        text.push_str(CUT);
+    }
+}
+
 /// Bounded, and free of control characters that could paint a terminal.
 fn shortened(text: &str) -> String {
     let clean: String = text.trim().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
@@ -202,6 +212,9 @@ mod tests {
 
     #[test]
     fn summaries_are_short_and_cannot_paint_a_terminal() {
+        let mut wide = "é".repeat(100);
+        clip(&mut wide, 50);
+        assert!(wide.len() <= 50 && wide.ends_with("é …"), "{wide}");
         let failure = Failure::found(Phase::Plan, format!("\u{1b}[31m{}", "x".repeat(5000)));
         assert!(failure.summary.chars().count() <= SUMMARY_CHARS_MAX + 2);
         assert!(!failure.summary.contains('\u{1b}'));

@@ -113,10 +113,13 @@ impl Node {
 
     /// A job whose outcome is there already: nothing has to be built.
     fn add_built(&self, number: usize) {
+        self.add(&finding(number));
+    }
+
+    fn add(&self, finding: &Finding) {
         let queue = Queue::open(&self.path("data")).unwrap();
-        let finding = finding(number);
         let job = Job { package: finding.package.clone(), file: Some(finding.file.clone()), artifact_path: None };
-        queue.stage(quorate_node::queue::JobId::of(&job), &finding).unwrap();
+        queue.stage(quorate_node::queue::JobId::of(&job), finding).unwrap();
         queue.enqueue(&job).unwrap();
     }
 
@@ -294,6 +297,37 @@ fn a_job_that_comes_while_the_node_runs_is_noticed() {
     node.add_built(1);
     until("the repeated job to be dropped", || node.queued() == 0);
     assert_eq!(node.entries().len(), 1, "done is done");
+    assert_eq!(terminate(child), 0);
+}
+
+#[test]
+fn a_poisonous_outcome_stops_neither_the_node_nor_the_jobs_beside_it() {
+    let node = Node::new(&[]);
+    // One contradicts itself, one names a file that no peer could serve, one has more to say than fits.
+    let rebuilt = quorate_proto::result::RebuiltFile { digest: finding(1).published, size_bytes: 1, normal: None };
+    node.add(&Finding { outcome: Outcome::Identical { rebuilt }, ..finding(1) });
+    node.add(&Finding { blobs: vec![vec![0; 5 << 20]], ..finding(2) });
+    node.add(&Finding { violations: vec!["x".repeat(100); 2000], ..finding(3) });
+    node.add_built(4);
+    for _ in 0..2 {
+        let child = node.start_ready();
+        until("the results that can be signed", || node.entries().len() == 2 && node.queued() == 2);
+        assert_eq!(terminate(child), 0);
+    }
+    let rejected = fs::read_dir(node.path("data/queue")).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let mut rejected: Vec<String> = rejected.collect();
+    rejected.sort();
+    assert!(rejected[0].contains("file of 5242880 bytes") && rejected[1].contains("contradiction"), "{rejected:?}");
+}
+
+#[test]
+fn a_published_file_whose_bytes_have_changed_is_reported_beside_the_first() {
+    let node = Node::new(&[]);
+    let child = node.start_ready();
+    node.add_built(1);
+    until("the first result", || node.entries().len() == 1 && node.queued() == 0);
+    node.add(&Finding { published: Digest::of(b"other bytes under the same name"), ..finding(1) });
+    until("the second result", || node.entries().len() == 2 && node.queued() == 0);
     assert_eq!(terminate(child), 0);
 }
 

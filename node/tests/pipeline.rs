@@ -2,6 +2,8 @@
 //! sandbox. Every way in which a registry or a build misbehaves has its own class.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "pipeline/attacks.rs"]
+mod attacks;
 #[path = "pipeline/index.rs"]
 mod index;
 #[path = "pipeline/real.rs"]

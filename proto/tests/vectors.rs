@@ -88,7 +88,7 @@ fn certificates_and_feeds() {
 
 #[test]
 fn refused_items() {
-    let (mut member, mut thief, click) = (Member::new(1), Member::new(2), artifact("click", "8.1.8", b"click"));
+    let (member, mut thief, click) = (Member::new(1), Member::new(2), artifact("click", "8.1.8", b"click"));
     let enrolled: BTreeSet<OperatorId> = [member.operator()].into();
     let position = member.position();
     let good = member.result(&click, identical(&click), position);

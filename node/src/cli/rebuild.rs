@@ -11,7 +11,7 @@ use quorate_node::resolve::git::{Direct, Mirror};
 use quorate_node::sandbox;
 use quorate_proto::comparison::Level;
 use quorate_proto::result::Outcome;
-use quorate_proto::{FileName, Purl};
+use quorate_proto::{Digest, FileName, Purl};
 use serde_json::{Value, json};
 
 use super::Format;
@@ -22,6 +22,11 @@ const DIFFERENT: u8 = 1;
 const NOT_ENOUGH_EVIDENCE: u8 = 3;
 /// Version of the JSON that is printed.
 const SCHEMA_VERSION: u32 = 1;
+
+/// Most lines of differences that are printed, of all members and of one, and most characters of a line.
+const DIFF_LINES_MAX: usize = 120;
+const DIFF_LINES_MAX_EACH: usize = 24;
+const DIFF_CHARS_MAX: usize = 200;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -208,9 +213,43 @@ fn report(finding: &Finding) -> String {
         line("anomaly", format!("{side} {}: {}", anomaly.member.as_deref().unwrap_or(""), anomaly.detail));
     }
     detail_lines(&finding.outcome, &mut line);
+    diff_lines(finding, &mut line);
     let seconds: Vec<_> = finding.seconds.iter().map(|(phase, seconds)| format!("{phase} {seconds:.2}")).collect();
     line("seconds", seconds.join(", "));
-    text
+    // Strangers wrote some of this: it must not paint a terminal.
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// What differs inside of the listed members, as far as the report shows it.
+fn diff_lines(finding: &Finding, line: &mut impl FnMut(&str, String)) {
+    let Outcome::Different { differences, .. } = &finding.outcome else { return };
+    let report = finding.blobs.iter().find(|blob| Some(Digest::of(blob)) == differences.report);
+    let report: Value = report.and_then(|blob| serde_json::from_slice(blob).ok()).unwrap_or_default();
+    let mut left = DIFF_LINES_MAX;
+    for difference in report["differences"].as_array().into_iter().flatten() {
+        let shown: Vec<String> = match &difference["detail"] {
+            Value::Object(detail) => detail.values().flat_map(detail_texts).collect(),
+            _ => Vec::new(),
+        };
+        if !shown.is_empty() {
+            line("diff", difference["difference"]["member"].as_str().unwrap_or_default().chars().take(DIFF_CHARS_MAX).collect());
+        }
+        for text in shown.iter().take(DIFF_LINES_MAX_EACH.min(left)) {
+            line("", text.chars().take(DIFF_CHARS_MAX).collect());
+        }
+        left -= shown.len().min(DIFF_LINES_MAX_EACH).min(left);
+        if shown.len() > DIFF_LINES_MAX_EACH || left == 0 {
+            line("", "… (the rest is in the report: --out DIR)".to_owned());
+        }
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+fn detail_texts(detail: &Value) -> Vec<String> {
+    let texts = |value: &Value| value.as_str().unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    detail.as_array().map_or_else(|| texts(detail), |all| all.iter().flat_map(texts).collect())
 }
 
 fn detail_lines(outcome: &Outcome, line: &mut impl FnMut(&str, String)) {

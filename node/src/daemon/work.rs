@@ -1,6 +1,5 @@
 //! The way of a job: built, staged, signed, told.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,30 +8,20 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{NodeId, Timestamp};
 use tokio::sync::{Notify, OnceCell};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::DaemonError;
+use super::builds::{Builds, Built, Failure};
 use super::identity::Identity;
 use crate::attest::Finding;
+use crate::blob::BlobError;
 use crate::config::Config;
 use crate::feed::{FeedError, Feeds};
 use crate::pipeline::{Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
-use crate::queue::{self, JobId, Pending, Queue, State};
+use crate::queue::{JobId, Pending, Queue, State};
 
 /// How often an expired certificate is complained about.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
-
-/// A build that has ended.
-pub(super) struct Built {
-    id: JobId,
-    outcome: Result<Finding, Failure>,
-}
-
-enum Failure {
-    Passing(String),
-    Final(String),
-}
 
 pub(super) struct Work {
     feeds: Feeds,
@@ -42,15 +31,13 @@ pub(super) struct Work {
     signed: Arc<Notify>,
     /// Made with the first build: a node that only relays needs no sandbox.
     engine: Arc<OnceCell<Engine>>,
-    builds: JoinSet<Built>,
-    building: BTreeSet<JobId>,
+    builds: Builds,
     complained: Option<Instant>,
 }
 
 impl Work {
     pub(super) fn new(feeds: Feeds, queue: Queue, mesh: Mesh, identity: Identity, signed: Arc<Notify>) -> Self {
-        let (builds, building) = (JoinSet::new(), BTreeSet::new());
-        Self { feeds, queue, mesh, identity, signed, engine: Arc::default(), builds, building, complained: None }
+        Self { feeds, queue, mesh, identity, signed, engine: Arc::default(), builds: Builds::default(), complained: None }
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -59,26 +46,16 @@ impl Work {
 
     /// The next build that ends; nothing while none is under way.
     pub(super) async fn built(&mut self) -> Option<Built> {
-        loop {
-            match self.builds.join_next().await? {
-                Ok(built) => return Some(built),
-                // A build that panicked leaves its job in the queue; the next round begins it again, later.
-                Err(error) => tracing::error!(%error, "a build ended in a way that it should not"),
-            }
-        }
+        self.builds.next().await
     }
 
-    /// Looks at every job once.
+    /// Looks at every job once. A job is done when its outcome is signed, and not because an earlier one of
+    /// the same name was: a file that its publisher changed has to be built again to be seen.
     pub(super) async fn round(&mut self, pending: Vec<Pending>, config: &Config, may_sign: bool) -> Result<(), DaemonError> {
-        let signed = self.feeds.signed();
         for Pending { id, job, state } in pending {
-            if queue::is_done(&job, &signed) {
-                self.queue.finish(id)?;
-                continue;
-            }
             match state {
                 State::Staged if may_sign => self.sign(id).await?,
-                State::Ready if !self.building.contains(&id) && self.builds.len() < config.build.jobs => self.build(id, job, config)?,
+                State::Ready if !self.builds.contains(id) && self.builds.count() < config.build.jobs => self.build(id, job, config)?,
                 State::Staged | State::Ready | State::Resting { .. } => {}
             }
         }
@@ -88,15 +65,13 @@ impl Work {
     fn build(&mut self, id: JobId, job: Job, config: &Config) -> Result<(), DaemonError> {
         let (engine, engine_config) = (Arc::clone(&self.engine), config.engine()?);
         tracing::info!(package = %job.package, job = %id, "build begins");
-        self.building.insert(id);
-        self.builds.spawn(async move { Built { id, outcome: rebuild(&engine, engine_config, &job).await } });
+        self.builds.begin(id, async move { rebuild(&engine, engine_config, &job).await });
         Ok(())
     }
 
     /// Keeps what came out, or lets the job rest, or puts it aside.
     pub(super) async fn take_in(&mut self, built: Built) -> Result<(), DaemonError> {
         let Built { id, outcome } = built;
-        self.building.remove(&id);
         match outcome {
             Ok(finding) => {
                 tracing::info!(artifact = %finding.file, outcome = finding.outcome.class(), job = %id, "build ended");
@@ -116,21 +91,34 @@ impl Work {
     }
 
     /// Signs a staged outcome and tells the mesh. A feed that cannot be written ends the node: what it
-    /// holds is in doubt until it is read again.
+    /// holds is in doubt until it is read again. An outcome that no peer would take is put aside: it comes
+    /// from a publisher, and must not stop what others are waiting for.
     async fn sign(&mut self, id: JobId) -> Result<(), DaemonError> {
         let now = now().whole_seconds();
         let Some(certificate) = self.identity.certificate(now) else {
-            self.complain();
+            self.complain("expired-certificate");
             return Ok(());
         };
         let certificate = certificate.bytes().to_vec();
         let Some(finding) = self.queue.staged(id)? else { return Ok(()) };
-        if self.feeds.has_signed(&finding.artifact().slot) {
+        let artifact = finding.artifact();
+        let (feeds, wanted) = (self.feeds.clone(), artifact.clone());
+        if tokio::task::spawn_blocking(move || feeds.has_signed(&wanted)).await.map_err(|_| DaemonError::Task)? {
             self.queue.finish(id)?;
             return Ok(());
         }
-        let artifact = finding.artifact();
-        let item = self.append(finding, certificate, now).await?;
+        let item = match self.append(finding, certificate, now).await? {
+            Ok(item) => item,
+            Err(Unsigned::Finding(reason)) => {
+                tracing::error!(job = %id, package = %artifact.slot.package, reason, "outcome can never be signed; put aside");
+                self.queue.reject(id, &reason)?;
+                return Ok(());
+            }
+            Err(Unsigned::Certificate(reason)) => {
+                self.complain(reason);
+                return Ok(());
+            }
+        };
         tracing::info!(artifact = %artifact.slot.file, package = %artifact.slot.package, "result signed");
         self.mesh.publish(&item);
         self.signed.notify_one();
@@ -139,12 +127,13 @@ impl Work {
     }
 
     /// Evidence first, then the entry that names it.
-    async fn append(&self, finding: Finding, certificate: Vec<u8>, now: Timestamp) -> Result<FeedItem, DaemonError> {
+    async fn append(&self, finding: Finding, certificate: Vec<u8>, now: Timestamp) -> Result<Result<FeedItem, Unsigned>, DaemonError> {
         let feeds = self.feeds.clone();
         let key = quorate_proto::SecretKey::from_seed(&self.identity.key().seed());
+        let operator = self.identity.operator();
         let appended = tokio::task::spawn_blocking(move || {
             feeds.sign(|position| {
-                let signed = finding.sign(&key, position, now);
+                let signed = finding.sign(&key, operator, position, now);
                 let provenance = signed.provenance_envelope.as_ref().map(Envelope::bytes);
                 for evidence in signed.blobs.iter().map(Vec::as_slice).chain(provenance) {
                     feeds.blobs().put(evidence)?;
@@ -152,19 +141,42 @@ impl Work {
                 Ok::<_, FeedError>(FeedItem { certificate, envelope: signed.envelope.bytes().to_vec() })
             })
         });
-        Ok(appended.await.map_err(|_| DaemonError::Task)??)
+        match appended.await.map_err(|_| DaemonError::Task)? {
+            Ok(item) => Ok(Ok(item)),
+            Err(error) => unsigned(error).map(Err).map_err(DaemonError::from),
+        }
     }
 
-    fn complain(&mut self) {
+    fn complain(&mut self, reason: &'static str) {
         if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
             self.complained = Some(Instant::now());
-            tracing::error!("the certificate is not valid now: nothing is signed until it is renewed");
+            tracing::error!(reason, "the certificate does not serve now: nothing is signed until it is renewed");
         }
     }
 
     /// Ends the builds; their jobs stay in the queue.
-    pub(super) async fn stop(mut self) {
-        self.builds.shutdown().await;
+    pub(super) async fn stop(self) {
+        self.builds.stop().await;
+    }
+}
+
+/// Why an outcome was not signed, when the feed is none the worse for it.
+#[derive(Debug, PartialEq, Eq)]
+enum Unsigned {
+    /// No peer would take it.
+    Finding(String),
+    /// No peer would take anything under this certificate: outcomes wait for another.
+    Certificate(&'static str),
+}
+
+/// What of a failure to sign is not the feed's fault; the rest is given back.
+fn unsigned(error: FeedError) -> Result<Unsigned, FeedError> {
+    match error {
+        FeedError::Refused(
+            name @ ("bad-certificate" | "unknown-operator" | "expired-certificate" | "bad-signature" | "foreign-operator" | "future"),
+        ) => Ok(Unsigned::Certificate(name)),
+        FeedError::Refused(_) | FeedError::Blob(BlobError::TooLarge { .. }) => Ok(Unsigned::Finding(error.to_string())),
+        other => Err(other),
     }
 }
 
@@ -189,4 +201,21 @@ fn failure(error: RebuildError) -> Failure {
 
 pub(super) fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_no_peer_takes_is_put_aside_and_only_the_own_state_ends_the_node() {
+        for name in ["oversized", "contradiction", "malformed-statement"] {
+            assert!(matches!(unsigned(FeedError::Refused(name)), Ok(Unsigned::Finding(reason)) if reason.contains(name)));
+        }
+        let too_large = FeedError::Blob(BlobError::TooLarge { got: 5 << 20 });
+        assert!(matches!(unsigned(too_large), Ok(Unsigned::Finding(_))));
+        assert!(matches!(unsigned(FeedError::Refused("unknown-operator")), Ok(Unsigned::Certificate("unknown-operator"))));
+        let halted = FeedError::Halted { reason: "another history".to_owned() };
+        assert!(matches!(unsigned(halted), Err(FeedError::Halted { .. })));
+    }
 }

@@ -120,7 +120,7 @@ impl Intake<'_> {
                 continue;
             }
             match self.state.feed(self.inner, node).append(batch) {
-                Ok(()) => self.state.wanted.extend(evidence.into_iter().filter(|digest| !self.inner.blobs.has(*digest))),
+                Ok(()) => self.state.wanted.extend(node, evidence.into_iter().filter(|digest| !self.inner.blobs.has(*digest))),
                 Err(error) => {
                     tracing::error!(%node, error = &error as &dyn std::error::Error, "feed not written");
                     for index in indices {

@@ -1,4 +1,5 @@
-//! The feeds as the mesh sees them: the blocking work is moved off the runtime's threads.
+//! The feeds as the mesh sees them: the blocking work is moved off the runtime's threads. Even a short
+//! question is blocking work, because entries are flushed to disk under the one lock.
 
 use quorate_gossip::store::WANTED_MAX;
 use quorate_gossip::{Accepted, FeedStore};
@@ -9,8 +10,7 @@ use super::Feeds;
 
 impl FeedStore for Feeds {
     async fn heads(&self) -> Vec<(NodeId, u64)> {
-        let state = self.0.lock();
-        state.feeds.iter().map(|(node, feed)| (*node, feed.head().next())).filter(|(_, next)| *next > 0).collect()
+        self.blocking(Self::heads_held).await.unwrap_or_default()
     }
 
     async fn entries(&self, node: NodeId, from: u64, bytes_max: usize) -> Vec<FeedItem> {
@@ -27,17 +27,17 @@ impl FeedStore for Feeds {
     }
 
     async fn wanted_blobs(&self) -> Vec<Digest> {
-        self.0.lock().wanted.iter().take(WANTED_MAX).copied().collect()
+        self.blocking(|feeds| feeds.0.lock().wanted.some(WANTED_MAX, feeds.0.began.elapsed())).await.unwrap_or_default()
     }
 
     async fn put_blob(&self, bytes: Vec<u8>) {
         self.blocking(move |feeds| {
             let digest = Digest::of(&bytes);
-            if !feeds.0.lock().wanted.contains(&digest) {
+            if !feeds.0.lock().wanted.contains(digest) {
                 return;
             }
             if feeds.blobs().put(&bytes).map_err(log).is_ok() {
-                feeds.0.lock().wanted.remove(&digest);
+                feeds.0.lock().wanted.remove(digest);
             }
         })
         .await;
@@ -45,6 +45,11 @@ impl FeedStore for Feeds {
 }
 
 impl Feeds {
+    fn heads_held(&self) -> Vec<(NodeId, u64)> {
+        let state = self.0.lock();
+        state.feeds.iter().map(|(node, feed)| (*node, feed.head().next())).filter(|(_, next)| *next > 0).collect()
+    }
+
     /// Runs `work` on a thread that may block. Nothing when it panicked, which it does not.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
         let feeds = self.clone();

@@ -13,7 +13,7 @@ use quorate_proto::feed::{FeedHead, FeedPosition};
 use quorate_proto::result::{Builder, Environment, EnvironmentClass, NotAttemptedReason, Outcome, RebuildResult, RegistryView};
 use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::verified::FeedItem;
-use quorate_proto::{Digest, NodeId, OperatorId, SecretKey, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, SecretKey, Timestamp};
 use tempfile::TempDir;
 
 use super::{FeedError, FeedFileError, Feeds, begin, own, record};
@@ -60,6 +60,7 @@ impl Author {
         let certificate = NodeCertificate { operator: self.root.operator_id(), node: self.node(), not_before, not_after }.sign(&self.root);
         let result = RebuildResult {
             package: format!("pkg:pypi/sample@{}", feed.sequence).parse().unwrap(),
+            operator: self.root.operator_id(),
             registry: RegistryView {
                 url: "https://registry.example/a".to_owned(),
                 size_bytes: 1,
@@ -137,12 +138,10 @@ fn what_is_signed_and_taken_in_is_there_after_a_restart() {
     let feeds = bench.open().unwrap();
     assert_eq!(held(&feeds, &bench.own), own);
     assert_eq!(held(&feeds, &bench.other), others);
-    assert!(
-        feeds.has_signed(&quorate_proto::ArtifactSlot {
-            package: "pkg:pypi/sample@2".parse().unwrap(),
-            file: "sample.whl".parse().unwrap()
-        })
-    );
+    assert!(feeds.has_signed(&ArtifactId {
+        slot: ArtifactSlot { package: "pkg:pypi/sample@2".parse().unwrap(), file: "sample.whl".parse().unwrap() },
+        digest: Digest::of(b"artifact"),
+    }));
 }
 
 /// Row "append, failed": the entry was never published, so it may go, and its number is free.
@@ -324,4 +323,21 @@ fn an_own_entry_that_peers_would_reject_is_never_written() {
     assert!(matches!(feeds.sign(|_| Ok(bench.own.item(elsewhere))), Err(FeedError::Refused(_))));
     assert!(held(&feeds, &bench.own).is_empty());
     assert_eq!(fs::read(bench.path(&bench.own, "mark")).unwrap(), b"0\n");
+}
+
+/// The lock is held for as long as the disk takes: who asks meanwhile must not hold up everybody else.
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "it stands for a writer on another thread")]
+async fn a_slow_disk_does_not_stop_the_runtime_while_a_peer_asks_for_heads() {
+    use quorate_gossip::FeedStore as _;
+    let bench = Bench::new();
+    let feeds = bench.open().unwrap();
+    let writing = feeds.0.lock();
+    // One thread runs this test: a wait for the lock on it would never end.
+    let (heads, wanted) = (feeds.heads(), feeds.wanted_blobs());
+    let asked = async { tokio::join!(heads, wanted) };
+    tokio::pin!(asked);
+    assert!(futures::poll!(&mut asked).is_pending());
+    drop(writing);
+    assert_eq!(asked.await, (Vec::new(), Vec::new()));
 }

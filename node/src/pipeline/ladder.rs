@@ -20,11 +20,11 @@ use crate::compare;
 use crate::environment::Host;
 use crate::fetch::{self, FetchError, Inputs};
 use crate::plan::{self, Attempt, Basis, BuildPlan, Generator, Route, Toolchain};
-use crate::proxy::{TimeMachine, describe};
+use crate::proxy::{TimeMachine, Withheld, describe};
 use crate::rebuild::{self, BuildOutcome, Built};
 use crate::registry::file_name::Distribution;
 use crate::registry::{PublishedFile, Registry};
-use crate::release::{Release, Target};
+use crate::release::{self, Release, Target};
 use crate::resolve::{Candidate, LADDER, LaidOut, ResolveError, Rung};
 use crate::workshop::{Failure, Tools, Workshop};
 
@@ -54,7 +54,9 @@ struct Climb {
     misses: Vec<String>,
     attempts: Vec<Value>,
     violations: Vec<String>,
-    /// A registry that failed on the way: without it another source might have been found.
+    /// Sources that were built and differ, in the order of the ladder.
+    differing: Vec<(Source, String)>,
+    /// What failed on the way and may pass: without it another source might have been found.
     passing: Option<RebuildError>,
 }
 
@@ -86,13 +88,17 @@ impl Engine {
             match found {
                 Ok(candidates) => {
                     for candidate in candidates.into_iter().take(CANDIDATES_MAX) {
-                        self.try_candidate(&candidate, site, record, &mut climb).await?;
+                        // What may pass in one candidate must not hide what another one says.
+                        if let Err(error) = self.try_candidate(&candidate, site, record, &mut climb).await {
+                            tracing::warn!(%error, source = candidate.source.uri, "a candidate could not be tried to its end");
+                            climb.passing = Some(error);
+                        }
                         if climb.is_enough() {
                             return Ok(climb.finding(site, record));
                         }
                     }
                 }
-                Err(error) => climb.miss(rung_name(rung), error, release),
+                Err(error) => climb.miss(rung_name(rung), error),
             }
         }
         match climb.passing.take() {
@@ -116,7 +122,7 @@ impl Engine {
             let laid_out = match laid_out {
                 Ok(laid_out) => laid_out,
                 Err(error) => {
-                    climb.miss(&candidate.source.uri, error, site.release);
+                    climb.miss(&candidate.source.uri, error);
                     return Ok(());
                 }
             };
@@ -159,7 +165,12 @@ impl Engine {
         trial.plan = Some(planned.clone());
         site.progress.step(Step::Fetch, &planned.build.requires.join(", "));
         workshop.hand_over()?;
-        let machine = TimeMachine { registries: site.machine.to_vec(), cutoff: planned.cutoff, cache: self.cache.clone() };
+        let machine = TimeMachine {
+            registries: site.machine.to_vec(),
+            cutoff: planned.cutoff,
+            withheld: withheld(site.release)?,
+            cache: self.cache.clone(),
+        };
         let fetched = fetch::fetch(workshop, &planned, &machine).await;
         record.lap("fetch");
         match fetched {
@@ -169,7 +180,7 @@ impl Engine {
             Err(error) => return Err(RebuildError::Fetch(error)),
         }
         site.progress.step(Step::Build, &planned.build.backend);
-        let outcome = rebuild::rebuild(workshop, &planned, &self.cache).await?;
+        let outcome = rebuild::rebuild(workshop, &planned, &self.cache).await.map_err(RebuildError::of_host)?;
         record.lap("build");
         match outcome {
             BuildOutcome::Failed(failure) => Ok(trial.failed(failure)),
@@ -183,11 +194,11 @@ impl Engine {
     }
 
     async fn compared(&self, release: &Release, built: &Built) -> Result<compare::Comparison, RebuildError> {
-        let (published, name) = (release.path.clone(), release.file.to_string());
+        let (published, digest, name) = (release.path.clone(), release.digest, release.file.to_string());
         let rebuilt: Option<PathBuf> = self.cache.get(built.digest);
         let task = tokio::task::spawn_blocking(move || {
             let rebuilt = rebuilt.ok_or(std::io::ErrorKind::NotFound)?;
-            compare::compare(&published, &rebuilt, &name)
+            compare::compare(&published, digest, &rebuilt, &name)
         });
         let compared = task.await.map_err(std::io::Error::other).and_then(|compared| compared);
         compared.map_err(RebuildError::disk("comparing"))
@@ -208,11 +219,21 @@ fn basis<'a>(release: &'a Release, candidate: &Candidate, laid_out: &'a LaidOut,
     }
 }
 
+/// What no build of this release may see.
+fn withheld(release: &Release) -> Result<Withheld, RebuildError> {
+    Ok(Withheld {
+        project: release::project_of(&release.package)?,
+        version: release.version.clone(),
+        digest: release.digest,
+        uploaded_at: release.registry.published_at,
+    })
+}
+
 /// The moment after the published file's generator came out. A registry that fails here only costs an
 /// attempt.
 async fn generator_until(site: Site<'_>) -> Option<Timestamp> {
     let generator = Generator::parse(site.release.facts.generator.as_deref()?)?;
-    let project = site.machine.last()?.project(&generator.project).await.ok()?;
+    let project = site.machine.last()?.project(&generator.project.parse().ok()?).await.ok()?;
     let is_it = |file: &&PublishedFile| Distribution::parse(&file.name).is_some_and(|d| d.version == generator.version);
     let last = project.files.iter().filter(is_it).filter_map(|file| file.uploaded_at).max()?;
     Some(last.plus(Duration::from_secs(1)))
@@ -277,7 +298,7 @@ impl Trial {
     fn take(&mut self, inputs: Inputs) {
         self.violations.extend(inputs.violations.iter().cloned());
         if !inputs.unfiltered.is_empty() {
-            let reason = "the registry states no upload times, so newer build tools could not be left out".to_owned();
+            let reason = "no moment of upload is known or kept to, so newer build tools could not be left out".to_owned();
             self.assists.push(Assist { name: "unfiltered-registry".to_owned(), value: inputs.unfiltered.join(" "), reason });
         }
         self.inputs = inputs;
@@ -312,12 +333,10 @@ impl Trial {
 }
 
 impl Climb {
-    fn miss(&mut self, what: &str, error: ResolveError, release: &Release) {
+    fn miss(&mut self, what: &str, error: ResolveError) {
         self.misses.push(format!("{what}: {}", describe(&error)));
-        if let ResolveError::Registry(source) = error
-            && source.is_passing()
-        {
-            self.passing = Some(RebuildError::Registry { package: Box::new(release.package.clone()), source });
+        if error.is_passing() {
+            self.passing = Some(RebuildError::Resolve(Box::new(error)));
         }
     }
 
@@ -331,16 +350,20 @@ impl Climb {
             "rebuilt": trial.outcome.rebuilt().map(|rebuilt| rebuilt.digest),
         }));
         self.violations.extend(trial.violations.iter().filter(|v| !self.violations.contains(v)).cloned().collect::<Vec<_>>());
+        if let Some((_, stronger)) = self.differing.iter().find(|(source, _)| *source != trial.source) {
+            let reason = "a stronger source was built first and differs from the published file".to_owned();
+            trial.assists.push(Assist { name: "weaker-source".to_owned(), value: stronger.clone(), reason });
+        }
+        let is_known = self.differing.iter().any(|(source, _)| *source == trial.source);
+        if trial.built.is_some() && matches!(trial.outcome, Outcome::Different { .. }) && !is_known {
+            self.differing.push((trial.source.clone(), trial.description()));
+        }
         let Some(best) = &self.best else {
             self.best = Some(trial);
             return;
         };
         let is_graver = matches!(trial.outcome, Outcome::SandboxViolation { .. }) && best.built.is_none();
         if rank(&trial.outcome) < rank(&best.outcome) || is_graver {
-            if best.built.is_some() && best.source.kind != trial.source.kind {
-                let reason = "a stronger source was built first and differs from the published file".to_owned();
-                trial.assists.push(Assist { name: "weaker-source".to_owned(), value: best.description(), reason });
-            }
             self.best = Some(trial);
         }
     }
@@ -426,5 +449,54 @@ mod tests {
         let last = next(Route::Direct, Toolchain::AsOfGenerator, metadata(), false);
         assert_eq!(last, Some((Route::ThroughSourceDistribution, Toolchain::AsPublished)));
         assert_eq!(next(Route::ThroughSourceDistribution, Toolchain::AsPublished, metadata(), false), None);
+    }
+
+    fn trial(reference: &str, outcome: Outcome) -> Trial {
+        let source = Source {
+            kind: SourceKind::Git,
+            uri: "https://github.com/o/demo".to_owned(),
+            commit: None,
+            tree: None,
+            reference: Some(reference.to_owned()),
+            directory: None,
+            digest: None,
+            found_by: quorate_proto::result::FoundBy::Tag,
+        };
+        let built = outcome.rebuilt().map(|rebuilt| Built {
+            name: "demo-1.0-py3-none-any.whl".parse().unwrap(),
+            digest: rebuilt.digest,
+            size_bytes: 0,
+            violations: Vec::new(),
+        });
+        let laid_out = LaidOut { folder: PathBuf::new(), manifest: crate::source::manifest::Manifest::default(), time: None };
+        let material = crate::resolve::Material::Archive { path: PathBuf::new(), name: String::new() };
+        let candidate = Candidate { source, material, time: None, fetched_from: None };
+        Trial { built, outcome, ..Trial::of(&candidate, &laid_out) }
+    }
+
+    #[test]
+    fn a_second_tag_that_fits_better_says_that_the_first_one_differs() {
+        let attempt = Attempt { route: Route::Direct, toolchain: Toolchain::AsPublished };
+        let same = || Outcome::Identical { rebuilt: RebuiltFile { digest: Digest::of(b""), size_bytes: 0, normal: None } };
+        let assists = |references: [&str; 2]| {
+            let mut climb = Climb::default();
+            climb.add(attempt, trial(references[0], differs_in("demo/__init__.py")));
+            climb.add(attempt, trial(references[1], same()));
+            let best = climb.best.unwrap();
+            assert!(matches!(best.outcome, Outcome::Identical { .. }));
+            best.assists.iter().map(|assist| assist.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(assists(["refs/tags/v1.0", "refs/tags/1.0"]), ["weaker-source"]);
+        // Another toolchain for the same commit is no other source.
+        assert_eq!(assists(["refs/tags/v1.0", "refs/tags/v1.0"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_a_missing_source() {
+        let mut climb = Climb::default();
+        climb.miss("git", ResolveError::None("no tag".to_owned()));
+        assert!(climb.passing.is_none());
+        climb.miss("git", ResolveError::Disk(std::io::ErrorKind::StorageFull.into()));
+        assert!(matches!(climb.passing, Some(RebuildError::Resolve(_))));
     }
 }

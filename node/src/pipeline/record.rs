@@ -9,6 +9,7 @@ use quorate_proto::statement::{DigestSet, Subject};
 use quorate_proto::{Digest, FileName, Purl, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::bounds::bounded;
 use super::ladder::Trial;
 use crate::attest::{Finding, FoundProvenance, builder};
 use crate::environment::Host;
@@ -104,7 +105,7 @@ impl Record {
     pub(super) fn close(mut self, finding: Finding, now: Timestamp) -> Finding {
         let total = self.begin.elapsed().as_secs_f64();
         self.seconds.insert("total".to_owned(), total);
-        Finding { finished_at: now, seconds: self.seconds, ..finding }
+        bounded(Finding { finished_at: now, seconds: self.seconds, ..finding })
     }
 
     fn provenance(&self, release: &Release, trial: &Trial, built: &Built, host: &Host, attempts: &[Value], now: Timestamp) -> Provenance {

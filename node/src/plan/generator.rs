@@ -4,7 +4,7 @@ use std::fmt;
 
 use pep440_rs::Version;
 
-use crate::registry::file_name::normal_name;
+use crate::registry::file_name::ProjectName;
 
 /// The program that wrote a wheel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ impl Generator {
     /// Understands `flit 3.10.1` and `setuptools (75.6.0)`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
-        let (name, version) = (normal_name(words.next()?), words.next()?);
+        // The published file's word: what is no project's name must not become a line that pip reads.
+        let (name, version) = (words.next()?.parse::<ProjectName>().ok()?.as_str().to_owned(), words.next()?);
         let version = version.trim_matches(['(', ')']).parse().ok()?;
         let project = match name.as_str() {
             "flit" => "flit-core".to_owned(),

@@ -7,6 +7,8 @@ use axum::response::IntoResponse;
 use quorate_proto::Timestamp;
 use serde_json::json;
 
+use super::Withheld;
+use crate::registry::file_name::{Distribution, ProjectName};
 use crate::registry::{Project, PublishedFile};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -15,18 +17,27 @@ const JSON: &str = "application/vnd.pypi.simple.v1+json";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Visible<'a> {
     pub(super) files: Vec<&'a PublishedFile>,
-    /// Set when the registry states no upload times at all, so that all files had to be shown.
+    /// Set when there is no moment, or the registry states no upload times at all, so that nothing was left
+    /// out for its time.
     pub(super) unfiltered: bool,
 }
 
-/// The files published before `cutoff`. Files without a digest are never seen: their bytes could not be
-/// checked.
-pub(super) fn visible(project: &Project, cutoff: Option<Timestamp>) -> Visible<'_> {
-    let checkable = project.files.iter().filter(|file| file.sha256.is_some());
-    let Some(cutoff) = cutoff else { return Visible { files: checkable.collect(), unfiltered: false } };
-    let unfiltered = project.files.iter().all(|file| file.uploaded_at.is_none());
-    let before = |file: &&PublishedFile| unfiltered || file.uploaded_at.is_some_and(|time| time < cutoff);
-    Visible { files: checkable.filter(before).collect(), unfiltered: unfiltered && !project.files.is_empty() }
+/// The files of the project `name` that were published before `cutoff` and are not withheld.
+///
+/// Files without a digest are never seen: their bytes could not be checked. Nor are files whose name says
+/// another project, or none.
+pub(super) fn visible<'a>(name: &ProjectName, project: &'a Project, cutoff: Option<Timestamp>, withheld: &Withheld) -> Visible<'a> {
+    let is_own = *name == withheld.project;
+    let cutoff = if is_own { [cutoff, withheld.uploaded_at].into_iter().flatten().min() } else { cutoff };
+    let unfiltered = cutoff.is_none() || project.files.iter().all(|file| file.uploaded_at.is_none());
+    let is_visible = |file: &&PublishedFile| {
+        let Some(distribution) = Distribution::parse(&file.name) else { return false };
+        file.sha256.is_some_and(|digest| digest != withheld.digest)
+            && distribution.project == name.as_str()
+            && (!is_own || distribution.version < withheld.version)
+            && (unfiltered || cutoff.zip(file.uploaded_at).is_some_and(|(cutoff, time)| time < cutoff))
+    };
+    Visible { files: project.files.iter().filter(is_visible).collect(), unfiltered: unfiltered && !project.files.is_empty() }
 }
 
 /// The page in the form that the client prefers.
@@ -92,10 +103,45 @@ mod tests {
         }
     }
 
-    fn seen(files: Vec<PublishedFile>, cutoff: i64) -> (Vec<String>, bool) {
+    fn seen(files: Vec<PublishedFile>, cutoff: impl Into<Option<i64>>) -> (Vec<String>, bool) {
+        seen_of("a", files, cutoff, None)
+    }
+
+    fn seen_of(name: &str, files: Vec<PublishedFile>, cutoff: impl Into<Option<i64>>, uploaded: Option<i64>) -> (Vec<String>, bool) {
         let project = Project { files };
-        let visible = visible(&project, Some(Timestamp::from_unix_seconds(cutoff)));
+        let withheld = Withheld {
+            project: "demo".parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            digest: Digest::of(b"demo-1.0-py3-none-any.whl"),
+            uploaded_at: uploaded.map(Timestamp::from_unix_seconds),
+        };
+        let visible = visible(&name.parse().unwrap(), &project, cutoff.into().map(Timestamp::from_unix_seconds), &withheld);
         (visible.files.iter().map(|file| file.name.to_string()).collect(), visible.unfiltered)
+    }
+
+    #[test]
+    fn the_artifact_is_withheld_from_its_own_build_at_every_moment() {
+        let names =
+            ["demo-0.9.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0.0.tar.gz", "demo-1.0+x.tar.gz", "demo-2.0.tar.gz", "demo.egg"];
+        let files = || names.iter().map(|name| file(name, None)).collect();
+        for cutoff in [None, Some(10)] {
+            assert_eq!(seen_of("demo", files(), cutoff, None), (vec!["demo-0.9.tar.gz".to_owned()], true), "{cutoff:?}");
+        }
+        let later = || vec![file("demo-0.8.tar.gz", Some(9)), file("demo-0.9.tar.gz", Some(10))];
+        assert_eq!(seen_of("demo", later(), None, Some(10)).0, ["demo-0.8.tar.gz"]);
+    }
+
+    #[test]
+    fn the_artifacts_bytes_are_withheld_under_every_name() {
+        let mut copy = file("a-1.tar.gz", Some(1));
+        copy.sha256 = Some(Digest::of(b"demo-1.0-py3-none-any.whl"));
+        let stray = file("demo-1.0-py3-none-any.whl", Some(1));
+        assert_eq!(seen(vec![copy, stray, file("a-2.tar.gz", Some(1))], 10).0, ["a-2.tar.gz"]);
+    }
+
+    #[test]
+    fn a_page_of_no_moment_is_said_to_be_unfiltered() {
+        assert_eq!(seen(vec![file("a-1.tar.gz", Some(9))], None), (vec!["a-1.tar.gz".to_owned()], true));
     }
 
     #[test]

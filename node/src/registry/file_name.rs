@@ -1,7 +1,49 @@
 //! What a published file's name says: which release it belongs to and what kind of file it is.
 
+use std::fmt;
+use std::str::FromStr;
+
 use pep440_rs::Version;
 use quorate_proto::FileName;
+
+/// Most bytes of a project's name; no index has longer ones.
+const NAME_BYTES_MAX: usize = 200;
+
+/// A project's name, normalised as PEP 503 says and checked: it is one plain segment of an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProjectName(String);
+
+/// A text that is no project's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a project")]
+pub struct NameError;
+
+impl FromStr for ProjectName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() > NAME_BYTES_MAX {
+            return Err(NameError);
+        }
+        let normal = normal_name(text);
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let is_name = normal.starts_with(is_plain) && normal.ends_with(is_plain) && normal.chars().all(|c| is_plain(c) || c == '-');
+        if is_name { Ok(Self(normal)) } else { Err(NameError) }
+    }
+}
+
+impl ProjectName {
+    /// The normalised text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// A published file's name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +121,18 @@ pub fn normal_name(name: &str) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn a_name_that_is_an_address_is_no_project() {
+        for (text, expected) in [("Zope.Interface", Some("zope-interface")), ("a", Some("a")), ("a__b", Some("a-b"))] {
+            assert_eq!(text.parse::<ProjectName>().ok().as_ref().map(ProjectName::as_str), expected);
+        }
+        for text in
+            ["", "-a", "a.", "http://127.0.0.1:1/x", "//host/x", "a/b", "a:b", "..", "a?b", "a#b", "a%2f", "\u{e9}", &"a".repeat(201)]
+        {
+            assert_eq!(text.parse::<ProjectName>(), Err(NameError), "{text}");
+        }
+    }
 
     #[test]
     fn names_say_project_version_and_kind() {

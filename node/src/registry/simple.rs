@@ -4,6 +4,10 @@ use quorate_proto::{Digest, FileName, Timestamp};
 use serde::Deserialize;
 use url::Url;
 
+/// Most bytes of a file's address: it goes into results.
+pub const URL_BYTES_MAX: usize = 2 << 10;
+const REQUIRES_PYTHON_BYTES_MAX: usize = 1 << 10;
+
 /// What an index lists for one project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
@@ -70,6 +74,9 @@ pub fn parse(bytes: &[u8], base: &Url) -> Result<Project, String> {
 fn published(file: File, base: &Url) -> Option<PublishedFile> {
     let mut url = base.join(&file.url).ok()?;
     url.set_fragment(None);
+    if url.as_str().len() > URL_BYTES_MAX || file.requires_python.as_ref().is_some_and(|text| text.len() > REQUIRES_PYTHON_BYTES_MAX) {
+        return None;
+    }
     Some(PublishedFile {
         name: file.filename.parse().ok()?,
         url: Some(url).filter(|url| matches!(url.scheme(), "http" | "https"))?,
@@ -106,6 +113,12 @@ mod tests {
         let page = br#"{"meta":{"api-version":"1.0"},"files":[
             {"filename":"../../etc/passwd","url":"x"},{"filename":"a-1.tar.gz","url":"file:///etc/passwd"}]}"#;
         assert_eq!(parse(page, &base()).unwrap().files, []);
+    }
+
+    #[test]
+    fn an_address_that_would_fill_a_result_is_left_out() {
+        let page = format!(r#"{{"meta":{{"api-version":"1.0"}},"files":[{{"filename":"a-1.tar.gz","url":"{}"}}]}}"#, "x".repeat(3000));
+        assert_eq!(parse(page.as_bytes(), &base()).unwrap().files, []);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use super::{Target, zip};
+use crate::source::meter::Meter;
 
 /// Most bytes of an archive that are read for facts.
 const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
@@ -66,20 +67,26 @@ fn wheel_facts(bytes: &[u8]) -> Option<Facts> {
 }
 
 fn sdist_facts(file: fs::File) -> Option<Facts> {
-    let mut archive = tar::Archive::new(GzDecoder::new(file).take(ARCHIVE_BYTES_MAX));
+    let (reader, meter) = Meter::before(GzDecoder::new(file).take(ARCHIVE_BYTES_MAX));
+    let mut archive = tar::Archive::new(reader);
     let mut facts = Facts::default();
     let mut times = std::collections::BTreeSet::new();
-    for entry in archive.entries().ok()? {
-        let entry = entry.ok()?;
+    let mut entries = archive.entries().ok()?;
+    loop {
+        meter.headers();
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry.ok()?;
+        meter.content();
         if times.len() < 2 {
             times.insert(entry.header().mtime().ok()?);
         }
         let path = entry.path().ok()?.into_owned();
         if path.components().count() == 2 && path.ends_with("PKG-INFO") {
             let mut text = Vec::new();
-            entry.take(METADATA_BYTES_MAX).read_to_end(&mut text).ok()?;
+            (&mut entry).take(METADATA_BYTES_MAX).read_to_end(&mut text).ok()?;
             facts.repositories = repositories(&String::from_utf8_lossy(&text));
         }
+        std::io::copy(&mut entry, &mut std::io::sink()).ok()?;
     }
     facts.uniform_time = times.first().filter(|_| times.len() == 1).and_then(|time| i64::try_from(*time).ok());
     Some(facts)
@@ -114,16 +121,32 @@ fn repositories(metadata: &str) -> Vec<String> {
     ranked.into_iter().filter_map(|(_, url)| repository(&url)).filter(|url| seen.insert(url.to_lowercase())).collect()
 }
 
+/// Hosts that repositories are cloned from. Anybody can name a host of their own `gitlab.`.
+const FORGES: [&str; 8] = [
+    "github.com",
+    "gitlab.com",
+    "codeberg.org",
+    "bitbucket.org",
+    "gitlab.gnome.org",
+    "gitlab.freedesktop.org",
+    "salsa.debian.org",
+    "invent.kde.org",
+];
+/// Most bytes of an owner's or a repository's name.
+const SEGMENT_BYTES_MAX: usize = 200;
+
 /// `https://forge/owner/name` out of an address below it; `None` where no forge is recognised.
 fn repository(url: &str) -> Option<String> {
     let url = url::Url::parse(url.trim_start_matches("git+")).ok()?;
     let host = url.host_str()?.trim_start_matches("www.").to_lowercase();
-    let is_forge = ["github.com", "gitlab.com", "codeberg.org", "bitbucket.org"].contains(&host.as_str()) || host.starts_with("gitlab.");
+    let is_forge = FORGES.contains(&host.as_str());
     let mut segments = url.path_segments()?.filter(|segment| !segment.is_empty());
     let (owner, name) = (segments.next()?, segments.next()?);
     let name = name.trim_end_matches(".git");
     let plain = |text: &str| {
-        !text.is_empty() && !text.starts_with(['-', '.']) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        (1..=SEGMENT_BYTES_MAX).contains(&text.len())
+            && !text.starts_with(['-', '.'])
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     (is_forge && plain(owner) && plain(name) && owner != "sponsors").then(|| format!("https://{host}/{owner}/{name}"))
 }
@@ -168,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_of_megabytes_ends_the_reading_of_facts() {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(3 << 20);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(tempfile::tempfile().unwrap(), flate2::Compression::fast()));
+        builder.append(&header, std::io::repeat(b'a').take(3 << 20)).unwrap();
+        let mut file = builder.into_inner().unwrap().finish().unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        assert_eq!(sdist_facts(file), None);
+    }
+
+    #[test]
     fn bytes_that_are_no_wheel_are_refused() {
         assert_eq!(wheel_facts(b"PK"), None);
         let whole = wheel([2024, 2024]);
@@ -187,5 +223,7 @@ mod tests {
         let text = "Home-page: https://example.org\nProject-URL: Documentation, https://github.com/o/docs/wiki\nProject-URL: Source Code, https://github.com/o/real.git\nProject-URL: Funding, https://github.com/sponsors/o\n";
         assert_eq!(repositories(text), ["https://github.com/o/real", "https://github.com/o/docs"]);
         assert_eq!(repository("https://github.com/-upload/x"), None);
+        assert_eq!(repository("https://gitlab.attacker.example/o/x"), None);
+        assert_eq!(repository("https://gitlab.gnome.org/o/x").as_deref(), Some("https://gitlab.gnome.org/o/x"));
     }
 }

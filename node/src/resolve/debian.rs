@@ -93,7 +93,7 @@ impl Debian {
         for suite in &self.suites {
             match self.entries(suite, http, cache).await {
                 Ok(entries) => found.extend(matching(entries, release)),
-                Err(error) => reason = reason.or(Some(error)),
+                Err(error) => reason = Some(worse(reason, error)),
             }
         }
         found.sort_by_key(|(pristine, _)| *pristine);
@@ -104,7 +104,7 @@ impl Debian {
             }
             match self.candidate(&entry, release, http, cache).await {
                 Ok(candidate) => candidates.push(candidate),
-                Err(error) => reason = reason.or(Some(error)),
+                Err(error) => reason = Some(worse(reason, error)),
             }
         }
         let none = || ResolveError::None(format!("Debian has no source archive of version {}", release.version));
@@ -113,9 +113,12 @@ impl Debian {
 
     async fn entries(&self, suite: &str, http: &Http, cache: &Cache) -> Result<Vec<Entry>, ResolveError> {
         let (expected, url) = self.sources_digest(suite, http, cache).await?;
-        let name = format!("python-sources-1-{}", expected.to_hex());
-        if let Ok(text) = fs::read_to_string(cache.derived(&name)) {
-            return Ok(sources_index::from_text(&text));
+        // Not by its own digest, which nobody signed: the text must be this user's own, and name what it was
+        // made from, because another user of the cache could rename it.
+        let name = format!("python-sources-2-{}-{}", rustix::process::geteuid().as_raw(), expected.to_hex());
+        let held = |cache: &Cache| Some(sources_index::from_text(cache.own_derived(&name)?.strip_prefix(&format!("{expected}\n"))?));
+        if let Some(entries) = held(cache) {
+            return Ok(entries);
         }
         // Several nodes of one machine would otherwise all unpack the same ten megabytes.
         let lock = {
@@ -124,15 +127,15 @@ impl Debian {
             spawn_blocking(move || cache.lock(&name)).await
         };
         let _lock = lock.map_err(std::io::Error::other)??;
-        if let Ok(text) = fs::read_to_string(cache.derived(&name)) {
-            return Ok(sources_index::from_text(&text));
+        if let Some(entries) = held(cache) {
+            return Ok(entries);
         }
         let path = match cache.get(expected) {
             Some(path) => path,
             None => self.download_sources(suite, expected, &url, http, cache).await?,
         };
         let entries = spawn_blocking(move || read_sources(&path)).await.map_err(std::io::Error::other)??;
-        cache.put_derived(&name, sources_index::to_text(&entries).as_bytes())?;
+        cache.put_derived(&name, format!("{expected}\n{}", sources_index::to_text(&entries)).as_bytes())?;
         Ok(entries)
     }
 
@@ -185,9 +188,13 @@ impl Debian {
         };
         let commit = commit_id(unpack::reader(&path, &entry.file)?);
         let found_by = if commit.is_some() { FoundBy::ArchiveCommit } else { FoundBy::Archive };
+        let kind = kind_of(&path, entry, commit.is_some()).await?;
+        if release.target == Target::SourceDistribution && kind == SourceKind::SourceDistribution {
+            return Err(ResolveError::None("Debian's archive is the published source distribution packed anew".to_owned()));
+        }
         let version = entry.version.replace('+', "%2B").replace(':', "%3A");
         let source = Source {
-            kind: SourceKind::SourceArchive,
+            kind,
             uri: format!("pkg:deb/debian/{}@{version}?arch=source", entry.package),
             commit,
             tree: None,
@@ -203,6 +210,24 @@ impl Debian {
     fn address(&self, path: &str) -> Result<Url, DebianError> {
         let text = format!("{}/{path}", self.mirror.as_str().trim_end_matches('/'));
         text.parse().map_err(|_| DebianError::Absent(format!("{text} is no address")))
+    }
+}
+
+/// An archive that carries a commit was made from it; one with a source distribution's metadata and no commit
+/// is the publisher's upload, whatever Debian did to its compression.
+async fn kind_of(path: &Path, entry: &Entry, has_commit: bool) -> Result<SourceKind, ResolveError> {
+    if has_commit {
+        return Ok(SourceKind::SourceArchive);
+    }
+    let (path, name) = (path.to_owned(), entry.file.clone());
+    let is_upload = spawn_blocking(move || unpack::is_source_distribution(&path, &name)).await.map_err(std::io::Error::other)??;
+    Ok(if is_upload { SourceKind::SourceDistribution } else { SourceKind::SourceArchive })
+}
+
+fn worse(first: Option<ResolveError>, error: ResolveError) -> ResolveError {
+    match first {
+        Some(first) => first.or(error),
+        None => error,
     }
 }
 

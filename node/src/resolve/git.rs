@@ -14,6 +14,8 @@ use crate::source::git::{self, Repository, Tag};
 const REPOSITORIES_MAX: usize = 3;
 /// Most tags of a repository that become candidates.
 const TAGS_MAX: usize = 3;
+/// Most bytes of a tag's name.
+const TAG_BYTES_MAX: usize = 255;
 
 /// How repositories are reached.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +86,7 @@ impl GitAccess {
     }
 
     pub(super) async fn candidates(&self, release: &Release, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
-        let mut reason = "the published file names no repository".to_owned();
+        let mut reason = ResolveError::None("the published file names no repository".to_owned());
         for address in release.facts.repositories.iter().take(REPOSITORIES_MAX) {
             let found = match self.place(address) {
                 None => Err(ResolveError::None(format!("no mirror for {address}"))),
@@ -93,11 +95,11 @@ impl GitAccess {
             };
             match found {
                 Ok(candidates) if !candidates.is_empty() => return Ok(candidates),
-                Ok(_) => reason = format!("{address} has no tag of version {}", release.version),
-                Err(error) => reason = error.to_string(),
+                Ok(_) => reason = ResolveError::None(format!("{address} has no tag of version {}", release.version)).or(reason),
+                Err(error) => reason = error.or(reason),
             }
         }
-        Err(ResolveError::None(reason))
+        Err(reason)
     }
 }
 
@@ -126,7 +128,7 @@ fn chosen<'a>(all: &'a [Tag], release: &Release) -> Vec<&'a Tag> {
     let mut chosen: Vec<&Tag> = Vec::new();
     for name in names {
         let Some(tag) = all.iter().find(|tag| tag.name == name) else { continue };
-        if chosen.len() < TAGS_MAX && chosen.iter().all(|other| other.commit != tag.commit) {
+        if tag.name.len() <= TAG_BYTES_MAX && chosen.len() < TAGS_MAX && chosen.iter().all(|other| other.commit != tag.commit) {
             chosen.push(tag);
         }
     }

@@ -6,11 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::unpack::{ENTRIES_MAX, UNPACKED_BYTES_MAX};
+
 /// Longest that one git command may run.
 const GIT_MAX: Duration = Duration::from_mins(10);
+
+/// Most bytes of a command's answer, and of its complaint.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const COMPLAINT_BYTES_MAX: u64 = 64 << 10;
 
 /// Variables of the caller that git keeps: how to reach the network, and nothing else.
 const KEPT: &[&str] = &[
@@ -58,6 +65,8 @@ const SETTINGS: &[&str] = &[
     "protocol.file.allow=always",
     "credential.helper=",
     "gc.auto=0",
+    // A forge that sends elsewhere could send to this machine's own network.
+    "http.followRedirects=false",
     "advice.detachedHead=false",
 ];
 
@@ -81,6 +90,45 @@ pub enum GitError {
         /// What it said.
         message: String,
     },
+    /// More than is taken.
+    #[error("git {command}: more than {limit} {what}")]
+    TooLarge {
+        /// The subcommand.
+        command: String,
+        /// Of what.
+        what: &'static str,
+        /// How much is accepted.
+        limit: u64,
+    },
+}
+
+/// What git says when the network, the forge or the disk failed, rather than when there is no such thing.
+const PASSING_WORDS: &[&str] = &[
+    "Could not resolve",
+    "Failed to connect",
+    "Couldn't connect",
+    "Connection ",
+    "timed out",
+    "early EOF",
+    "unexpected disconnect",
+    "RPC failed",
+    "returned error: 429",
+    "returned error: 5",
+    "No space left",
+    "Disk quota",
+    "Input/output error",
+    "out of memory",
+];
+
+impl GitError {
+    /// Whether the same may work later although nothing was published in between.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Run { .. } => true,
+            Self::Failed { message, .. } => PASSING_WORDS.iter().any(|words| message.contains(words)),
+            Self::TooLarge { .. } => false,
+        }
+    }
 }
 
 /// A repository on this machine, by its git directory.
@@ -138,6 +186,7 @@ impl Repository {
     /// Writes a commit's files into the empty folder `into`. Submodules stay empty; no attribute of the
     /// kind that archives apply (`export-ignore`, `export-subst`) has an effect.
     pub async fn export(&self, commit: &str, into: &Path) -> Result<(), GitError> {
+        fits(&self.git(&["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit]).await?)?;
         let scratch = tempfile::tempdir().map_err(|source| GitError::Run { command: "read-tree".to_owned(), source })?;
         let index = scratch.path().join("index");
         run(&[OsStr::new("--git-dir"), self.git_dir.as_os_str(), "read-tree".as_ref(), commit.as_ref()], Some(&index)).await?;
@@ -178,6 +227,21 @@ pub async fn fetch_tag(url: &str, tag: &str, folder: &Path) -> Result<Repository
     Ok(Repository { git_dir: folder.to_owned() })
 }
 
+/// Refuses a tree that would be larger than an archive may be, before any of it is written.
+fn fits(listing: &str) -> Result<(), GitError> {
+    let too_large = |what, limit| GitError::TooLarge { command: "ls-tree".to_owned(), what, limit };
+    let mut bytes = 0_u64;
+    for (count, entry) in listing.split_terminator('\0').enumerate() {
+        if count >= ENTRIES_MAX {
+            return Err(too_large("entries", ENTRIES_MAX as u64));
+        }
+        // `mode type object size<TAB>path`; a submodule's size is a hyphen.
+        let size = entry.split('\t').next().and_then(|fields| fields.split_whitespace().nth(3));
+        bytes = bytes.saturating_add(size.and_then(|size| size.parse().ok()).unwrap_or(0));
+    }
+    if bytes > UNPACKED_BYTES_MAX { Err(too_large("bytes", UNPACKED_BYTES_MAX)) } else { Ok(()) }
+}
+
 fn tag_of_line(line: &str) -> Option<Tag> {
     let mut words = line.split(' ');
     let name = words.next()?.strip_prefix("refs/tags/")?.to_owned();
@@ -195,11 +259,57 @@ async fn run(args: &[&OsStr], index: Option<&Path>) -> Result<String, GitError> 
     for setting in SETTINGS {
         command.args(["-c", setting]);
     }
-    command.args(args).current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(GIT_MAX, command.output()).await.map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))?.map_err(failed)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let (status, answer, complaint) =
+        timeout(GIT_MAX, ended(command)).await.map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))?.map_err(failed)?;
+    if answer.len() as u64 > ANSWER_BYTES_MAX {
+        return Err(GitError::TooLarge { command: name, what: "bytes of answer", limit: ANSWER_BYTES_MAX });
     }
-    let message: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&answer).into_owned());
+    }
+    let message: String = String::from_utf8_lossy(&complaint).trim().chars().take(500).collect();
     Err(GitError::Failed { command: name, message })
+}
+
+/// Runs a command, holding at most one byte more of its answer than is taken: it then dies of a closed pipe.
+async fn ended(mut command: Command) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
+    let mut child = command.spawn()?;
+    let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(std::io::Error::other("no pipes"));
+    };
+    let (mut answer, mut complaint) = (Vec::new(), Vec::new());
+    let answering = async {
+        let mut stdout = stdout.take(ANSWER_BYTES_MAX + 1);
+        stdout.read_to_end(&mut answer).await.map(drop)
+    };
+    let complaining = async {
+        (&mut stderr).take(COMPLAINT_BYTES_MAX).read_to_end(&mut complaint).await?;
+        tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await.map(drop)
+    };
+    tokio::try_join!(answering, complaining)?;
+    Ok((child.wait().await?, answer, complaint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_is_a_bomb_is_refused_by_its_listing() {
+        let blob = |size: &str, name: &str| format!("100644 blob 0000000000000000000000000000000000000000 {size:>7}\t{name}\0");
+        assert!(fits(&(blob("12", "a") + &blob("-", "b"))).is_ok());
+        let half = (UNPACKED_BYTES_MAX / 2 + 1).to_string();
+        assert!(matches!(fits(&(blob(&half, "a") + &blob(&half, "a b\tc"))), Err(GitError::TooLarge { what: "bytes", .. })));
+        assert!(matches!(fits(&blob("1", "a").repeat(ENTRIES_MAX + 1)), Err(GitError::TooLarge { what: "entries", .. })));
+    }
+
+    #[test]
+    fn an_unreachable_forge_is_not_a_missing_repository() {
+        let said = |message: &str| GitError::Failed { command: "ls-remote".to_owned(), message: message.to_owned() }.is_passing();
+        assert!(said("fatal: unable to access 'https://forge.example/': Could not resolve host: forge.example"));
+        assert!(said("error: unable to write file: No space left on device"));
+        assert!(!said("fatal: repository 'https://forge.example/o/n/' not found"));
+        assert!(!said("fatal: could not read Username for 'https://forge.example': terminal prompts disabled"));
+    }
 }

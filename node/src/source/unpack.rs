@@ -13,10 +13,14 @@ use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use tar::{Entry, EntryType};
 
+use super::meter::{HEADERS_BYTES_MAX, Meter};
+
 /// Most entries of a source archive.
 pub const ENTRIES_MAX: usize = 200_000;
 /// Most bytes that a source archive may unpack to.
 pub const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+/// 9999-12-31: later times are no times.
+const TIME_MAX: u64 = 253_402_300_799;
 
 /// An archive that is not unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,21 @@ pub enum UnpackError {
     },
 }
 
+impl UnpackError {
+    /// Whether the disk or this process failed, which says nothing about the archive.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Io(error) if is_ours(error))
+    }
+}
+
+/// Whether an error is of this machine rather than of the data: a full disk, a broken one, no more handles.
+pub fn is_ours(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use rustix::io::Errno;
+    let by_number = |number| [Errno::IO, Errno::MFILE, Errno::NFILE].iter().any(|errno| errno.raw_os_error() == number);
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | OutOfMemory) || error.raw_os_error().is_some_and(by_number)
+}
+
 /// What an archive says besides its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
@@ -65,16 +84,47 @@ pub fn reader(path: &Path, name: &str) -> Result<Box<dyn Read>, UnpackError> {
 
 /// Unpacks the archive `path`, whose name is `name`, into the empty folder `into`.
 pub fn unpack(path: &Path, name: &str, into: &Path) -> Result<Unpacked, UnpackError> {
-    let mut archive = tar::Archive::new(reader(path, name)?.take(UNPACKED_BYTES_MAX));
     let mut unpacking = Unpacking { into, bytes: 0, links: BTreeMap::new(), newest: None };
-    for (count, entry) in archive.entries()?.enumerate() {
+    walk(path, name, |entry| unpacking.entry(entry))?;
+    unpacking.link()?;
+    Ok(Unpacked { newest: unpacking.newest })
+}
+
+/// Whether a source archive is a source distribution: those, and nothing else, have `PKG-INFO` at the top.
+pub fn is_source_distribution(path: &Path, name: &str) -> Result<bool, UnpackError> {
+    let mut found = false;
+    walk(path, name, |entry| {
+        found |= below_top(&entry.path()?).is_some_and(|inside| inside == Path::new("PKG-INFO"));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Every entry in turn, with what it and its headers may take up bounded.
+fn walk(
+    path: &Path,
+    name: &str,
+    mut take: impl FnMut(&mut Entry<'_, Box<dyn Read>>) -> Result<(), UnpackError>,
+) -> Result<(), UnpackError> {
+    let (reader, meter) = Meter::before(reader(path, name)?.take(UNPACKED_BYTES_MAX));
+    let mut archive = tar::Archive::new(Box::new(reader) as Box<dyn Read>);
+    let mut entries = archive.entries()?;
+    for count in 0.. {
+        meter.headers();
+        let Some(entry) = entries.next() else { break };
         if count >= ENTRIES_MAX {
             return Err(UnpackError::TooLarge { what: "entries", limit: ENTRIES_MAX as u64 });
         }
-        unpacking.entry(entry?)?;
+        let mut entry = entry?;
+        let is_headers = matches!(entry.header().entry_type(), EntryType::XGlobalHeader | EntryType::XHeader);
+        if is_headers && entry.size() > HEADERS_BYTES_MAX {
+            return Err(UnpackError::TooLarge { what: "bytes of headers", limit: HEADERS_BYTES_MAX });
+        }
+        meter.content();
+        take(&mut entry)?;
+        io::copy(&mut entry, &mut io::sink())?;
     }
-    unpacking.link()?;
-    Ok(Unpacked { newest: unpacking.newest })
+    Ok(())
 }
 
 struct Unpacking<'a> {
@@ -85,7 +135,7 @@ struct Unpacking<'a> {
 }
 
 impl Unpacking<'_> {
-    fn entry(&mut self, mut entry: Entry<'_, impl Read>) -> Result<(), UnpackError> {
+    fn entry(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), UnpackError> {
         let name = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
         let refused = |reason| UnpackError::Refused { entry: name.display().to_string(), reason };
@@ -99,7 +149,7 @@ impl Unpacking<'_> {
         let path = self.into.join(&inside);
         match kind {
             EntryType::Directory => fs::create_dir_all(&path)?,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&mut entry, &path)?,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(entry, &path)?,
             EntryType::Symlink => {
                 let target = entry.link_name()?.ok_or_else(|| refused("a link to nothing"))?.into_owned();
                 stays_inside(&inside, &target).then_some(()).ok_or_else(|| refused("a link that leads out"))?;
@@ -108,27 +158,35 @@ impl Unpacking<'_> {
             EntryType::Link => {
                 let target = entry.link_name()?.ok_or_else(|| refused("a link to nothing"))?.into_owned();
                 let target = below_top(&target).ok_or_else(|| refused("a link that leads out"))?;
+                let target = self.into.join(target);
+                let met = target.symlink_metadata().ok().filter(fs::Metadata::is_file);
+                self.count(met.ok_or_else(|| refused("a link to no file before it"))?.len())?;
                 make_parent(&path)?;
-                fs::copy(self.into.join(target), &path)?;
+                fs::copy(target, &path)?;
             }
             _ => return Err(refused("neither file, folder nor link")),
         }
         Ok(())
     }
 
-    fn file(&mut self, entry: &mut Entry<'_, impl Read>, path: &Path) -> Result<(), UnpackError> {
-        self.bytes = self.bytes.saturating_add(entry.size());
+    fn count(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > UNPACKED_BYTES_MAX {
             return Err(UnpackError::TooLarge { what: "bytes", limit: UNPACKED_BYTES_MAX });
         }
+        Ok(())
+    }
+
+    fn file(&mut self, entry: &mut Entry<'_, impl Read>, path: &Path) -> Result<(), UnpackError> {
+        self.count(entry.size())?;
         make_parent(path)?;
         let mode = entry.header().mode().unwrap_or(0o644);
-        let mtime = entry.header().mtime().ok();
+        let mtime = entry.header().mtime().ok().filter(|mtime| *mtime <= TIME_MAX);
         let mut file = File::create(path)?;
         io::copy(entry, &mut file)?;
         file.set_permissions(fs::Permissions::from_mode(if mode & 0o100 == 0 { 0o644 } else { 0o755 }))?;
-        if let Some(mtime) = mtime {
-            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(mtime))?;
+        if let Some(time) = mtime.and_then(|mtime| std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(mtime))) {
+            file.set_modified(time)?;
         }
         self.newest = self.newest.max(mtime.and_then(|mtime| i64::try_from(mtime).ok()));
         Ok(())
@@ -227,6 +285,59 @@ mod tests {
         for name in ["a/b.py", "c", "d"] {
             assert_eq!(fs::read(dir.path().join("out").join(name)).unwrap(), b"code");
         }
+    }
+
+    #[test]
+    fn hard_links_count_with_the_bytes_that_they_copy() {
+        let mut unpacking = Unpacking { into: Path::new("."), bytes: UNPACKED_BYTES_MAX - 7, links: BTreeMap::new(), newest: None };
+        let dir = archive(&[("demo/a", EntryType::Regular, "code"), ("demo/b", EntryType::Link, "demo/a")]);
+        let out = dir.path().join("out");
+        fs::create_dir(&out).unwrap();
+        unpacking.into = &out;
+        let error = walk(&dir.path().join("a.tar"), "a.tar", |entry| unpacking.entry(entry)).unwrap_err();
+        assert!(matches!(error, UnpackError::TooLarge { what: "bytes", .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_time_past_all_times_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("demo/a").unwrap();
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.as_gnu_mut().unwrap().mtime = [0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        header.set_cksum();
+        let mut builder = tar::Builder::new(File::create(dir.path().join("a.tar")).unwrap());
+        builder.append(&header, io::empty()).unwrap();
+        builder.finish().unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        let unpacked = unpack(&dir.path().join("a.tar"), "a.tar", &dir.path().join("out")).unwrap();
+        assert_eq!(unpacked.newest, None);
+        assert!(dir.path().join("out/a").exists());
+    }
+
+    #[test]
+    fn a_name_or_header_of_megabytes_is_refused_before_it_is_held() {
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader, EntryType::XGlobalHeader] {
+            let long = "a".repeat(3 << 20);
+            let error = unpacked(&[("././@LongLink", kind, &long), ("demo/x", EntryType::Regular, "")]).unwrap_err();
+            assert!(error.to_string() == "unpacking failed" || matches!(error, UnpackError::TooLarge { .. }), "{kind:?}: {error:?}");
+            assert!(!error.is_ours());
+        }
+    }
+
+    #[test]
+    fn an_archive_with_metadata_at_its_top_is_a_source_distribution() {
+        for (name, expected) in [("demo-1.0/PKG-INFO", true), ("demo-1.0/x/PKG-INFO", false), ("demo-1.0/setup.py", false)] {
+            let dir = archive(&[(name, EntryType::Regular, "x")]);
+            assert_eq!(is_source_distribution(&dir.path().join("a.tar"), "a.tar").unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_says_nothing_about_an_archive() {
+        assert!(is_ours(&rustix::io::Errno::NOSPC.into()));
+        assert!(!is_ours(&io::Error::other("corrupt")) && !is_ours(&rustix::io::Errno::NAMETOOLONG.into()));
     }
 
     #[test]

@@ -132,29 +132,3 @@ async fn dropping_the_run_kills_it() {
         tokio::task::yield_now().await;
     }
 }
-
-#[tokio::test]
-async fn the_sandbox_costs_little() {
-    let Some(sandbox) = sandbox().await else { return };
-    let mut starts = Vec::new();
-    for _ in 0..20 {
-        let start = Instant::now();
-        assert_clean(&sandbox.run(&command(&["/bin/true"])).await.unwrap());
-        starts.push(start.elapsed());
-    }
-    starts.sort();
-    let program = "import compileall, hashlib, zlib, os\nfor i in range(3):\n  for d, _, fs in os.walk('/usr/lib/python3'):\n    for f in fs:\n      b = open(os.path.join(d, f), 'rb').read(); hashlib.sha256(b); zlib.compress(b[:20000], 6)\nx = 0\nfor i in range(6000000): x += i";
-    let mut ratios = Vec::new();
-    for _ in 0..3 {
-        let start = Instant::now();
-        assert!(std::process::Command::new(PYTHON).args(["-c", program]).status().unwrap().success());
-        let bare = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        assert_clean(&sandbox.run(&python(program)).await.unwrap());
-        ratios.push((start.elapsed().as_secs_f64() / bare, bare));
-    }
-    ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
-    println!("start: median {:?}, fastest {:?}; sandbox/bare: median {:.3} of {:.2} s", starts[10], starts[0], ratios[1].0, ratios[1].1);
-    // Generous, for loud neighbours: the figure is printed, the bound catches a blunder.
-    assert!(starts[10] < Duration::from_millis(500) && ratios[0].0 < 1.5);
-}
