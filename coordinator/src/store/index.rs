@@ -8,8 +8,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use sled::transaction::{ConflictableTransactionError, TransactionError, abort};
-
 use super::files::{Disk, Point};
 
 mod draft;
@@ -140,21 +138,16 @@ impl Index {
         .map_err(CommitError)
     }
 
+    /// The folder's lock makes this the only writer, so looking and then writing is a compare-and-swap; a
+    /// batch is recovered whole or not at all.
     fn swap_checkpoint(&self, old: &[u8], new: &[u8], rows: &sled::Batch) -> Result<(), IndexError> {
-        let outcome = self.database.transaction(|tree| {
-            let held = tree.get(CHECKPOINT_KEY)?;
-            if held.as_deref().unwrap_or_default() != old {
-                return abort(());
-            }
-            tree.apply_batch(rows)?;
-            tree.insert(CHECKPOINT_KEY, new)?;
-            Ok::<_, ConflictableTransactionError<()>>(())
-        });
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(TransactionError::Abort(())) => Err(IndexError::CheckpointMoved),
-            Err(TransactionError::Storage(error)) => Err(IndexError::Sled(error)),
+        let held = self.database.get(CHECKPOINT_KEY).map_err(IndexError::Sled)?;
+        if held.as_deref().unwrap_or_default() != old {
+            return Err(IndexError::CheckpointMoved);
         }
+        let mut rows = rows.clone();
+        rows.insert(CHECKPOINT_KEY, new);
+        self.database.apply_batch(rows).map_err(IndexError::Sled)
     }
 
     /// Writes rows that no leaf goes with, durably.

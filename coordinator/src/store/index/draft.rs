@@ -67,7 +67,12 @@ impl<'i> IndexDraft<'i> {
         Ok(())
     }
 
+    /// Most lists have one chunk, and a look-up costs a fraction of a scan.
     fn last_chunk(&self, prefix: &[u8]) -> Result<u32, IndexError> {
+        let first = self.index.get(&chunk_key(prefix, 0))?;
+        if first.is_none_or(|held| held.len() <= POSTING_BYTES / 2) {
+            return Ok(0);
+        }
         let Some(last) = self.index.scan(prefix).next_back() else {
             return Ok(0);
         };
