@@ -77,14 +77,14 @@ pub(crate) async fn until_all_have_voted(network: &Network, cases: &[Case], with
 /// The verdicts as a table.
 pub(crate) fn print_table(rows: &[Row]) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "\n{:<34} {:<15} {:>5} {:>6} {:>6}  {:<12} NOTE", "ARTIFACT", "STATE", "AGREE", "DIFFER", "FAILED", "EXPECTED");
+    let _ = writeln!(out, "\n{:<40} {:<14} {:>5} {:>6} {:>6}  {:<14} NOTE", "ARTIFACT", "STATE", "AGREE", "DIFFER", "FAILED", "EXPECTED");
     for row in rows {
         let number = |field: &str| row.verdict[field].to_string();
         let mark = if row.is_as_expected() { "yes" } else { "NO" };
         let expected = format!("{} {mark}", row.case.expected.state());
         let _ = writeln!(
             out,
-            "{:<34} {:<15} {:>5} {:>6} {:>6}  {:<12} {}",
+            "{:<40} {:<14} {:>5} {:>6} {:>6}  {:<14} {}",
             row.case.file,
             row.state(),
             number("agree"),
