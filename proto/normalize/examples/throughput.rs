@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p quorate-normalize --release --example throughput`
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
 use std::hint::black_box;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
