@@ -26,7 +26,7 @@ const ROUND_SLOTS_MAX: usize = 1_024;
 
 /// How long a round lets items pass that wait to become durable. Slots gather meanwhile, so that one
 /// tally serves several results.
-const YIELD_TIMES: u32 = 10;
+const YIELD_TIMES: u32 = 30;
 const YIELD_FOR: Duration = Duration::from_millis(20);
 
 /// Pause after a round that could not be logged.

@@ -212,7 +212,7 @@ impl<'s> Batch<'s> {
 
         let artifact = ArtifactKey::of(statement.artifact());
         self.rows.append(rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
-        self.rows.put(rows::operator_slot(statement.operator(), artifact.slot), Vec::new());
+        self.rows.append(rows::operator_slots_prefix(statement.operator()), artifact.slot.as_bytes())?;
         if !self.rows.contains(&rows::artifact(&artifact))? {
             let text = serde_json::to_vec(statement.artifact()).expect("an artifact holds nothing that JSON cannot say");
             self.rows.put(rows::artifact(&artifact), text);

@@ -25,7 +25,7 @@ pub(crate) const CHECKPOINT_KEY: &[u8] = b"m/checkpoint";
 
 /// Set once an index is complete; an interrupted rebuild has none.
 const FORMAT_KEY: &[u8] = b"m/format";
-const FORMAT: &[u8] = b"quorate-index/2";
+const FORMAT: &[u8] = b"quorate-index/3";
 
 /// How an index came to be open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,6 +77,11 @@ const STATES: [State; 7] =
     [State::Contested, State::Reproduced, State::Equivalent, State::Suspect, State::Unreproducible, State::Unbuildable, State::Pending];
 
 impl SlotKey {
+    /// The 32 raw bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Of a slot.
     pub fn of(slot: &ArtifactSlot) -> Self {
         Self(*Digest::of(format!("{}\n{}", slot.package, slot.file).as_bytes()).as_bytes())
@@ -151,13 +156,10 @@ pub(crate) fn operator_slots_prefix(operator: OperatorId) -> Vec<u8> {
     key(b'u', &[operator.as_bytes()])
 }
 
-pub(crate) fn operator_slot(operator: OperatorId, slot: SlotKey) -> Vec<u8> {
-    key(b'u', &[operator.as_bytes(), &slot.0])
-}
-
-/// The slot at the end of an operator's row.
-pub(crate) fn slot_at_end(key: &[u8]) -> Result<SlotKey, IndexError> {
-    key.last_chunk::<32>().map(|bytes| SlotKey(*bytes)).ok_or(IndexError::Row("operator's slot"))
+/// The slots in a value of an operator's list; one may stand there more than once.
+pub(crate) fn slots_in(value: &[u8]) -> Result<impl Iterator<Item = SlotKey>, IndexError> {
+    let (slots, rest) = value.as_chunks::<32>();
+    if rest.is_empty() { Ok(slots.iter().map(|bytes| SlotKey(*bytes))) } else { Err(IndexError::Row("operator's slots")) }
 }
 
 pub(crate) fn feed_chunk(node: NodeId, sequence: u64) -> Vec<u8> {

@@ -192,7 +192,7 @@ impl Writer {
         let mut slots = BTreeMap::new();
         for operator in operators {
             for row in self.store.index.scan(&rows::operator_slots_prefix(*operator)) {
-                slots.insert(rows::slot_at_end(&row?.0)?, last);
+                slots.extend(rows::slots_in(&row?.1)?.map(|slot| (slot, last)));
             }
         }
         Ok(slots)
