@@ -87,13 +87,17 @@ impl<P: Predicate> Statement<P> {
         Self { kind: STATEMENT_V1.to_owned(), subject, predicate_type: P::TYPE.to_owned(), predicate }
     }
 
-    /// Reads a payload.
+    /// Reads a payload. It is read once; a second look is taken only to name what is wrong with it.
     pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
-        let got = predicate_type(payload)?;
+        let parsed = serde_json::from_slice::<Self>(payload);
+        let got = match &parsed {
+            Ok(statement) if statement.kind == STATEMENT_V1 => statement.predicate_type.clone(),
+            _ => predicate_type(payload)?,
+        };
         if got != P::TYPE {
             return Err(StatementError::PredicateType { got, expected: P::TYPE });
         }
-        let statement: Self = serde_json::from_slice(payload).map_err(|e| StatementError::Malformed(e.to_string()))?;
+        let statement = parsed.map_err(|e| StatementError::Malformed(e.to_string()))?;
         statement.predicate.check(&statement.subject).map_err(StatementError::Contradiction)?;
         Ok(statement)
     }
