@@ -2,6 +2,7 @@
 //!
 //! Relative paths are relative to the file's own folder. Secrets are paths to files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use quorate_gossip::Multiaddr;
 use quorate_proto::Purl;
 use serde::Deserialize;
 
+use crate::ecosystem::ToolchainUse;
 use crate::pipeline::{DebianUse, EngineConfig};
 use crate::resolve::git::{Direct, GitAccess, Mirror};
 use crate::sandbox;
@@ -95,22 +97,48 @@ pub struct BuildConfig {
     pub work_dir: Option<PathBuf>,
     /// Where downloads are kept; nodes on one machine may share it. Default: `cache` in the data folder.
     pub cache_dir: Option<PathBuf>,
+    /// Build tools: `exact` (default) brings in the very versions, `machine` takes what is installed.
+    pub toolchains: Toolchains,
+}
+
+/// Which build tools may be brought in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Toolchains {
+    /// The very version that made the artifact, where it can be had.
+    #[default]
+    Exact,
+    /// Only what this machine has.
+    Machine,
 }
 
 /// `[registry]`: registries by ecosystem.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistryConfig {
-    /// `[registry.pypi]`.
-    pub pypi: PypiConfig,
+    /// `[registry.pypi]`: the simple index. Default: what pip is configured to use.
+    pub pypi: RegistryAddress,
+    /// `[registry.cargo]`: the sparse index. Default: what cargo is configured to use.
+    pub cargo: RegistryAddress,
+    /// `[registry.npm]`: the registry. Default: what npm is configured to use.
+    pub npm: RegistryAddress,
+    /// `[registry.deb]`: the archive. Default: what apt is configured to use.
+    pub deb: RegistryAddress,
 }
 
-/// `[registry.pypi]`.
+/// `[registry.…]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct PypiConfig {
-    /// The simple index. Default: what pip is configured to use.
+pub struct RegistryAddress {
+    /// Its base address.
     pub index_url: Option<String>,
+}
+
+impl RegistryConfig {
+    fn by_type(&self) -> BTreeMap<String, String> {
+        let all = [("pypi", &self.pypi), ("cargo", &self.cargo), ("npm", &self.npm), ("deb", &self.deb)];
+        all.into_iter().filter_map(|(kind, registry)| Some((kind.to_owned(), registry.index_url.clone()?))).collect()
+    }
 }
 
 /// `[source]`: where sources are.
@@ -212,7 +240,7 @@ impl Default for MeshSection {
 
 impl Default for BuildConfig {
     fn default() -> Self {
-        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None }
+        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None, toolchains: Toolchains::Exact }
     }
 }
 
@@ -284,7 +312,11 @@ impl Config {
         Ok(EngineConfig {
             work_dir: self.build.work_dir.clone().unwrap_or_else(|| self.data_dir.join("work")),
             cache_dir: self.build.cache_dir.clone().unwrap_or_else(|| self.data_dir.join("cache")),
-            index_url: self.registry.pypi.index_url.clone(),
+            registries: self.registry.by_type(),
+            toolchains: match self.build.toolchains {
+                Toolchains::Exact => ToolchainUse::Exact,
+                Toolchains::Machine => ToolchainUse::Machine,
+            },
             git: GitAccess { mirrors: self.mirrors()?, direct },
             debian,
             python: self.build.python.clone(),

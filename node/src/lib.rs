@@ -2,13 +2,13 @@
 //!
 //! One direction: [`registry`] → [`release`] → [`resolve`] → [`plan`] → [`fetch`] → [`rebuild`] →
 //! [`mod@compare`] → [`attest`]. [`pipeline`] alone sees them all. Each stage hands one immutable value
-//! to the next and calls none before it; retries belong to the queue.
+//! to the next and calls none before it; retries belong to the queue. Under each stage stands one file an
+//! ecosystem, and [`ecosystem`] ties those of one together.
 //!
 //! Around it stands the daemon: [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
 //! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`].
 
 pub mod attest;
-pub mod backend;
 pub mod blob;
 pub mod cache;
 pub mod compare;
@@ -16,6 +16,7 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 mod durable;
+pub mod ecosystem;
 pub mod environment;
 pub mod feed;
 pub mod fetch;

@@ -8,25 +8,26 @@ mod bounds;
 mod ladder;
 mod record;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use quorate_proto::comparison::Level;
-use quorate_proto::result::{NotAttemptedReason, Outcome};
+use quorate_proto::result::{NotAttemptedReason, Outcome, RegistryView};
 use quorate_proto::{FileName, Purl, Timestamp};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
+use crate::ecosystem::pypi::Pypi;
+use crate::ecosystem::{Ecosystem, Facilities, ListError, Listed, ToolchainUse};
 use crate::environment::{EnvironmentError, Host};
-use crate::fetch::FetchError;
-use crate::rebuild::HostError;
-use crate::registry::address::{self, AddressError};
-use crate::registry::{Download, Http, PublishedFile, Registry, RegistryError};
-use crate::release::{self, ChoiceError, Facts, Release, Target};
-use crate::resolve::{Debian, GitAccess, ResolveError, Resolver};
+use crate::registry::{Download, Http, RegistryError};
+use crate::release::Release;
+use crate::resolve::{Debian, GitAccess, ResolveError};
 use crate::sandbox::{self, Limits, Sandbox, SandboxError};
+use crate::workshop::BuildError;
 use record::Record;
 
 /// Largest published file that is rebuilt, in bytes.
@@ -39,8 +40,10 @@ pub struct EngineConfig {
     pub work_dir: PathBuf,
     /// Where downloads are kept; several nodes may share it.
     pub cache_dir: PathBuf,
-    /// The index, where pip's own is not meant.
-    pub index_url: Option<String>,
+    /// Registries by package URL type, where the machine's own package client is not to be asked.
+    pub registries: BTreeMap<String, String>,
+    /// Which build tools may be brought in.
+    pub toolchains: ToolchainUse,
     /// How repositories are reached.
     pub git: GitAccess,
     /// Whether, and how, Debian's source archives are used.
@@ -127,20 +130,23 @@ pub enum RebuildError {
         #[source]
         source: RegistryError,
     },
-    /// A registry failed while build requirements were fetched, or the proxy could not start.
-    #[error("fetching build requirements")]
-    Fetch(#[source] FetchError),
+    /// A registry failed while build requirements were fetched.
+    #[error("fetching what the build needs")]
+    Build(#[source] BuildError),
     /// A source was out of reach, or could not be kept.
     #[error("finding the source")]
     Resolve(#[source] Box<ResolveError>),
-    /// No such file, or no such version.
-    #[error("choosing the published file")]
-    Choice(#[from] ChoiceError),
-    /// No index is known.
-    #[error("finding the index")]
-    Address(#[from] AddressError),
+    /// The registry did not say which file is meant.
+    #[error("looking for {package}")]
+    List {
+        /// The release.
+        package: Box<Purl>,
+        /// The cause.
+        #[source]
+        source: ListError,
+    },
     /// Not a package of a kind that is known here.
-    #[error("{0} is no PyPI package: this node rebuilds no other kind")]
+    #[error("{0} is of a kind that this node does not rebuild; it rebuilds {kinds}", kinds = KINDS.join(", "))]
     Ecosystem(Box<Purl>),
     /// This machine cannot build.
     #[error("preparing the sandbox")]
@@ -176,15 +182,9 @@ impl RebuildError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Registry { source, .. } if !source.is_passing() => Disposition::Reject,
-            Self::Choice(_) | Self::Address(_) | Self::Ecosystem(_) => Disposition::Reject,
+            Self::List { source: ListError::Registry(error), .. } if error.is_passing() => Disposition::Retry,
+            Self::List { .. } | Self::Ecosystem(_) => Disposition::Reject,
             _ => Disposition::Retry,
-        }
-    }
-
-    fn of_host(error: HostError) -> Self {
-        match error {
-            HostError::Sandbox(error) => Self::Sandbox(error),
-            HostError::Disk(source) => Self::disk("keeping what was built")(source),
         }
     }
 
@@ -194,22 +194,21 @@ impl RebuildError {
     }
 }
 
+/// Package URL types that are rebuilt.
+pub const KINDS: &[&str] = &["pypi"];
+
 /// Rebuilds artifacts.
 #[derive(Debug)]
 pub struct Engine {
-    config: EngineConfig,
-    cache: Cache,
-    http: Http,
-    sandbox: Sandbox,
-    resolver: Resolver,
+    facilities: Facilities,
     host: OnceCell<Host>,
-    index: OnceCell<Url>,
+    pypi: Pypi,
 }
 
 /// What is known of an artifact once the registry was asked.
-enum Seen {
+enum Seen<F> {
     /// It can be rebuilt.
-    Release(Box<Release>),
+    Release(Box<Release<F>>),
     /// It cannot, and this says why.
     Ended(Box<Finding>),
 }
@@ -219,141 +218,104 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Result<Self, RebuildError> {
         std::fs::create_dir_all(&config.work_dir).map_err(RebuildError::disk(format!("making {}", config.work_dir.display())))?;
         let cache = Cache::open(&config.cache_dir).map_err(RebuildError::disk(format!("opening {}", config.cache_dir.display())))?;
-        let http = Http::new().map_err(RebuildError::Client)?;
-        let debian = match &config.debian {
+        let debian = match config.debian {
             DebianUse::Off => None,
             DebianUse::OfThisMachine => Debian::of_this_machine().map_err(|error| tracing::info!(%error, "no Debian archive")).ok(),
             DebianUse::Mirror { mirror, suites } => {
-                Debian::with(mirror.clone(), suites.clone()).map_err(|error| tracing::warn!(%error, "no Debian archive")).ok()
+                Debian::with(mirror, suites).map_err(|error| tracing::warn!(%error, "no Debian archive")).ok()
             }
         };
-        let resolver = Resolver { http: http.clone(), cache: cache.clone(), git: config.git.clone(), debian };
-        let sandbox = Sandbox::detect(&config.sandbox)?;
-        Ok(Self { config, cache, http, sandbox, resolver, host: OnceCell::new(), index: OnceCell::new() })
+        let facilities = Facilities {
+            http: Http::new().map_err(RebuildError::Client)?,
+            cache,
+            git: config.git,
+            debian,
+            registries: config.registries,
+            toolchains: config.toolchains,
+            python: config.python,
+            work_dir: config.work_dir,
+            sandbox: Sandbox::detect(&config.sandbox)?,
+            limits: config.limits,
+            decoys: config.secrets,
+        };
+        Ok(Self { host: OnceCell::new(), pypi: Pypi::new(facilities.clone()), facilities })
     }
 
     /// Where the rebuilt file of a finding is, by its digest.
     pub fn cache(&self) -> &Cache {
-        &self.cache
+        &self.facilities.cache
     }
 
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
-        let mut record = Record::begin(now());
-        let (registry, host) = tokio::try_join!(self.registry(&job.package), self.host())?;
+        match job.package.package_type() {
+            "pypi" => self.rebuild_as(&self.pypi, job, progress).await,
+            _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
+        }
+    }
+
+    async fn rebuild_as<E: Ecosystem>(&self, ecosystem: &E, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
+        let mut record = Record::begin(now(), E::BUILD_TYPE, self.host().await?);
         record.lap("prepare");
         progress.step(Step::Release, &job.package.to_string());
-        let seen = self.look(job, &registry, host, &record).await?;
+        let seen = self.look(ecosystem, job, &record).await?;
         record.lap("release");
         let finding = match seen {
             Seen::Ended(finding) => *finding,
-            Seen::Release(release) => self.climb(&release, &registry, host, &mut record, progress).await?,
+            Seen::Release(release) => self.climb(ecosystem, &release, &mut record, progress).await?,
         };
         Ok(record.close(finding, now()))
     }
 
     async fn host(&self) -> Result<&Host, RebuildError> {
-        Ok(self.host.get_or_try_init(|| Host::detect(&self.config.python)).await?)
+        Ok(self.host.get_or_try_init(|| Host::detect(&self.facilities.python)).await?)
     }
 
-    /// The registry that the package URL names, else the configured one.
-    async fn registry(&self, package: &Purl) -> Result<Registry, RebuildError> {
-        if package.package_type() != "pypi" {
-            return Err(RebuildError::Ecosystem(Box::new(package.clone())));
+    async fn look<E: Ecosystem>(&self, ecosystem: &E, job: &Job, record: &Record) -> Result<Seen<E::Facts>, RebuildError> {
+        let failed = |source| RebuildError::List { package: Box::new(job.package.clone()), source };
+        let listed = ecosystem.list(&job.package, job.file.as_ref()).await.map_err(failed)?;
+        let mut view = listed.view.clone();
+        let ended = |outcome, view: RegistryView| match view.index_checksum {
+            Some(digest) => Ok(Seen::Ended(Box::new(record.finding(job.package.clone(), listed.file.clone(), digest, view, outcome)))),
+            // Without a digest there is nothing that a result could be about.
+            None => Err(failed(ListError::NoDigest { url: view.url })),
+        };
+        if let Some(reason) = listed.refusal {
+            return ended(Outcome::NotAttempted { reason }, view);
         }
-        let index = match address::named_by(package) {
-            Some(named) => named?,
-            None => self.default_index().await?,
-        };
-        Ok(Registry::new(self.http.clone(), index))
-    }
-
-    async fn default_index(&self) -> Result<Url, RebuildError> {
-        let found = self.index.get_or_try_init(|| address::default_index(self.config.index_url.as_deref(), &self.config.python)).await;
-        Ok(found?.clone())
-    }
-
-    /// Where build requirements come from: the artifact's own registry first, then the usual one.
-    async fn registries(&self, own: &Registry) -> Vec<Registry> {
-        let mut all = vec![own.clone()];
-        if let Ok(index) = self.default_index().await {
-            let usual = Registry::new(self.http.clone(), index);
-            if usual.index() != own.index() {
-                all.push(usual);
-            }
-        }
-        all
-    }
-
-    async fn look(&self, job: &Job, registry: &Registry, host: &Host, record: &Record) -> Result<Seen, RebuildError> {
-        let failed = |source| RebuildError::Registry { package: Box::new(job.package.clone()), source };
-        let observed_at = now();
-        let project = registry.project(&release::project_of(&job.package)?).await.map_err(failed)?;
-        let files = release::files_of(&project, &job.package)?;
-        let file = release::choose(&files, job.file.as_ref(), &job.package, registry.index().as_str())?;
-        let view = release::registry_view(file, file.size_bytes.unwrap_or_default(), observed_at);
-        let ended = |outcome, digest| {
-            Seen::Ended(Box::new(record.finding(job.package.clone(), file.name.clone(), digest, view.clone(), host, outcome)))
-        };
-        let target = match (target_of(file), file.sha256) {
-            (Ok(target), _) => target,
-            (Err(reason), Some(digest)) => return Ok(ended(Outcome::NotAttempted { reason }, digest)),
-            (Err(_), None) => return Err(failed(nameless(file))),
-        };
-        let download = match self.published(job, registry, file).await? {
+        let download = match self.published(ecosystem, job, &listed).await? {
             Ok(download) => download,
-            Err(error) => {
-                let digest = file.sha256.ok_or_else(|| failed(nameless(file)))?;
-                return Ok(ended(unavailable(&error), digest));
-            }
+            Err(error) => return ended(unavailable(&error), view),
         };
-        let mut view = view.clone();
         view.size_bytes = download.size_bytes;
         let release = Release {
             package: job.package.clone(),
-            version: release::version_of(&job.package)?,
-            file: file.name.clone(),
-            target,
+            file: listed.file.clone(),
             digest: download.digest,
-            facts: facts(download.path.clone(), target).await,
-            path: download.path,
+            path: download.path.clone(),
             registry: view,
-            source_distribution: release::source_distribution(&files, &file.name),
+            facts: ecosystem.facts(listed, &download).await,
         };
         Ok(Seen::Release(Box::new(release)))
     }
 
-    /// The published bytes. They are fetched anew each time: a copy in the cache would say nothing of what
-    /// the registry serves now. Inner errors are about the artifact, outer ones about the world.
-    async fn published(
+    /// The published bytes. Inner errors are about the artifact, outer ones about the world.
+    async fn published<E: Ecosystem>(
         &self,
+        ecosystem: &E,
         job: &Job,
-        registry: &Registry,
-        file: &PublishedFile,
+        listed: &Listed<E::Listing>,
     ) -> Result<Result<Download, RegistryError>, RebuildError> {
         if let Some(path) = &job.artifact_path {
             let activity = || RebuildError::disk(format!("reading {}", path.display()));
             let (digest, size_bytes) = digest_of_file(path).map_err(activity())?;
             return Ok(Ok(Download { path: path.clone(), digest, size_bytes }));
         }
-        match registry.download(file, ARTIFACT_BYTES_MAX, &self.cache).await {
-            Ok(download) => Ok(Ok(download)),
+        match ecosystem.download(listed, ARTIFACT_BYTES_MAX).await {
             Err(source) if source.is_passing() => Err(RebuildError::Registry { package: Box::new(job.package.clone()), source }),
-            Err(error) => Ok(Err(error)),
+            other => Ok(other),
         }
     }
-}
-
-fn target_of(file: &PublishedFile) -> Result<Target, NotAttemptedReason> {
-    match release::target_of(&file.name) {
-        Ok(_) if file.size_bytes.is_some_and(|size| size > ARTIFACT_BYTES_MAX) => Err(NotAttemptedReason::TooLarge),
-        target => target,
-    }
-}
-
-/// Without a digest in the index there is nothing that a result could be about.
-fn nameless(file: &PublishedFile) -> RegistryError {
-    RegistryError::Malformed { url: Box::new(file.url.clone()), reason: "no SHA-256 in the index".to_owned() }
 }
 
 fn unavailable(error: &RegistryError) -> Outcome {
@@ -361,13 +323,6 @@ fn unavailable(error: &RegistryError) -> Outcome {
         RegistryError::TooLarge { .. } => Outcome::NotAttempted { reason: NotAttemptedReason::TooLarge },
         error => Outcome::ArtifactUnavailable { summary: crate::proxy::describe(error) },
     }
-}
-
-/// A published file that cannot be read says nothing about its making: it is then built from defaults, and
-/// the comparison says what is wrong with it.
-async fn facts(path: PathBuf, target: Target) -> Facts {
-    let read = tokio::task::spawn_blocking(move || release::read_facts(&path, target));
-    read.await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 fn now() -> Timestamp {

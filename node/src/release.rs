@@ -1,53 +1,31 @@
 //! One published file of a release: which one is meant, and what it says about how it was made.
 //!
 //! Decides which file of a release stands for it when none is named, and whether this node rebuilds that
-//! kind at all. What the published bytes say ([`Facts`]) bounds the toolchain; nothing here is trusted to
-//! be true, because the rebuild is compared in the end.
+//! kind at all: one file an ecosystem. What the published bytes say bounds the toolchain; nothing here is
+//! trusted to be true, because the rebuild is compared in the end.
 
-mod facts;
-mod zip;
+pub mod pypi;
 
 use std::path::PathBuf;
 
-use pep440_rs::Version;
-use quorate_proto::result::{NotAttemptedReason, RegistryView};
-use quorate_proto::{Digest, FileName, Purl, Timestamp};
-
-pub use facts::{Facts, FactsError, read_facts};
-
-use crate::registry::file_name::{Distribution, Kind, ProjectName, normal_name};
-use crate::registry::{Project, PublishedFile};
-
-/// What is rebuilt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A wheel.
-    Wheel,
-    /// A source distribution.
-    SourceDistribution,
-}
+use quorate_proto::result::RegistryView;
+use quorate_proto::{Digest, FileName, Purl};
 
 /// A release whose published file lies on this machine.
 #[derive(Clone, Debug)]
-pub struct Release {
+pub struct Release<F> {
     /// The release.
     pub package: Purl,
-    /// Its version, for comparing.
-    pub version: Version,
     /// The published file's name.
     pub file: FileName,
-    /// What kind of file it is.
-    pub target: Target,
     /// SHA-256 of the published bytes.
     pub digest: Digest,
     /// Where the published bytes lie.
     pub path: PathBuf,
     /// What the node saw on the registry.
     pub registry: RegistryView,
-    /// What the published bytes say.
-    pub facts: Facts,
-    /// The source distribution of the same release, if another file than this one.
-    pub source_distribution: Option<PublishedFile>,
+    /// What the published bytes and the registry's page say.
+    pub facts: F,
 }
 
 /// No such file.
@@ -77,133 +55,4 @@ pub enum ChoiceError {
         /// The files that there are.
         known: String,
     },
-}
-
-/// The version that a package URL names.
-pub fn version_of(package: &Purl) -> Result<Version, ChoiceError> {
-    let version = package.version().and_then(|version| version.parse().ok());
-    version.ok_or_else(|| ChoiceError::NoVersion(Box::new(package.clone())))
-}
-
-/// The project that a package URL names.
-pub fn project_of(package: &Purl) -> Result<ProjectName, ChoiceError> {
-    package.name().parse().map_err(|_| ChoiceError::NoProject(Box::new(package.clone())))
-}
-
-/// The files of one version. A file whose name says another project is none of it, wherever it is listed.
-pub fn files_of<'a>(project: &'a Project, package: &Purl) -> Result<Vec<&'a PublishedFile>, ChoiceError> {
-    let (name, version) = (project_of(package)?, version_of(package)?);
-    let belongs = |file: &&PublishedFile| {
-        if let Some(distribution) = Distribution::parse(&file.name) {
-            return distribution.project == name.as_str() && distribution.version == version;
-        }
-        // Eggs and installers: their names begin with project and version too.
-        let mut parts = file.name.as_str().split('-');
-        let is_project = parts.next().is_some_and(|project| normal_name(project) == name.as_str());
-        is_project && parts.next().and_then(|text| text.parse::<Version>().ok()).as_ref() == Some(&version)
-    };
-    Ok(project.files.iter().filter(belongs).collect())
-}
-
-/// The file that is meant: the named one, else the wheel for every machine, else the source distribution,
-/// else the first.
-pub fn choose<'a>(
-    files: &[&'a PublishedFile],
-    wanted: Option<&FileName>,
-    package: &Purl,
-    index: &str,
-) -> Result<&'a PublishedFile, ChoiceError> {
-    let unknown = || ChoiceError::UnknownVersion { package: Box::new(package.clone()), index: index.to_owned() };
-    if let Some(wanted) = wanted {
-        let known = || files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join(", ");
-        let unknown = || ChoiceError::UnknownFile { package: Box::new(package.clone()), file: wanted.clone(), known: known() };
-        return files.iter().find(|file| file.name == *wanted).copied().ok_or_else(unknown);
-    }
-    let rank = |file: &&&PublishedFile| match Distribution::parse(&file.name).map(|distribution| distribution.kind) {
-        Some(Kind::PureWheel) => 0,
-        Some(Kind::SourceTar) => 1,
-        Some(Kind::SourceZip) => 2,
-        Some(Kind::PlatformWheel) => 3,
-        None => 4,
-    };
-    files.iter().min_by_key(rank).copied().ok_or_else(unknown)
-}
-
-/// What would be rebuilt, or why this node does not try.
-pub fn target_of(name: &FileName) -> Result<Target, NotAttemptedReason> {
-    match Distribution::parse(name).map(|distribution| distribution.kind) {
-        Some(Kind::PureWheel) => Ok(Target::Wheel),
-        Some(Kind::SourceTar) => Ok(Target::SourceDistribution),
-        Some(Kind::PlatformWheel) => Err(NotAttemptedReason::ForeignPlatform),
-        Some(Kind::SourceZip) | None => Err(NotAttemptedReason::UnsupportedKind),
-    }
-}
-
-/// The release's source distribution, if there is one that is not `than` itself.
-pub fn source_distribution(files: &[&PublishedFile], than: &FileName) -> Option<PublishedFile> {
-    let is_source = |file: &&&PublishedFile| Distribution::parse(&file.name).is_some_and(|d| d.kind == Kind::SourceTar);
-    files.iter().filter(is_source).find(|file| file.name != *than).map(|file| (*file).clone())
-}
-
-/// What is said of a file on the registry.
-pub fn registry_view(file: &PublishedFile, size_bytes: u64, observed_at: Timestamp) -> RegistryView {
-    RegistryView {
-        url: file.url.to_string(),
-        size_bytes,
-        index_checksum: file.sha256,
-        published_at: file.uploaded_at.map(Timestamp::whole_seconds),
-        observed_at,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    fn project(names: &[&str]) -> Project {
-        let file = |name: &&str| PublishedFile {
-            name: name.parse().unwrap(),
-            url: format!("https://registry.example/{name}").parse().unwrap(),
-            sha256: None,
-            size_bytes: None,
-            uploaded_at: None,
-            requires_python: None,
-        };
-        Project { files: names.iter().map(file).collect() }
-    }
-
-    fn chosen(names: &[&str], wanted: Option<&str>) -> Option<String> {
-        let project = project(names);
-        let package = Purl::pypi("demo", "1.0").unwrap();
-        let files = files_of(&project, &package).unwrap();
-        let wanted = wanted.map(|name| name.parse().unwrap());
-        choose(&files, wanted.as_ref(), &package, "index").ok().map(|file| file.name.to_string())
-    }
-
-    #[test]
-    fn the_wheel_for_every_machine_stands_for_a_release() {
-        let names = ["demo-1.0.tar.gz", "demo-1.0-cp311-cp311-win32.whl", "demo-1.0.0-py3-none-any.whl", "demo-1.1-py3-none-any.whl"];
-        assert_eq!(chosen(&names, None).as_deref(), Some("demo-1.0.0-py3-none-any.whl"));
-        assert_eq!(chosen(&names[..2], None).as_deref(), Some("demo-1.0.tar.gz"));
-        assert_eq!(chosen(&names, Some("demo-1.0.tar.gz")).as_deref(), Some("demo-1.0.tar.gz"));
-        assert_eq!(chosen(&names, Some("demo-1.1-py3-none-any.whl")), None);
-        assert_eq!(chosen(&names[3..], None), None);
-    }
-
-    #[test]
-    fn a_file_named_for_another_project_is_not_of_this_release() {
-        let names = ["other-1.0-py3-none-any.whl", "other-1.0-py2.7.egg", "demo-1.0.tar.gz"];
-        assert_eq!(chosen(&names, None).as_deref(), Some("demo-1.0.tar.gz"));
-        assert_eq!(chosen(&names, Some(names[0])), None);
-        assert_eq!(chosen(&names[..2], None), None);
-    }
-
-    #[test]
-    fn files_for_other_machines_are_not_attempted() {
-        let target = |name: &str| target_of(&name.parse().unwrap());
-        assert_eq!(target("demo-1.0-cp311-cp311-win32.whl"), Err(NotAttemptedReason::ForeignPlatform));
-        assert_eq!(target("demo-1.0-py2.7.egg"), Err(NotAttemptedReason::UnsupportedKind));
-        assert_eq!(target("demo-1.0.tar.gz"), Ok(Target::SourceDistribution));
-    }
 }

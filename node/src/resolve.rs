@@ -1,24 +1,22 @@
 //! Where the source of a release may be: an ordered ladder of candidates, strongest first.
 //!
-//! Rungs: a git tag, a signed Debian source archive, the published source distribution. A rung is climbed
-//! only when the ones before it were not enough, and each candidate is checked cheaply (right package,
+//! Rungs: the project's repository, a signed Debian source archive, the published source distribution. Each
+//! ecosystem climbs those that it has, one file each below this one. A rung is climbed only when the ones before it were not enough, and each candidate is checked cheaply (right package,
 //! right version) before anything is built from it. *How* it was found is part of the result.
 
 pub mod apt;
 pub mod debian;
 pub mod git;
+pub mod pypi;
 pub mod sources_index;
 pub mod tags;
 
 use std::path::{Path, PathBuf};
 
-use quorate_proto::result::{FoundBy, Source, SourceKind};
+use quorate_proto::result::Source;
 
-use crate::cache::Cache;
-use crate::registry::{Http, Registry};
-use crate::release::{Release, Target};
 use crate::source::git::{GitError, Repository};
-use crate::source::manifest::{self, Manifest, ManifestError};
+use crate::source::manifest::ManifestError;
 use crate::source::unpack::{self, UnpackError};
 pub use debian::Debian;
 pub use git::GitAccess;
@@ -26,19 +24,28 @@ pub use git::GitAccess;
 /// Largest source archive that is taken, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 512 << 20;
 
-/// The rungs, in the order in which they are climbed.
+/// Where a source may be, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rung {
-    /// A tag in the project's repository.
+    /// A commit of the project's repository.
     Git,
     /// A Debian source archive.
     Debian,
-    /// The published source distribution.
+    /// A source that the registry itself publishes beside the artifact: a source distribution, a signed source
+    /// package.
     Index,
 }
 
-/// All rungs in order.
-pub const LADDER: [Rung; 3] = [Rung::Git, Rung::Debian, Rung::Index];
+impl Rung {
+    /// A few words for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Git => "git",
+            Self::Debian => "Debian source archive",
+            Self::Index => "published source",
+        }
+    }
+}
 
 /// A possible source.
 #[derive(Clone, Debug)]
@@ -76,11 +83,11 @@ pub enum Material {
 
 /// A candidate whose files lie in a folder.
 #[derive(Clone, Debug)]
-pub struct LaidOut {
+pub struct LaidOut<M> {
     /// The folder of the package inside the tree; empty for the tree itself.
     pub folder: PathBuf,
     /// What the tree says about the package.
-    pub manifest: Manifest,
+    pub manifest: M,
     /// The candidate's time in Unix seconds, where it has one.
     pub time: Option<i64>,
 }
@@ -125,73 +132,25 @@ impl ResolveError {
     }
 
     /// Of two errors the one that says more: what may pass hides whether there is anything.
-    fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         if other.is_passing() && !self.is_passing() { other } else { self }
     }
 }
 
-/// Finds sources.
-#[derive(Clone, Debug)]
-pub struct Resolver {
-    /// The client for archives.
-    pub http: Http,
-    /// Where downloads are kept.
-    pub cache: Cache,
-    /// How repositories are reached.
-    pub git: GitAccess,
-    /// Debian's archive, if it may be used.
-    pub debian: Option<Debian>,
-}
-
-impl Resolver {
-    /// The candidates of one rung, best first.
-    pub async fn candidates(&self, rung: Rung, release: &Release, registry: &Registry) -> Result<Vec<Candidate>, ResolveError> {
-        match rung {
-            Rung::Git => self.git.candidates(release, &self.cache).await,
-            Rung::Debian => match &self.debian {
-                Some(debian) => debian.candidates(release, &self.http, &self.cache).await,
-                None => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
-            },
-            Rung::Index => self.published(release, registry).await,
-        }
-    }
-
-    async fn published(&self, release: &Release, registry: &Registry) -> Result<Vec<Candidate>, ResolveError> {
-        if release.target == Target::SourceDistribution {
-            return Err(ResolveError::None("a source distribution is no source of itself".to_owned()));
-        }
-        let none = || ResolveError::None("the index lists no source distribution of this version".to_owned());
-        let file = release.source_distribution.as_ref().ok_or_else(none)?;
-        let download = registry.download(file, SOURCE_BYTES_MAX, &self.cache).await?;
-        let source = Source {
-            kind: SourceKind::SourceDistribution,
-            uri: file.url.to_string(),
-            commit: None,
-            tree: None,
-            reference: None,
-            directory: None,
-            digest: Some(download.digest),
-            found_by: FoundBy::Index,
-        };
-        let material = Material::Archive { path: download.path, name: file.name.to_string() };
-        Ok(vec![Candidate { source, material, time: None, fetched_from: None }])
-    }
-}
-
 impl Candidate {
-    /// Puts the candidate's files into the empty folder `into` and checks that they are of this release.
-    pub async fn lay_out(&self, release: &Release, into: &Path) -> Result<LaidOut, ResolveError> {
-        let mut time = self.time;
+    /// Puts the candidate's files into the empty folder `into`; gives the candidate's own time, where it has one.
+    pub async fn lay_out(&self, into: &Path) -> Result<Option<i64>, ResolveError> {
         match &self.material {
-            Material::Commit { repository, commit, .. } => repository.export(commit, into).await?,
+            Material::Commit { repository, commit, .. } => {
+                repository.export(commit, into).await?;
+                Ok(self.time)
+            }
             Material::Archive { path, name } => {
                 let (path, name, into) = (path.clone(), name.clone(), into.to_owned());
                 let unpacked = tokio::task::spawn_blocking(move || unpack::unpack(&path, &name, &into)).await;
-                time = time.or(unpacked.map_err(std::io::Error::other)??.newest);
+                Ok(self.time.or(unpacked.map_err(std::io::Error::other)??.newest))
             }
         }
-        let (folder, manifest) = manifest::find(into, release.package.name(), &release.version)?;
-        Ok(LaidOut { folder, manifest, time })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The folder of one build, and commands that run in it inside of the sandbox.
 //!
-//! Inside, paths are the same for every build on every machine: `/build/src`, `/build/venv`, `/build/out`.
+//! Inside, paths are the same for every build on every machine: `/build/src`, `/build/tools`, `/build/out`.
 //! Nothing of the caller's environment is passed on.
 
 use std::collections::BTreeMap;
@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 
 use quorate_proto::result::Phase;
 
-use crate::environment::Python;
 use crate::sandbox::{Bind, Command, Exit, Finished, Limits, Mode, Network, Sandbox, SandboxError, Violation};
 
 /// The source tree, inside.
 pub const SOURCE: &str = "/build/src";
-/// The virtual environment with the build requirements, inside.
-pub const VENV: &str = "/build/venv";
+/// What was fetched for the build, inside: a virtual environment, a package cache.
+pub const TOOLS: &str = "/build/tools";
 /// Where builds put what they make, inside.
 pub const OUT: &str = "/build/out";
 
@@ -32,8 +31,6 @@ pub struct Tools {
     pub sandbox: Sandbox,
     /// What one command may use up.
     pub limits: Limits,
-    /// The interpreter.
-    pub python: Python,
     /// Paths where decoys stand in for the node's secrets.
     pub decoys: Vec<PathBuf>,
 }
@@ -54,8 +51,10 @@ pub struct Task {
     pub variables: BTreeMap<String, String>,
     /// What it can reach.
     pub network: Network,
-    /// Whether it may change the virtual environment.
-    pub venv: Mode,
+    /// Folders of this machine, such as toolchains, that it may read in the same place.
+    pub folders: Vec<PathBuf>,
+    /// Whether it may change what was fetched.
+    pub tools: Mode,
 }
 
 /// A build that did not come to an end, in the words of a result.
@@ -69,11 +68,34 @@ pub struct Failure {
     pub violations: Vec<String>,
 }
 
+/// A plan, a fetch or a build that gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The build is at fault.
+    #[error("{}", .0.summary)]
+    Failed(Failure),
+    /// A registry failed; the same may work later.
+    #[error("registry failed while build requirements were fetched: {0}")]
+    Registry(String),
+    /// The sandbox is at fault.
+    #[error("sandbox")]
+    Sandbox(#[from] SandboxError),
+    /// The machine is at fault.
+    #[error("keeping what a build needs or makes")]
+    Disk(#[from] io::Error),
+}
+
+impl From<Failure> for BuildError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Workshop {
     /// An empty workshop below `work_dir`.
     pub fn new(work_dir: &Path, tools: Tools) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("build-").tempdir_in(work_dir)?;
-        for part in ["src", "venv", "out"] {
+        for part in ["src", "tools", "out"] {
             fs::create_dir(folder.path().join(part))?;
         }
         Ok(Self { folder, tools })
@@ -89,9 +111,9 @@ impl Workshop {
         self.folder.path().join("out")
     }
 
-    /// The interpreter, which has the same path inside.
-    pub fn python(&self) -> &Path {
-        &self.tools.python.executable
+    /// What was fetched, on the host.
+    pub fn tools(&self) -> PathBuf {
+        self.folder.path().join("tools")
     }
 
     /// What one command may use up.
@@ -108,14 +130,14 @@ impl Workshop {
 
     /// Lets builds write where they may. Call it after filling a folder.
     pub fn hand_over(&self) -> Result<(), SandboxError> {
-        ["src", "venv", "out"].iter().try_for_each(|part| self.tools.sandbox.prepare_writable(&self.folder.path().join(part)))
+        ["src", "tools", "out"].iter().try_for_each(|part| self.tools.sandbox.prepare_writable(&self.folder.path().join(part)))
     }
 
     /// Runs a command to its end.
     pub async fn run(&self, task: Task) -> Result<Finished, SandboxError> {
         let part = |name: &str, inside: &str, mode| Bind { host: self.folder.path().join(name), inside: inside.into(), mode };
-        let mut binds: Vec<_> = self.tools.python.folders.iter().map(Bind::same_place).collect();
-        binds.extend([part("src", SOURCE, Mode::ReadWrite), part("venv", VENV, task.venv), part("out", OUT, Mode::ReadWrite)]);
+        let mut binds: Vec<_> = task.folders.iter().map(Bind::same_place).collect();
+        binds.extend([part("src", SOURCE, Mode::ReadWrite), part("tools", TOOLS, task.tools), part("out", OUT, Mode::ReadWrite)]);
         let mut env = fixed_variables();
         env.extend(task.variables);
         let command = Command {
@@ -166,20 +188,8 @@ pub fn violations(finished: &Finished) -> Vec<String> {
 }
 
 fn fixed_variables() -> BTreeMap<String, String> {
-    let path = format!("{VENV}/bin:/usr/local/bin:/usr/bin:/bin");
-    [
-        ("PATH", path.as_str()),
-        ("LC_ALL", "C.UTF-8"),
-        ("TZ", "UTC"),
-        ("PYTHONHASHSEED", "0"),
-        ("PYTHONDONTWRITEBYTECODE", "1"),
-        ("PYTHONNOUSERSITE", "1"),
-        ("PIP_CONFIG_FILE", "/dev/null"),
-        ("PIP_NO_INPUT", "1"),
-        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
+    let path = format!("{TOOLS}/bin:/usr/local/bin:/usr/bin:/bin");
+    [("PATH", path.as_str()), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 fn tail(log: &str) -> String {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use index::{Answer, Index, UPLOADED};
 use quorate_node::attest::Finding;
+use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
 use quorate_node::resolve::GitAccess;
 use quorate_node::sandbox::{self, Limits};
@@ -38,7 +39,8 @@ impl Bench {
         let config = EngineConfig {
             work_dir: folder.path().join("work"),
             cache_dir: folder.path().join("cache"),
-            index_url: index.map(Index::url),
+            registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
+            toolchains: ToolchainUse::Exact,
             git: GitAccess::default(),
             debian: DebianUse::Off,
             python: PathBuf::from("python3"),

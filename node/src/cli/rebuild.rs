@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use quorate_node::attest::Finding;
-use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, Progress, RebuildError, Step};
+use quorate_node::ecosystem::ToolchainUse;
+use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, KINDS, Progress, RebuildError, Step};
 use quorate_node::resolve::GitAccess;
 use quorate_node::resolve::git::{Direct, Mirror};
 use quorate_node::sandbox;
@@ -41,9 +42,13 @@ pub(crate) struct Args {
     /// Clone repositories that have no mirror from their forge.
     #[arg(long)]
     git_direct: bool,
-    /// The package index; pip's own when absent.
-    #[arg(long, value_name = "URL")]
-    index_url: Option<String>,
+    /// A registry for a package URL type, such as `npm=http://127.0.0.1:4873/`; the machine's own package
+    /// clients are asked for the others.
+    #[arg(long, value_name = "TYPE=URL", value_parser = typed)]
+    registry: Vec<(String, String)>,
+    /// Build with this machine's tools alone: no other cargo, npm or node is brought in.
+    #[arg(long)]
+    machine_toolchains: bool,
     /// Do not look for source archives in Debian.
     #[arg(long)]
     no_debian: bool,
@@ -102,7 +107,8 @@ fn config(args: &Args, scratch: &Path) -> EngineConfig {
     EngineConfig {
         work_dir: scratch.join("work"),
         cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
-        index_url: args.index_url.clone(),
+        registries: args.registry.iter().cloned().collect(),
+        toolchains: if args.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
         git: GitAccess { mirrors: args.git_mirror.clone(), direct: if args.git_direct { Direct::Clone } else { Direct::Never } },
         debian: if args.no_debian { DebianUse::Off } else { DebianUse::OfThisMachine },
         python: args.python.clone(),
@@ -110,6 +116,13 @@ fn config(args: &Args, scratch: &Path) -> EngineConfig {
         limits: sandbox::Limits::default(),
         secrets: Vec::new(),
     }
+}
+
+fn typed(text: &str) -> Result<(String, String), String> {
+    let known = |kind: &str| KINDS.contains(&kind);
+    let pair = text.split_once('=').filter(|(kind, _)| known(kind));
+    let (kind, url) = pair.ok_or_else(|| format!("TYPE=URL, with one of {}", KINDS.join(", ")))?;
+    Ok((kind.to_owned(), url.to_owned()))
 }
 
 fn job(args: &Args) -> anyhow::Result<Job> {

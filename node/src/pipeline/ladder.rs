@@ -6,37 +6,32 @@
 //! the stronger one differs.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use quorate_proto::Timestamp;
 use quorate_proto::comparison::Anomaly;
-use quorate_proto::result::{Assist, Outcome, Phase, Source, SourceKind};
+use quorate_proto::result::{Assist, Outcome, Source};
 use serde_json::{Value, json};
 
 use super::record::Record;
 use super::{Engine, Progress, RebuildError, Step, now, rank};
 use crate::attest::Finding;
 use crate::compare;
-use crate::environment::Host;
-use crate::fetch::{self, FetchError, Inputs};
-use crate::plan::{self, Attempt, Basis, BuildPlan, Generator, Route, Toolchain};
-use crate::proxy::{TimeMachine, Withheld, describe};
-use crate::rebuild::{self, BuildOutcome, Built};
-use crate::registry::file_name::Distribution;
-use crate::registry::{PublishedFile, Registry};
-use crate::release::{self, Release, Target};
-use crate::resolve::{Candidate, LADDER, LaidOut, ResolveError, Rung};
-use crate::workshop::{Failure, Tools, Workshop};
+use crate::ecosystem::{Described, Ecosystem, Tried};
+use crate::fetch::Inputs;
+use crate::proxy::describe;
+use crate::rebuild::Built;
+use crate::release::Release;
+use crate::resolve::{Candidate, LaidOut, ResolveError};
+use crate::workshop::{BuildError, Failure, Tools, Workshop};
 
 /// Most candidates of one rung that are built.
 const CANDIDATES_MAX: usize = 3;
 
 /// One candidate built in one way, and what came of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Trial {
     pub(super) source: Source,
     pub(super) fetched_from: Option<String>,
-    pub(super) plan: Option<BuildPlan>,
+    pub(super) described: Described,
     pub(super) inputs: Inputs,
     pub(super) built: Option<Built>,
     pub(super) outcome: Outcome,
@@ -61,63 +56,59 @@ struct Climb {
 }
 
 /// What every trial needs.
-#[derive(Clone, Copy)]
-struct Site<'a> {
-    release: &'a Release,
-    host: &'a Host,
-    machine: &'a [Registry],
+struct Site<'a, E: Ecosystem> {
+    ecosystem: &'a E,
+    release: &'a Release<E::Facts>,
     progress: &'a dyn Progress,
 }
 
 impl Engine {
-    pub(super) async fn climb(
+    pub(super) async fn climb<E: Ecosystem>(
         &self,
-        release: &Release,
-        registry: &Registry,
-        host: &Host,
+        ecosystem: &E,
+        release: &Release<E::Facts>,
         record: &mut Record,
         progress: &dyn Progress,
     ) -> Result<Finding, RebuildError> {
-        let machine = self.registries(registry).await;
-        let site = Site { release, host, machine: &machine, progress };
+        let site = Site { ecosystem, release, progress };
         let mut climb = Climb::default();
-        for rung in LADDER {
-            progress.step(Step::Resolve, rung_name(rung));
-            let found = self.resolver.candidates(rung, release, registry).await;
+        for rung in E::LADDER {
+            progress.step(Step::Resolve, rung.name());
+            let found = ecosystem.candidates(*rung, release).await;
             record.lap("resolve");
             match found {
                 Ok(candidates) => {
                     for candidate in candidates.into_iter().take(CANDIDATES_MAX) {
                         // What may pass in one candidate must not hide what another one says.
-                        if let Err(error) = self.try_candidate(&candidate, site, record, &mut climb).await {
+                        if let Err(error) = self.try_candidate(&candidate, &site, record, &mut climb).await {
                             tracing::warn!(%error, source = candidate.source.uri, "a candidate could not be tried to its end");
                             climb.passing = Some(error);
                         }
                         if climb.is_enough() {
-                            return Ok(climb.finding(site, record));
+                            return Ok(climb.finding(release, record));
                         }
                     }
                 }
-                Err(error) => climb.miss(rung_name(rung), error),
+                Err(error) => climb.miss(rung.name(), error),
             }
         }
         match climb.passing.take() {
             Some(error) if climb.best.is_none() => Err(error),
-            _ => Ok(climb.finding(site, record)),
+            _ => Ok(climb.finding(release, record)),
         }
     }
 
-    async fn try_candidate(
+    async fn try_candidate<E: Ecosystem>(
         &self,
         candidate: &Candidate,
-        site: Site<'_>,
+        site: &Site<'_, E>,
         record: &mut Record,
         climb: &mut Climb,
     ) -> Result<(), RebuildError> {
-        let mut tried: Vec<(Attempt, Outcome, bool)> = Vec::new();
-        while let Some(attempt) = next_attempt(&tried, site.release, candidate.source.kind) {
-            let workshop = self.workshop(site.host)?;
-            let laid_out = candidate.lay_out(site.release, &workshop.source()).await;
+        let mut tried: Vec<Tried<E::Attempt>> = Vec::new();
+        while let Some(attempt) = site.ecosystem.next_attempt(&tried, site.release, candidate) {
+            let workshop = self.workshop()?;
+            let laid_out = lay_out(candidate, site, &workshop).await;
             record.lap("resolve");
             let laid_out = match laid_out {
                 Ok(laid_out) => laid_out,
@@ -126,9 +117,9 @@ impl Engine {
                     return Ok(());
                 }
             };
-            let trial = self.trial(candidate, &laid_out, attempt, &workshop, site, record).await?;
-            tried.push((attempt, trial.outcome.clone(), trial.inputs.files.is_empty()));
-            climb.add(attempt, trial);
+            let trial = self.trial(candidate, &laid_out, &attempt, &workshop, site, record).await?;
+            climb.add(&attempt, trial.clone());
+            tried.push(Tried { attempt, outcome: trial.outcome, is_toolless: trial.inputs.files.is_empty() });
             if climb.is_enough() {
                 break;
             }
@@ -136,66 +127,70 @@ impl Engine {
         Ok(())
     }
 
-    fn workshop(&self, host: &Host) -> Result<Workshop, RebuildError> {
+    fn workshop(&self) -> Result<Workshop, RebuildError> {
         let tools = Tools {
-            sandbox: self.sandbox.clone(),
-            limits: self.config.limits.clone(),
-            python: host.python.clone(),
-            decoys: self.config.secrets.clone(),
+            sandbox: self.facilities.sandbox.clone(),
+            limits: self.facilities.limits.clone(),
+            decoys: self.facilities.decoys.clone(),
         };
-        Workshop::new(&self.config.work_dir, tools).map_err(RebuildError::disk("making a folder for the build"))
+        Workshop::new(&self.facilities.work_dir, tools).map_err(RebuildError::disk("making a folder for the build"))
     }
 
-    async fn trial(
+    async fn trial<E: Ecosystem>(
         &self,
         candidate: &Candidate,
-        laid_out: &LaidOut,
-        attempt: Attempt,
+        laid_out: &LaidOut<E::Manifest>,
+        attempt: &E::Attempt,
         workshop: &Workshop,
-        site: Site<'_>,
+        site: &Site<'_, E>,
         record: &mut Record,
     ) -> Result<Trial, RebuildError> {
         let mut trial = Trial::of(candidate, laid_out);
-        let until = if attempt.toolchain == Toolchain::AsOfGenerator { generator_until(site).await } else { None };
-        let planned = match plan::plan(&basis(site.release, candidate, laid_out, until), attempt) {
-            Ok(planned) => planned,
-            Err(error) => return Ok(trial.failed(Failure::found(Phase::Plan, error.to_string()))),
-        };
-        trial.assists.clone_from(&planned.assists);
-        trial.plan = Some(planned.clone());
-        site.progress.step(Step::Fetch, &planned.build.requires.join(", "));
-        workshop.hand_over()?;
-        let machine = TimeMachine {
-            registries: site.machine.to_vec(),
-            cutoff: planned.cutoff,
-            withheld: withheld(site.release)?,
-            cache: self.cache.clone(),
-        };
-        let fetched = fetch::fetch(workshop, &planned, &machine).await;
-        record.lap("fetch");
-        match fetched {
-            Ok(inputs) => trial.take(inputs),
-            Err(FetchError::Failed(failure)) => return Ok(trial.failed(failure)),
-            Err(FetchError::Sandbox(error)) => return Err(error.into()),
-            Err(error) => return Err(RebuildError::Fetch(error)),
-        }
-        site.progress.step(Step::Build, &planned.build.backend);
-        let outcome = rebuild::rebuild(workshop, &planned, &self.cache).await.map_err(RebuildError::of_host)?;
-        record.lap("build");
-        match outcome {
-            BuildOutcome::Failed(failure) => Ok(trial.failed(failure)),
-            BuildOutcome::Built(built) => {
+        let made = self.make(&mut trial, candidate, laid_out, attempt, workshop, site, record).await;
+        match made {
+            Ok(built) => {
                 site.progress.step(Step::Compare, built.name.as_str());
                 let compared = self.compared(site.release, &built).await?;
                 record.lap("compare");
                 Ok(trial.compared(built, compared))
             }
+            Err(BuildError::Failed(failure)) => Ok(trial.failed(failure)),
+            Err(BuildError::Sandbox(error)) => Err(error.into()),
+            Err(error) => Err(RebuildError::Build(error)),
         }
     }
 
-    async fn compared(&self, release: &Release, built: &Built) -> Result<compare::Comparison, RebuildError> {
+    #[expect(clippy::too_many_arguments, reason = "plan, fetch and build share one trial; a struct of its parts would only rename them")]
+    async fn make<E: Ecosystem>(
+        &self,
+        trial: &mut Trial,
+        candidate: &Candidate,
+        laid_out: &LaidOut<E::Manifest>,
+        attempt: &E::Attempt,
+        workshop: &Workshop,
+        site: &Site<'_, E>,
+        record: &mut Record,
+    ) -> Result<Built, BuildError> {
+        let Site { ecosystem, release, progress } = site;
+        let plan = ecosystem.plan(release, candidate, laid_out, attempt).await;
+        record.lap("plan");
+        let plan = plan?;
+        trial.described = ecosystem.describe(&plan);
+        trial.assists.clone_from(&trial.described.assists);
+        progress.step(Step::Fetch, &trial.described.words);
+        workshop.hand_over()?;
+        let inputs = ecosystem.fetch(release, workshop, &plan).await;
+        record.lap("fetch");
+        trial.take(inputs?);
+        progress.step(Step::Build, release.file.as_str());
+        let built = ecosystem.rebuild(release, workshop, &plan).await;
+        record.lap("build");
+        built
+    }
+
+    async fn compared<F>(&self, release: &Release<F>, built: &Built) -> Result<compare::Comparison, RebuildError> {
         let (published, digest, name) = (release.path.clone(), release.digest, release.file.to_string());
-        let rebuilt: Option<PathBuf> = self.cache.get(built.digest);
+        let rebuilt: Option<PathBuf> = self.cache().get(built.digest);
         let task = tokio::task::spawn_blocking(move || {
             let rebuilt = rebuilt.ok_or(std::io::ErrorKind::NotFound)?;
             compare::compare(&published, digest, &rebuilt, &name)
@@ -205,86 +200,24 @@ impl Engine {
     }
 }
 
-fn basis<'a>(release: &'a Release, candidate: &Candidate, laid_out: &'a LaidOut, generator_until: Option<Timestamp>) -> Basis<'a> {
-    Basis {
-        facts: &release.facts,
-        target: release.target,
-        file: release.file.as_str(),
-        package: release.package.name(),
-        version: release.package.version().unwrap_or_default(),
-        uploaded_at: release.registry.published_at,
-        generator_until,
-        source_kind: candidate.source.kind,
-        laid_out,
-    }
-}
-
-/// What no build of this release may see.
-fn withheld(release: &Release) -> Result<Withheld, RebuildError> {
-    Ok(Withheld {
-        project: release::project_of(&release.package)?,
-        version: release.version.clone(),
-        digest: release.digest,
-        uploaded_at: release.registry.published_at,
-    })
-}
-
-/// The moment after the published file's generator came out. A registry that fails here only costs an
-/// attempt.
-async fn generator_until(site: Site<'_>) -> Option<Timestamp> {
-    let generator = Generator::parse(site.release.facts.generator.as_deref()?)?;
-    let project = site.machine.last()?.project(&generator.project.parse().ok()?).await.ok()?;
-    let is_it = |file: &&PublishedFile| Distribution::parse(&file.name).is_some_and(|d| d.version == generator.version);
-    let last = project.files.iter().filter(is_it).filter_map(|file| file.uploaded_at).max()?;
-    Some(last.plus(Duration::from_secs(1)))
-}
-
-/// Whether only generated metadata differs, in a wheel that `bdist_wheel` wrote: setuptools is then a guess.
-fn is_guess(release: &Release, outcome: &Outcome) -> bool {
-    let Outcome::Different { differences, .. } = outcome else { return false };
-    let by_wheel = release.facts.generator.as_deref().and_then(Generator::parse).is_some_and(|generator| generator.project == "wheel");
-    let listed = usize::try_from(differences.count).is_ok_and(|count| count == differences.members.len());
-    by_wheel && listed && differences.members.iter().all(|difference| difference.member.contains(".dist-info/"))
-}
-
-/// What is tried next with one candidate, after outcomes that were reached with or without any fetched
-/// build tool. Pure.
-fn next_attempt(tried: &[(Attempt, Outcome, bool)], release: &Release, kind: SourceKind) -> Option<Attempt> {
-    let direct = |toolchain| Some(Attempt { route: Route::Direct, toolchain });
-    let Some((last, outcome, toolless)) = tried.last() else { return direct(Toolchain::AsPublished) };
-    match (last.toolchain, outcome) {
-        (Toolchain::AsPublished, Outcome::BuildFailed { phase: Phase::Fetch, .. }) => direct(Toolchain::AsOfUpload),
-        // Only tools that can be chosen otherwise, and only builds that gave up by themselves.
-        (Toolchain::AsPublished | Toolchain::AsOfUpload, Outcome::BuildFailed { phase: Phase::Build | Phase::Fetch, summary })
-            if summary.starts_with("ended with code") && (!toolless || last.toolchain == Toolchain::AsOfUpload) =>
-        {
-            direct(Toolchain::Newest)
-        }
-        (Toolchain::AsPublished, outcome) if last.route == Route::Direct && is_guess(release, outcome) => direct(Toolchain::AsOfGenerator),
-        (Toolchain::AsPublished | Toolchain::AsOfGenerator, Outcome::Different { .. })
-            if last.route == Route::Direct && release.target == Target::Wheel && kind != SourceKind::SourceDistribution =>
-        {
-            Some(Attempt { route: Route::ThroughSourceDistribution, toolchain: Toolchain::AsPublished })
-        }
-        _ => None,
-    }
-}
-
-fn rung_name(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Git => "git",
-        Rung::Debian => "Debian source archive",
-        Rung::Index => "published source distribution",
-    }
+async fn lay_out<E: Ecosystem>(
+    candidate: &Candidate,
+    site: &Site<'_, E>,
+    workshop: &Workshop,
+) -> Result<LaidOut<E::Manifest>, ResolveError> {
+    let tree = workshop.source();
+    let time = candidate.lay_out(&tree).await?;
+    let (folder, manifest) = site.ecosystem.find(site.release, candidate, &tree)?;
+    Ok(LaidOut { folder, manifest, time })
 }
 
 impl Trial {
-    fn of(candidate: &Candidate, laid_out: &LaidOut) -> Self {
+    fn of<M>(candidate: &Candidate, laid_out: &LaidOut<M>) -> Self {
         let directory = Some(laid_out.folder.to_string_lossy().into_owned()).filter(|folder| !folder.is_empty());
         Self {
             source: Source { directory, ..candidate.source.clone() },
             fetched_from: candidate.fetched_from.clone(),
-            plan: None,
+            described: Described::default(),
             inputs: Inputs::default(),
             built: None,
             outcome: Outcome::SourceUnavailable { summary: String::new() },
@@ -340,11 +273,10 @@ impl Climb {
         }
     }
 
-    fn add(&mut self, attempt: Attempt, mut trial: Trial) {
+    fn add(&mut self, attempt: &dyn std::fmt::Debug, mut trial: Trial) {
         self.attempts.push(json!({
             "source": trial.description(),
-            "route": format!("{:?}", attempt.route),
-            "toolchain": format!("{:?}", attempt.toolchain),
+            "attempt": format!("{attempt:?}"),
             "result": trial.outcome.class(),
             "level": trial.outcome.level(),
             "rebuilt": trial.outcome.rebuilt().map(|rebuilt| rebuilt.digest),
@@ -372,15 +304,14 @@ impl Climb {
         self.best.as_ref().is_some_and(|best| rank(&best.outcome) <= 2)
     }
 
-    fn finding(self, site: Site<'_>, record: &Record) -> Finding {
-        let release = site.release;
+    fn finding<F>(self, release: &Release<F>, record: &Record) -> Finding {
         if let Some(mut best) = self.best {
             best.violations = self.violations;
-            return record.finding_of(release, best, site.host, &self.attempts, now());
+            return record.finding_of(release, best, &self.attempts, now());
         }
         let summary = self.misses.join("\n").chars().take(1500).collect();
         let outcome = Outcome::SourceUnavailable { summary };
-        record.finding(release.package.clone(), release.file.clone(), release.digest, release.registry.clone(), site.host, outcome)
+        record.finding(release.package.clone(), release.file.clone(), release.digest, release.registry.clone(), outcome)
     }
 }
 
@@ -388,29 +319,9 @@ impl Climb {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::release::Facts;
     use quorate_proto::Digest;
     use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
-    use quorate_proto::result::{DifferenceList, RebuiltFile, RegistryView};
-
-    fn release() -> Release {
-        let now = Timestamp::from_unix_seconds(0);
-        Release {
-            package: "pkg:pypi/demo@1.0".parse().unwrap(),
-            version: "1.0".parse().unwrap(),
-            file: "demo-1.0-py3-none-any.whl".parse().unwrap(),
-            target: Target::Wheel,
-            digest: Digest::of(b""),
-            path: PathBuf::new(),
-            registry: RegistryView { url: String::new(), size_bytes: 0, index_checksum: None, published_at: None, observed_at: now },
-            facts: Facts { generator: Some("bdist_wheel (0.41.0)".to_owned()), ..Facts::default() },
-            source_distribution: None,
-        }
-    }
-
-    fn failed(phase: Phase) -> Outcome {
-        Outcome::BuildFailed { phase, summary: "ended with code 1".to_owned() }
-    }
+    use quorate_proto::result::{DifferenceList, RebuiltFile, SourceKind};
 
     fn differs_in(member: &str) -> Outcome {
         let class = DifferenceClass::Content;
@@ -420,35 +331,6 @@ mod tests {
             published_normal: None,
             differences: DifferenceList { count: 1, members: vec![difference], report: None },
         }
-    }
-
-    fn next(route: Route, toolchain: Toolchain, outcome: Outcome, toolless: bool) -> Option<(Route, Toolchain)> {
-        let tried = [(Attempt { route, toolchain }, outcome, toolless)];
-        next_attempt(&tried, &release(), SourceKind::SourceArchive).map(|attempt| (attempt.route, attempt.toolchain))
-    }
-
-    #[test]
-    fn toolchains_are_loosened_only_when_tools_are_at_fault() {
-        let first = |outcome, toolless| next(Route::Direct, Toolchain::AsPublished, outcome, toolless);
-        assert_eq!(first(failed(Phase::Fetch), true), Some((Route::Direct, Toolchain::AsOfUpload)));
-        assert_eq!(first(failed(Phase::Build), false), Some((Route::Direct, Toolchain::Newest)));
-        assert_eq!(first(failed(Phase::Build), true), None);
-        assert_eq!(first(failed(Phase::Plan), false), None);
-        let hung = Outcome::BuildFailed { phase: Phase::Build, summary: "stopped after 5 seconds".to_owned() };
-        assert_eq!(first(hung, false), None);
-        let escaped = Outcome::SandboxViolation { phase: Phase::Build, summary: String::new() };
-        assert_eq!(first(escaped, false), None);
-    }
-
-    #[test]
-    fn an_older_setuptools_is_tried_when_only_metadata_differs() {
-        let metadata = || differs_in("demo-1.0.dist-info/METADATA");
-        let direct = |outcome| next(Route::Direct, Toolchain::AsPublished, outcome, false);
-        assert_eq!(direct(metadata()), Some((Route::Direct, Toolchain::AsOfGenerator)));
-        assert_eq!(direct(differs_in("demo/__init__.py")), Some((Route::ThroughSourceDistribution, Toolchain::AsPublished)));
-        let last = next(Route::Direct, Toolchain::AsOfGenerator, metadata(), false);
-        assert_eq!(last, Some((Route::ThroughSourceDistribution, Toolchain::AsPublished)));
-        assert_eq!(next(Route::ThroughSourceDistribution, Toolchain::AsPublished, metadata(), false), None);
     }
 
     fn trial(reference: &str, outcome: Outcome) -> Trial {
@@ -468,7 +350,7 @@ mod tests {
             size_bytes: 0,
             violations: Vec::new(),
         });
-        let laid_out = LaidOut { folder: PathBuf::new(), manifest: crate::source::manifest::Manifest::default(), time: None };
+        let laid_out = LaidOut { folder: PathBuf::new(), manifest: (), time: None };
         let material = crate::resolve::Material::Archive { path: PathBuf::new(), name: String::new() };
         let candidate = Candidate { source, material, time: None, fetched_from: None };
         Trial { built, outcome, ..Trial::of(&candidate, &laid_out) }
@@ -476,12 +358,11 @@ mod tests {
 
     #[test]
     fn a_second_tag_that_fits_better_says_that_the_first_one_differs() {
-        let attempt = Attempt { route: Route::Direct, toolchain: Toolchain::AsPublished };
         let same = || Outcome::Identical { rebuilt: RebuiltFile { digest: Digest::of(b""), size_bytes: 0, normal: None } };
         let assists = |references: [&str; 2]| {
             let mut climb = Climb::default();
-            climb.add(attempt, trial(references[0], differs_in("demo/__init__.py")));
-            climb.add(attempt, trial(references[1], same()));
+            climb.add(&"direct", trial(references[0], differs_in("demo/__init__.py")));
+            climb.add(&"direct", trial(references[1], same()));
             let best = climb.best.unwrap();
             assert!(matches!(best.outcome, Outcome::Identical { .. }));
             best.assists.iter().map(|assist| assist.name.clone()).collect::<Vec<_>>()

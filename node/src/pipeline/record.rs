@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use quorate_proto::provenance::{BuildDefinition, BuildMetadata, Provenance, ProvenanceBuilder, ResourceDescriptor, RunDetails};
-use quorate_proto::result::{Outcome, RegistryView, Source, Tool};
+use quorate_proto::result::{EnvironmentClass, Outcome, RegistryView, Source, Tool};
 use quorate_proto::statement::{DigestSet, Subject};
 use quorate_proto::{Digest, FileName, Purl, Timestamp};
 use serde_json::{Map, Value, json};
@@ -12,18 +12,19 @@ use serde_json::{Map, Value, json};
 use super::bounds::bounded;
 use super::ladder::Trial;
 use crate::attest::{Finding, FoundProvenance, builder};
+use crate::ecosystem::Surroundings;
 use crate::environment::Host;
 use crate::rebuild::Built;
 use crate::release::Release;
 
-/// How to read the parameters of a provenance.
-const BUILD_TYPE: &str = "urn:quorate:build/pypi/v1";
 /// Most tools that a result lists; the provenance has them all.
 const TOOLS_LISTED_MAX: usize = 48;
 
 /// A running rebuild.
 #[derive(Debug)]
 pub(super) struct Record {
+    build_type: &'static str,
+    host: Surroundings,
     started_at: Timestamp,
     begin: Instant,
     lap_begin: Instant,
@@ -31,9 +32,9 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(now: Timestamp) -> Self {
+    pub(super) fn begin(now: Timestamp, build_type: &'static str, host: &Host) -> Self {
         let begin = Instant::now();
-        Self { started_at: now, begin, lap_begin: begin, seconds: BTreeMap::new() }
+        Self { build_type, host: host.into(), started_at: now, begin, lap_begin: begin, seconds: BTreeMap::new() }
     }
 
     /// Ends a phase; a phase may come several times.
@@ -44,15 +45,7 @@ impl Record {
     }
 
     /// A finding with nothing built.
-    pub(super) fn finding(
-        &self,
-        package: Purl,
-        file: FileName,
-        published: Digest,
-        registry: RegistryView,
-        host: &Host,
-        outcome: Outcome,
-    ) -> Finding {
+    pub(super) fn finding(&self, package: Purl, file: FileName, published: Digest, registry: RegistryView, outcome: Outcome) -> Finding {
         Finding {
             file,
             published,
@@ -64,31 +57,25 @@ impl Record {
             assists: Vec::new(),
             violations: Vec::new(),
             toolchain: Vec::new(),
-            environment: host.environment.clone(),
+            environment: self.host.environment.clone(),
             started_at: self.started_at,
             finished_at: self.started_at,
             provenance: None,
-            blobs: vec![host.inventory.clone()],
+            blobs: vec![self.host.inventory.clone()],
             seconds: BTreeMap::new(),
         }
     }
 
     /// A finding about a trial.
-    pub(super) fn finding_of(&self, release: &Release, trial: Trial, host: &Host, attempts: &[Value], now: Timestamp) -> Finding {
+    pub(super) fn finding_of<F>(&self, release: &Release<F>, trial: Trial, attempts: &[Value], now: Timestamp) -> Finding {
+        let surroundings = trial.inputs.surroundings.clone().unwrap_or_else(|| self.host.clone());
         let provenance = trial.built.as_ref().map(|built| FoundProvenance {
             subject: vec![Subject::new(built.name.as_str(), built.digest)],
-            predicate: self.provenance(release, &trial, built, host, attempts, now),
+            predicate: self.provenance(release, &trial, built, &surroundings, attempts, now),
         });
-        let blank = self.finding(
-            release.package.clone(),
-            release.file.clone(),
-            release.digest,
-            release.registry.clone(),
-            host,
-            trial.outcome.clone(),
-        );
-        let toolchain = toolchain(&trial, host);
-        let blobs = blank.blobs.iter().cloned().chain(trial.report).collect();
+        let blank =
+            self.finding(release.package.clone(), release.file.clone(), release.digest, release.registry.clone(), trial.outcome.clone());
+        let toolchain = toolchain(&trial);
         Finding {
             source: Some(trial.source),
             anomalies: trial.anomalies,
@@ -96,7 +83,8 @@ impl Record {
             violations: trial.violations,
             toolchain,
             provenance,
-            blobs,
+            environment: surroundings.environment,
+            blobs: [surroundings.inventory].into_iter().chain(trial.report).collect(),
             ..blank
         }
     }
@@ -108,17 +96,25 @@ impl Record {
         bounded(Finding { finished_at: now, seconds: self.seconds, ..finding })
     }
 
-    fn provenance(&self, release: &Release, trial: &Trial, built: &Built, host: &Host, attempts: &[Value], now: Timestamp) -> Provenance {
+    fn provenance<F>(
+        &self,
+        release: &Release<F>,
+        trial: &Trial,
+        built: &Built,
+        surroundings: &Surroundings,
+        attempts: &[Value],
+        now: Timestamp,
+    ) -> Provenance {
         Provenance {
             build_definition: BuildDefinition {
-                build_type: BUILD_TYPE.to_owned(),
+                build_type: self.build_type.to_owned(),
                 external_parameters: object(json!({
                     "package": release.package,
                     "artifact": { "name": release.file, "sha256": release.digest.to_hex() },
                     "registry": release.registry.url,
                 })),
                 internal_parameters: internal(trial, built, attempts),
-                resolved_dependencies: dependencies(trial, host),
+                resolved_dependencies: dependencies(trial, surroundings),
             },
             run_details: RunDetails {
                 builder: ProvenanceBuilder { id: String::new(), version: [(builder().name, builder().version)].into() },
@@ -129,19 +125,10 @@ impl Record {
 }
 
 fn internal(trial: &Trial, built: &Built, attempts: &[Value]) -> Map<String, Value> {
-    let Some(plan) = &trial.plan else { return Map::new() };
-    object(json!({
-        "backend": plan.build.backend,
-        "requires": plan.build.requires,
-        "constraints": plan.constraints,
-        "route": format!("{:?}", plan.route),
-        "sourceDateEpoch": plan.epoch,
-        "registryCutoff": plan.cutoff,
-        "settings": plan.settings,
-        "variables": plan.variables,
-        "rebuiltName": built.name,
-        "attempts": attempts,
-    }))
+    let mut parameters = trial.described.parameters.clone();
+    parameters.insert("rebuiltName".to_owned(), json!(built.name));
+    parameters.insert("attempts".to_owned(), json!(attempts));
+    parameters
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -151,19 +138,31 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn dependencies(trial: &Trial, host: &Host) -> Vec<ResourceDescriptor> {
+fn dependencies(trial: &Trial, surroundings: &Surroundings) -> Vec<ResourceDescriptor> {
+    let class = match surroundings.environment.class {
+        EnvironmentClass::Host => "host",
+        EnvironmentClass::Rootfs => "rootfs",
+    };
     let mut all = vec![source(&trial.source, trial.fetched_from.as_deref())];
-    all.push(ResourceDescriptor::file("environment", "urn:quorate:environment/host/v1", host.environment.digest));
-    all.push(bare("python", format!("pkg:generic/python@{}", host.python.version)).with("version", host.python.version.as_str()));
-    all.push(bare("pip", format!("pkg:pypi/pip@{}", host.python.pip)).with("version", host.python.pip.as_str()));
+    all.push(ResourceDescriptor::file("environment", format!("urn:quorate:environment/{class}/v1"), surroundings.environment.digest));
+    all.extend(trial.described.tools.iter().map(own_tool));
     for file in trial.inputs.files.values() {
-        let uri = Purl::pypi(&file.project, &file.version).map_or_else(|_| file.url.to_string(), |purl| purl.to_string());
-        let descriptor = ResourceDescriptor::file(file.name.as_str(), uri, file.digest);
+        let descriptor = ResourceDescriptor::file(file.name.as_str(), file.uri.clone(), file.digest);
         all.push(
             descriptor.with("fetchedFrom", file.url.as_str()).with("sizeBytes", file.size_bytes).with("version", file.version.as_str()),
         );
     }
     all
+}
+
+fn own_tool(tool: &Tool) -> ResourceDescriptor {
+    let uri = match tool.name.as_str() {
+        "pip" => format!("pkg:pypi/pip@{}", tool.version),
+        name => format!("pkg:generic/{name}@{}", tool.version),
+    };
+    let mut descriptor = bare(&tool.name, uri);
+    descriptor.digest = tool.digest.map(|sha256| DigestSet { sha256 });
+    descriptor.with("version", tool.version.as_str())
 }
 
 fn bare(name: &str, uri: String) -> ResourceDescriptor {
@@ -185,9 +184,8 @@ fn source(source: &Source, fetched_from: Option<&str>) -> ResourceDescriptor {
 }
 
 /// The tools that a result lists, by name.
-fn toolchain(trial: &Trial, host: &Host) -> Vec<Tool> {
-    let own = |name: &str, version: &str| Tool { name: name.to_owned(), version: version.to_owned(), digest: None };
-    let mut tools = vec![own("python", &host.python.version), own("pip", &host.python.pip)];
+fn toolchain(trial: &Trial) -> Vec<Tool> {
+    let mut tools = trial.described.tools.clone();
     let fetched = trial.inputs.files.values();
     tools.extend(fetched.map(|file| Tool { name: file.project.clone(), version: file.version.clone(), digest: Some(file.digest) }));
     tools.sort();

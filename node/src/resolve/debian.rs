@@ -23,7 +23,8 @@ use super::sources_index::{self, Entry, Pristine};
 use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::{Http, RegistryError};
-use crate::release::{Release, Target};
+use crate::release::Release;
+use crate::release::pypi::{Facts, Target};
 use crate::source::{commit_id::commit_id, unpack};
 
 /// Where Debian's own keys lie on a Debian machine.
@@ -87,7 +88,8 @@ impl Debian {
         Ok(Self { mirror, suites, keyring })
     }
 
-    pub(super) async fn candidates(&self, release: &Release, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+    /// The archives of this release, best first.
+    pub async fn candidates(&self, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
         let mut found: Vec<(Pristine, Entry)> = Vec::new();
         let mut reason = None;
         for suite in &self.suites {
@@ -107,7 +109,7 @@ impl Debian {
                 Err(error) => reason = Some(worse(reason, error)),
             }
         }
-        let none = || ResolveError::None(format!("Debian has no source archive of version {}", release.version));
+        let none = || ResolveError::None(format!("Debian has no source archive of version {}", release.facts.version));
         if candidates.is_empty() { Err(reason.unwrap_or_else(none)) } else { Ok(candidates) }
     }
 
@@ -177,8 +179,8 @@ impl Debian {
         Err(DebianError::Signature { url: Box::new(url.clone()), keyring: self.keyring.display().to_string(), message }.into())
     }
 
-    async fn candidate(&self, entry: &Entry, release: &Release, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
-        if release.target == Target::SourceDistribution && entry.digest == release.digest {
+    async fn candidate(&self, entry: &Entry, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
+        if release.facts.target == Target::SourceDistribution && entry.digest == release.digest {
             return Err(ResolveError::None("Debian's archive is the published source distribution itself".to_owned()));
         }
         let url = self.address(&format!("{}/{}", entry.directory, entry.file))?;
@@ -189,7 +191,7 @@ impl Debian {
         let commit = commit_id(unpack::reader(&path, &entry.file)?);
         let found_by = if commit.is_some() { FoundBy::ArchiveCommit } else { FoundBy::Archive };
         let kind = kind_of(&path, entry, commit.is_some()).await?;
-        if release.target == Target::SourceDistribution && kind == SourceKind::SourceDistribution {
+        if release.facts.target == Target::SourceDistribution && kind == SourceKind::SourceDistribution {
             return Err(ResolveError::None("Debian's archive is the published source distribution packed anew".to_owned()));
         }
         let version = entry.version.replace('+', "%2B").replace(':', "%3A");
@@ -233,11 +235,11 @@ fn worse(first: Option<ResolveError>, error: ResolveError) -> ResolveError {
 
 /// Entries of this package and version that are another archive than the published source distribution:
 /// the same bytes are better called by their own name.
-fn matching(entries: Vec<Entry>, release: &Release) -> Vec<(Pristine, Entry)> {
-    let published = release.source_distribution.as_ref().and_then(|file| file.sha256);
+fn matching(entries: Vec<Entry>, release: &Release<Facts>) -> Vec<(Pristine, Entry)> {
+    let published = release.facts.source_distribution.as_ref().and_then(|file| file.sha256);
     let fits = |entry: Entry| {
         let (version, pristine) = sources_index::upstream(&entry.version)?;
-        let fits = entry.is_of(release.package.name()) && version == release.version && Some(entry.digest) != published;
+        let fits = entry.is_of(release.package.name()) && version == release.facts.version && Some(entry.digest) != published;
         fits.then_some((pristine, entry))
     };
     entries.into_iter().filter_map(fits).collect()

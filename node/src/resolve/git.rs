@@ -8,6 +8,7 @@ use quorate_proto::result::{FoundBy, Source, SourceKind};
 use super::{Candidate, Material, ResolveError, tags};
 use crate::cache::Cache;
 use crate::release::Release;
+use crate::release::pypi::Facts;
 use crate::source::git::{self, Repository, Tag};
 
 /// Most repositories that are looked at for one release.
@@ -85,9 +86,10 @@ impl GitAccess {
         Some(if is_address { Place::Forge(place) } else { Place::Folder(PathBuf::from(place)) })
     }
 
-    pub(super) async fn candidates(&self, release: &Release, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+    /// The commits of this release, best first.
+    pub async fn candidates(&self, release: &Release<Facts>, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
         let mut reason = ResolveError::None("the published file names no repository".to_owned());
-        for address in release.facts.repositories.iter().take(REPOSITORIES_MAX) {
+        for address in release.facts.metadata.repositories.iter().take(REPOSITORIES_MAX) {
             let found = match self.place(address) {
                 None => Err(ResolveError::None(format!("no mirror for {address}"))),
                 Some(Place::Folder(folder)) => local(address, &folder, release).await,
@@ -95,7 +97,7 @@ impl GitAccess {
             };
             match found {
                 Ok(candidates) if !candidates.is_empty() => return Ok(candidates),
-                Ok(_) => reason = ResolveError::None(format!("{address} has no tag of version {}", release.version)).or(reason),
+                Ok(_) => reason = ResolveError::None(format!("{address} has no tag of version {}", release.facts.version)).or(reason),
                 Err(error) => reason = error.or(reason),
             }
         }
@@ -103,7 +105,7 @@ impl GitAccess {
     }
 }
 
-async fn local(address: &str, folder: &Path, release: &Release) -> Result<Vec<Candidate>, ResolveError> {
+async fn local(address: &str, folder: &Path, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {
     let none = || ResolveError::None(format!("no repository for {address} at {}", folder.display()));
     let repository = Repository::open(folder).ok_or_else(none)?;
     let mut candidates = Vec::new();
@@ -113,7 +115,7 @@ async fn local(address: &str, folder: &Path, release: &Release) -> Result<Vec<Ca
     Ok(candidates)
 }
 
-async fn remote(address: &str, forge: &str, release: &Release, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+async fn remote(address: &str, forge: &str, release: &Release<Facts>, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
     let mut candidates = Vec::new();
     for tag in chosen(&git::remote_tags(forge).await?, release) {
         let scratch = Arc::new(tempfile::tempdir_in(cache.derived(""))?);
@@ -123,8 +125,8 @@ async fn remote(address: &str, forge: &str, release: &Release, cache: &Cache) ->
     Ok(candidates)
 }
 
-fn chosen<'a>(all: &'a [Tag], release: &Release) -> Vec<&'a Tag> {
-    let names = tags::matching(all.iter().map(|tag| tag.name.as_str()), release.package.name(), &release.version);
+fn chosen<'a>(all: &'a [Tag], release: &Release<Facts>) -> Vec<&'a Tag> {
+    let names = tags::matching(all.iter().map(|tag| tag.name.as_str()), release.package.name(), &release.facts.version);
     let mut chosen: Vec<&Tag> = Vec::new();
     for name in names {
         let Some(tag) = all.iter().find(|tag| tag.name == name) else { continue };

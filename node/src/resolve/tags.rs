@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use pep440_rs::Version;
 
-use crate::registry::file_name::normal_name;
+use crate::registry::pypi::file_name::normal_name;
 
 /// The tags that mean `version` of `package`, best first: the package's own name before a bare version,
 /// exact spellings before padded ones. Tags of another package or of another version are not among them.

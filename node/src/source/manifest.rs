@@ -9,7 +9,7 @@ use pep440_rs::Version;
 use serde::Deserialize;
 
 use super::tree;
-use crate::registry::file_name::normal_name;
+use crate::registry::pypi::file_name::normal_name;
 
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use quorate_node::registry::file_name::Distribution;
+use quorate_node::registry::pypi::file_name::Distribution;
 use quorate_proto::Digest;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

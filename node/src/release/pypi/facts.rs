@@ -9,13 +9,13 @@ use flate2::read::GzDecoder;
 use super::{Target, zip};
 use crate::source::meter::Meter;
 
-/// Most bytes of an archive that are read for facts.
+/// Most bytes of an archive that are read for metadata.
 const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
 const METADATA_BYTES_MAX: u64 = 8 << 20;
 
 /// What a published file says about its own making.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Metadata {
     /// `Generator:` of a wheel, such as `flit 3.10.1`.
     pub generator: Option<String>,
     /// Addresses from the metadata that may be the repository, best first.
@@ -24,7 +24,7 @@ pub struct Facts {
     pub uniform_time: Option<i64>,
 }
 
-/// A published file that cannot be read for facts.
+/// A published file that cannot be read for metadata.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// The disk.
@@ -36,7 +36,7 @@ pub enum FactsError {
 }
 
 /// Reads the facts of a published file.
-pub fn read_facts(path: &Path, target: Target) -> Result<Facts, FactsError> {
+pub fn read_facts(path: &Path, target: Target) -> Result<Metadata, FactsError> {
     match target {
         Target::Wheel => {
             let mut bytes = Vec::new();
@@ -51,7 +51,7 @@ pub fn read_facts(path: &Path, target: Target) -> Result<Facts, FactsError> {
     }
 }
 
-fn wheel_facts(bytes: &[u8]) -> Option<Facts> {
+fn wheel_facts(bytes: &[u8]) -> Option<Metadata> {
     let entries = zip::entries(bytes)?;
     let in_dist_info = |name: &str| {
         let of = |entry: &&zip::Entry| entry.name.split_once('/').is_some_and(|(dir, file)| dir.ends_with(".dist-info") && file == name);
@@ -59,17 +59,17 @@ fn wheel_facts(bytes: &[u8]) -> Option<Facts> {
         Some(String::from_utf8_lossy(&content).into_owned())
     };
     let first = entries.first()?.dos_time;
-    Some(Facts {
+    Some(Metadata {
         generator: in_dist_info("WHEEL").and_then(|text| fields(&text, "generator").next()),
         repositories: in_dist_info("METADATA").map(|text| repositories(&text)).unwrap_or_default(),
         uniform_time: entries.iter().all(|entry| entry.dos_time == first).then(|| dos_seconds(first)).flatten(),
     })
 }
 
-fn sdist_facts(file: fs::File) -> Option<Facts> {
+fn sdist_facts(file: fs::File) -> Option<Metadata> {
     let (reader, meter) = Meter::before(GzDecoder::new(file).take(ARCHIVE_BYTES_MAX));
     let mut archive = tar::Archive::new(reader);
-    let mut facts = Facts::default();
+    let mut metadata = Metadata::default();
     let mut times = std::collections::BTreeSet::new();
     let mut entries = archive.entries().ok()?;
     loop {
@@ -84,12 +84,12 @@ fn sdist_facts(file: fs::File) -> Option<Facts> {
         if path.components().count() == 2 && path.ends_with("PKG-INFO") {
             let mut text = Vec::new();
             (&mut entry).take(METADATA_BYTES_MAX).read_to_end(&mut text).ok()?;
-            facts.repositories = repositories(&String::from_utf8_lossy(&text));
+            metadata.repositories = repositories(&String::from_utf8_lossy(&text));
         }
         std::io::copy(&mut entry, &mut std::io::sink()).ok()?;
     }
-    facts.uniform_time = times.first().filter(|_| times.len() == 1).and_then(|time| i64::try_from(*time).ok());
-    Some(facts)
+    metadata.uniform_time = times.first().filter(|_| times.len() == 1).and_then(|time| i64::try_from(*time).ok());
+    Some(metadata)
 }
 
 /// The values of a field of an RFC 822 header, as far as the header goes.
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_wheel_names_its_generator_its_repository_and_its_time() {
-        let facts = wheel_facts(&wheel([2024, 2024])).unwrap();
-        assert_eq!(facts.generator.as_deref(), Some("flit 3.10.1"));
-        assert_eq!(facts.repositories, ["https://github.com/o/demo"]);
-        assert_eq!(facts.uniform_time, Some(1_734_806_320));
+        let metadata = wheel_facts(&wheel([2024, 2024])).unwrap();
+        assert_eq!(metadata.generator.as_deref(), Some("flit 3.10.1"));
+        assert_eq!(metadata.repositories, ["https://github.com/o/demo"]);
+        assert_eq!(metadata.uniform_time, Some(1_734_806_320));
         assert_eq!(wheel_facts(&wheel([2024, 2023])).unwrap().uniform_time, None);
     }
 

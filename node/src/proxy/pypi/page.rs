@@ -8,8 +8,8 @@ use quorate_proto::Timestamp;
 use serde_json::json;
 
 use super::Withheld;
-use crate::registry::file_name::{Distribution, ProjectName};
-use crate::registry::{Project, PublishedFile};
+use crate::registry::pypi::file_name::{Distribution, ProjectName};
+use crate::registry::pypi::{Project, PublishedFile};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 

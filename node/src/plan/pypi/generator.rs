@@ -4,7 +4,7 @@ use std::fmt;
 
 use pep440_rs::Version;
 
-use crate::registry::file_name::ProjectName;
+use crate::registry::pypi::file_name::ProjectName;
 
 /// The program that wrote a wheel.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use quorate_proto::FileName;
 use quorate_proto::result::Phase;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::BuildPlan;
+use crate::plan::pypi::BuildPlan;
 use crate::sandbox::{Mode, Network, SandboxError};
 use crate::source::tree;
 use crate::source::unpack::is_ours;
-use crate::workshop::{Failure, OUT, SOURCE, Task, VENV, Workshop, violations};
+use crate::workshop::{BuildError, Failure, OUT, SOURCE, TOOLS, Task, Workshop, violations};
 
 /// The file in which the runner leaves the hook's answer.
 const ANSWER: &str = "answer.json";
@@ -52,17 +52,6 @@ pub enum Hook {
     Sdist,
 }
 
-/// A hook that did not answer.
-#[derive(Debug)]
-pub enum HookError {
-    /// The build is at fault.
-    Failed(Failure),
-    /// The machine is at fault.
-    Sandbox(SandboxError),
-    /// The machine's disk is at fault.
-    Disk(std::io::Error),
-}
-
 /// A hook's answer.
 #[derive(Debug)]
 pub struct Answer<T> {
@@ -94,23 +83,17 @@ impl Hook {
     }
 }
 
-impl From<SandboxError> for HookError {
-    fn from(error: SandboxError) -> Self {
-        Self::Sandbox(error)
-    }
-}
-
 /// Asks for more requirements.
-pub async fn requires(workshop: &Workshop, plan: &BuildPlan, hook: Hook) -> Result<Answer<Vec<String>>, HookError> {
+pub async fn requires(workshop: &Workshop, plan: &BuildPlan, hook: Hook) -> Result<Answer<Vec<String>>, BuildError> {
     call(workshop, plan, hook).await
 }
 
 /// Builds, and names the file that was made in the workshop's `out`.
-pub async fn build(workshop: &Workshop, plan: &BuildPlan, hook: Hook) -> Result<Answer<FileName>, HookError> {
+pub async fn build(workshop: &Workshop, plan: &BuildPlan, hook: Hook) -> Result<Answer<FileName>, BuildError> {
     call(workshop, plan, hook).await
 }
 
-async fn call<T: for<'de> Deserialize<'de>>(workshop: &Workshop, plan: &BuildPlan, hook: Hook) -> Result<Answer<T>, HookError> {
+async fn call<T: for<'de> Deserialize<'de>>(workshop: &Workshop, plan: &BuildPlan, hook: Hook) -> Result<Answer<T>, BuildError> {
     let spec = Spec {
         directory: inside(plan),
         backend: &plan.build.backend,
@@ -120,26 +103,42 @@ async fn call<T: for<'de> Deserialize<'de>>(workshop: &Workshop, plan: &BuildPla
         out: OUT,
     };
     let spec = serde_json::to_string(&spec).expect("text and lists of text always serialise");
-    let mut variables = plan.variables.clone();
+    let mut variables = python_variables();
+    variables.extend(plan.variables.clone());
     variables.insert("SOURCE_DATE_EPOCH".to_owned(), plan.epoch.to_string());
-    let argv = [&format!("{VENV}/bin/python"), "-c", RUNNER, &spec].map(ToString::to_string).into();
-    let finished = match workshop.run(Task { argv, variables, network: Network::None, venv: Mode::ReadOnly }).await {
+    let argv = [&format!("{TOOLS}/bin/python"), "-c", RUNNER, &spec].map(ToString::to_string).into();
+    let task = Task { argv, variables, network: Network::None, folders: plan.python.folders.clone(), tools: Mode::ReadOnly };
+    let finished = match workshop.run(task).await {
         // The interpreter in the virtual environment is a build's own to break.
-        Err(error @ SandboxError::NotStarted { .. }) => return Err(HookError::Failed(Failure::found(Phase::Build, error.to_string()))),
+        Err(error @ SandboxError::NotStarted { .. }) => return Err(BuildError::Failed(Failure::found(Phase::Build, error.to_string()))),
         finished => finished?,
     };
     if finished.exit != crate::sandbox::Exit::Code(0) {
-        return Err(HookError::Failed(Failure::of(Phase::Build, &finished, workshop.limits())));
+        return Err(BuildError::Failed(Failure::of(Phase::Build, &finished, workshop.limits())));
     }
     let violations = violations(&finished);
-    let failed = |summary: String| HookError::Failed(Failure { violations: violations.clone(), ..Failure::found(Phase::Build, summary) });
+    let failed = |summary: String| BuildError::Failed(Failure { violations: violations.clone(), ..Failure::found(Phase::Build, summary) });
     let bytes = tree::read(&workshop.out(), ANSWER, ANSWER_BYTES_MAX).map_err(|error| match error {
-        error if is_ours(&error) => HookError::Disk(error),
+        error if is_ours(&error) => BuildError::Disk(error),
         error => failed(format!("no readable answer: {error}")),
     })?;
     let bytes = bytes.ok_or_else(|| failed(format!("{} left no answer", hook.name())))?;
     let value = serde_json::from_slice(&bytes).map_err(|error| failed(format!("{} answered oddly: {error}", hook.name())))?;
     Ok(Answer { value, violations })
+}
+
+/// What keeps a Python to itself and its output the same.
+pub fn python_variables() -> BTreeMap<String, String> {
+    [
+        ("PYTHONHASHSEED", "0"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("PYTHONNOUSERSITE", "1"),
+        ("PIP_CONFIG_FILE", "/dev/null"),
+        ("PIP_NO_INPUT", "1"),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
 
 fn inside(plan: &BuildPlan) -> String {

@@ -1,0 +1,417 @@
+//! How a Python package is built: backend, pinned tools, times. Pure.
+//!
+//! Facts that bound the toolchain come from the published file; the rest from the source, as of the
+//! upload. Whatever the build is told that the source does not say becomes an [`Assist`].
+
+mod generator;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr as _;
+
+use pep440_rs::Version;
+use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
+use quorate_proto::Timestamp;
+use quorate_proto::result::{Assist, SourceKind};
+
+use super::assist;
+use crate::environment::Python;
+use crate::release::pypi::{Metadata, Target};
+use crate::resolve::LaidOut;
+use crate::source::manifest::{BuildSystem, Manifest};
+pub use generator::{Generator, Pin};
+
+/// Most requirements of a build, and most bytes of one: together they must fit a command line.
+pub const REQUIREMENTS_MAX: usize = 128;
+const REQUIREMENT_BYTES_MAX: usize = 1000;
+/// Most bytes of a backend's object or of one of its folders, and most folders.
+const BACKEND_BYTES_MAX: usize = 300;
+const BACKEND_PATHS_MAX: usize = 16;
+
+/// How a candidate is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildPlan {
+    /// The interpreter, which has the same path inside.
+    pub python: Python,
+    /// What is built.
+    pub target: Target,
+    /// By which way.
+    pub route: Route,
+    /// The folder of the package inside the source tree.
+    pub folder: PathBuf,
+    /// The backend and its requirements, each a checked PEP 508 text.
+    pub build: BuildSystem,
+    /// Versions that the published file names, as PEP 508 texts.
+    pub constraints: Vec<String>,
+    /// Registries are seen as they were before this.
+    pub cutoff: Option<Timestamp>,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: i64,
+    /// The hooks' `config_settings`.
+    pub settings: BTreeMap<String, Vec<String>>,
+    /// More variables.
+    pub variables: BTreeMap<String, String>,
+    /// What the build is told that the source does not say.
+    pub assists: Vec<Assist>,
+}
+
+/// The way from source to target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The target is built from the source itself.
+    Direct,
+    /// First a source distribution, then the wheel from that, as common front ends do.
+    ThroughSourceDistribution,
+}
+
+/// Which of several possible toolchains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    /// With the versions that the published file names, as of the upload.
+    AsPublished,
+    /// As of the moment when the generator that the published file names came out: who had an old `wheel`
+    /// had an old setuptools too (distributions and long-lived machines).
+    AsOfGenerator,
+    /// As of the upload, without the versions that the published file names.
+    AsOfUpload,
+    /// The newest: for packages that are older than this machine's Python.
+    Newest,
+}
+
+/// One way of trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// By which way.
+    pub route: Route,
+    /// With which tools.
+    pub toolchain: Toolchain,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// What the published file says.
+    pub facts: &'a Metadata,
+    /// What is built.
+    pub target: Target,
+    /// The published file's name.
+    pub file: &'a str,
+    /// The package's normalised name.
+    pub package: &'a str,
+    /// The version, as the package URL spells it.
+    pub version: &'a str,
+    /// When the published file was uploaded.
+    pub uploaded_at: Option<Timestamp>,
+    /// The moment after the published file's generator came out, if that was looked up.
+    pub generator_until: Option<Timestamp>,
+    /// What kind of source it is.
+    pub source_kind: SourceKind,
+    /// The source.
+    pub laid_out: &'a LaidOut<Manifest>,
+    /// The interpreter.
+    pub python: &'a Python,
+}
+
+/// A source that cannot be planned for.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A build requirement that is none.
+    #[error("build requirement {text:?} is malformed")]
+    Requirement {
+        /// The text.
+        text: String,
+    },
+    /// A build requirement that names an address, which the registry cannot answer for.
+    #[error("build requirement {text:?} names an address")]
+    AddressedRequirement {
+        /// The text.
+        text: String,
+    },
+    /// A backend that is no Python object path.
+    #[error("{got} build requirements, at most {REQUIREMENTS_MAX} are taken")]
+    Requirements {
+        /// How many there are.
+        got: usize,
+    },
+    /// A backend that is no Python object path, or folders of it that are no paths.
+    #[error("build backend {text:?} is malformed")]
+    Backend {
+        /// The text.
+        text: String,
+    },
+}
+
+/// Plans one attempt.
+pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError> {
+    let mut assists = Vec::new();
+    let generator = basis.facts.generator.as_deref().and_then(Generator::parse).filter(|_| basis.target == Target::Wheel);
+    let build = checked(build_system(basis, generator.as_ref(), &mut assists))?;
+    let self_built = |pin: &Pin| pin.project == basis.package && !build.backend_path.is_empty();
+    let pins = generator
+        .filter(|_| matches!(attempt.toolchain, Toolchain::AsPublished | Toolchain::AsOfGenerator))
+        .map(|generator| generator.pins())
+        .unwrap_or_default();
+    let cutoff = match attempt.toolchain {
+        Toolchain::AsPublished | Toolchain::AsOfUpload => basis.uploaded_at,
+        Toolchain::AsOfGenerator => basis.uploaded_at.min(basis.generator_until.or(basis.uploaded_at)),
+        Toolchain::Newest => None,
+    };
+    if attempt.toolchain == Toolchain::Newest && basis.uploaded_at.is_some() {
+        assists.push(assist("newest-build-tools", "today's", "the build tools of the upload day do not run on this machine's Python"));
+    }
+    let epoch = epoch(basis, &mut assists);
+    let settings = settings(basis, &build, &mut assists);
+    Ok(BuildPlan {
+        python: basis.python.clone(),
+        target: basis.target,
+        route: attempt.route,
+        folder: basis.laid_out.folder.clone(),
+        constraints: pins
+            .iter()
+            .filter(|pin| !self_built(pin))
+            .map(|pin| checked_requirement(&pin.to_string()))
+            .collect::<Result<_, _>>()?,
+        build,
+        cutoff,
+        epoch,
+        settings,
+        variables: told_version(basis, &mut assists),
+        assists,
+    })
+}
+
+/// The names of requirements, for telling what is still missing. Malformed ones have none.
+pub fn requirement(text: &str) -> Option<Requirement<VerbatimUrl>> {
+    Requirement::from_str(text).ok()
+}
+
+/// The source's own build system, unless the published file was plainly made by another backend.
+fn build_system(basis: &Basis<'_>, generator: Option<&Generator>, assists: &mut Vec<Assist>) -> BuildSystem {
+    let own = basis.laid_out.manifest.build.clone();
+    let Some((generator, backend)) = generator.and_then(|generator| Some((generator, generator.backend()?))) else { return own };
+    let names: Vec<_> = own.requires.iter().filter_map(|text| requirement(text)).map(|requirement| requirement.name.to_string()).collect();
+    let is_itself = generator.project == basis.package && !own.backend_path.is_empty();
+    if is_itself && basis.version.parse().is_ok_and(|version: Version| version != generator.version) {
+        return external(generator, backend, "the published file was made by another version than the one in the source", assists);
+    }
+    let is_own = names.contains(&generator.project) || !own.backend_path.is_empty() || own.backend == backend;
+    // A backend that wraps another one requires it by itself; only setuptools is plainly not any of these.
+    if is_own || !own.backend.starts_with("setuptools.") {
+        return own;
+    }
+    external(generator, backend, "the published file names another generator than the source's build system", assists)
+}
+
+fn external(generator: &Generator, backend: &str, reason: &str, assists: &mut Vec<Assist>) -> BuildSystem {
+    assists.push(assist("build-backend", backend, reason));
+    BuildSystem { requires: vec![generator.project.clone()], backend: backend.to_owned(), backend_path: Vec::new() }
+}
+
+/// A wheel for Python 2 and 3 whose source does not ask for one was asked for on a command line.
+fn settings(basis: &Basis<'_>, build: &BuildSystem, assists: &mut Vec<Assist>) -> BTreeMap<String, Vec<String>> {
+    let is_universal = basis.file.ends_with("-py2.py3-none-any.whl");
+    let asked_for = basis.laid_out.manifest.text.lines().any(|line| line.trim_start().starts_with("universal") && line.contains('='));
+    if !is_universal || !build.backend.starts_with("setuptools.") || asked_for {
+        return BTreeMap::new();
+    }
+    assists.push(assist("build-option", "--universal", "the published file's name has a tag that the source does not ask for"));
+    [("--build-option".to_owned(), vec!["--universal".to_owned()])].into()
+}
+
+fn checked(build: BuildSystem) -> Result<BuildSystem, PlanError> {
+    let is_short = |text: &str| (1..=BACKEND_BYTES_MAX).contains(&text.len());
+    let is_object = is_short(&build.backend) && build.backend.chars().all(|c| c.is_alphanumeric() || "_.:".contains(c));
+    let is_path = |text: &String| is_short(text) && !text.contains(char::is_control);
+    if !is_object || build.backend_path.len() > BACKEND_PATHS_MAX || !build.backend_path.iter().all(is_path) {
+        return Err(PlanError::Backend { text: build.backend.chars().take(200).collect() });
+    }
+    if build.requires.len() > REQUIREMENTS_MAX {
+        return Err(PlanError::Requirements { got: build.requires.len() });
+    }
+    let requires = build.requires.iter().map(|text| checked_requirement(text)).collect::<Result<_, _>>()?;
+    Ok(BuildSystem { requires, ..build })
+}
+
+/// A requirement in its canonical spelling. What is no requirement could be an option of pip.
+pub fn checked_requirement(text: &str) -> Result<String, PlanError> {
+    let is_bounded = text.len() <= REQUIREMENT_BYTES_MAX && !text.contains(char::is_control);
+    let parsed = Some(text).filter(|_| is_bounded).and_then(requirement);
+    let parsed = parsed.ok_or_else(|| PlanError::Requirement { text: text.chars().take(200).collect() })?;
+    if matches!(parsed.version_or_url, Some(VersionOrUrl::Url(_))) {
+        return Err(PlanError::AddressedRequirement { text: text.chars().take(200).collect() });
+    }
+    Ok(parsed.to_string())
+}
+
+/// The one time of the published file, else the source's own, else the upload's.
+fn epoch(basis: &Basis<'_>, assists: &mut Vec<Assist>) -> i64 {
+    let own = basis.laid_out.time;
+    if let Some(time) = basis.facts.uniform_time {
+        let is_default = basis.facts.generator.as_deref().and_then(Generator::parse).and_then(|g| g.default_time()) == Some(time);
+        if own != Some(time) && !is_default {
+            assists.push(assist("source-date-epoch", &time.to_string(), "read back from the published file's uniform times"));
+        }
+        return time;
+    }
+    own.or_else(|| basis.uploaded_at.map(Timestamp::unix_seconds)).unwrap_or(ZIP_BEGIN).max(ZIP_BEGIN)
+}
+
+/// 1980-01-01: zip files know no time before it.
+const ZIP_BEGIN: i64 = 315_532_800;
+
+/// Tools that read the version from git need to be told it where there is no git.
+fn told_version(basis: &Basis<'_>, assists: &mut Vec<Assist>) -> BTreeMap<String, String> {
+    if basis.source_kind == SourceKind::SourceDistribution {
+        return BTreeMap::new();
+    }
+    let text = &basis.laid_out.manifest.text;
+    let uses = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let mut told = BTreeMap::new();
+    for (words, variable, value) in [
+        (
+            &["setuptools_scm", "setuptools-scm", "hatch-vcs", "hatch_vcs", "flit_scm", "flit-scm"][..],
+            "SETUPTOOLS_SCM_PRETEND_VERSION",
+            basis.version,
+        ),
+        (&["[tool.pdm.version]"], "PDM_BUILD_SCM_VERSION", basis.version),
+        (&["pbr"], "PBR_VERSION", basis.version),
+        (&["poetry-dynamic-versioning"], "POETRY_DYNAMIC_VERSIONING_BYPASS", basis.version),
+        (&["uv-dynamic-versioning"], "UV_DYNAMIC_VERSIONING_BYPASS", basis.version),
+    ] {
+        if uses(words) {
+            told.insert(variable.to_owned(), value.to_owned());
+        }
+    }
+    if !told.is_empty() {
+        assists.push(assist("scm-version", basis.version, "the build reads its version from git history, which the source does not carry"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const DIRECT: Attempt = Attempt { route: Route::Direct, toolchain: Toolchain::AsPublished };
+
+    fn planned(pyproject: &str, generator: &str, uniform: Option<i64>, own: Option<i64>) -> Result<BuildPlan, PlanError> {
+        let facts = Metadata { generator: Some(generator.to_owned()), repositories: Vec::new(), uniform_time: uniform };
+        let manifest = Manifest::parse(pyproject, "", "").unwrap();
+        let python = Python { executable: PathBuf::new(), folders: Vec::new(), version: String::new(), pip: String::new() };
+        let laid_out = LaidOut { folder: PathBuf::new(), manifest, time: own };
+        let basis = Basis {
+            facts: &facts,
+            target: Target::Wheel,
+            file: "demo-1.0-py2.py3-none-any.whl",
+            package: "demo",
+            version: "1.0",
+            uploaded_at: Some(Timestamp::from_unix_seconds(1_700_000_000)),
+            generator_until: None,
+            source_kind: SourceKind::SourceArchive,
+            laid_out: &laid_out,
+            python: &python,
+        };
+        plan(&basis, DIRECT)
+    }
+
+    #[test]
+    fn the_published_generator_pins_the_backend() {
+        for (generator, expected) in [
+            ("flit 3.10.1", vec!["flit-core==3.10.1"]),
+            ("pdm-backend (2.4.3)", vec!["pdm-backend==2.4.3"]),
+            ("setuptools (75.6.0)", vec!["setuptools==75.6.0"]),
+            ("bdist_wheel (0.43.0)", vec!["wheel==0.43.0", "setuptools<70.1"]),
+            ("hand made", vec![]),
+        ] {
+            assert_eq!(planned("", generator, None, None).unwrap().constraints, expected, "{generator}");
+        }
+    }
+
+    #[test]
+    fn a_uniform_time_is_read_back_and_said_to_be() {
+        let plan = planned("", "x", Some(1_600_000_000), Some(1)).unwrap();
+        assert_eq!((plan.epoch, plan.assists[0].name.as_str()), (1_600_000_000, "source-date-epoch"));
+        let plan = planned("", "x", Some(1_600_000_000), Some(1_600_000_000)).unwrap();
+        assert!(plan.assists.iter().all(|assist| assist.name != "source-date-epoch"));
+        assert_eq!(planned("", "x", None, None).unwrap().epoch, 1_700_000_000);
+    }
+
+    #[test]
+    fn tools_that_ask_git_are_told_the_version() {
+        let plan =
+            planned("[build-system]\nrequires=['hatchling','hatch-vcs']\nbuild-backend='hatchling.build'\n", "hatchling 1.2.3", None, None)
+                .unwrap();
+        assert_eq!(plan.variables["SETUPTOOLS_SCM_PRETEND_VERSION"], "1.0");
+        assert_eq!(plan.assists[0].name, "scm-version");
+    }
+
+    #[test]
+    fn another_generator_than_the_source_names_is_an_assist() {
+        let plan = planned("", "poetry-core 1.9.0", None, None).unwrap();
+        assert_eq!(plan.build.backend, "poetry.core.masonry.api");
+        assert_eq!(plan.assists[0].name, "build-backend");
+    }
+
+    #[test]
+    fn a_backend_that_was_built_by_an_older_one_is_built_by_that() {
+        let own = "[build-system]\nrequires=[]\nbuild-backend='poetry.core.masonry.api'\nbackend-path=['src']\n";
+        let facts = |version: &str| Metadata { generator: Some(format!("poetry-core {version}")), ..Metadata::default() };
+        let python = Python { executable: PathBuf::new(), folders: Vec::new(), version: String::new(), pip: String::new() };
+        let laid_out = LaidOut { folder: PathBuf::new(), manifest: Manifest::parse(own, "", "").unwrap(), time: None };
+        let with = |facts: &Metadata| {
+            let file = "poetry_core-1.9.0-py3-none-any.whl";
+            let (target, source_kind) = (Target::Wheel, SourceKind::Git);
+            let basis = Basis {
+                facts,
+                target,
+                file,
+                package: "poetry-core",
+                version: "1.9.0",
+                uploaded_at: None,
+                generator_until: None,
+                source_kind,
+                laid_out: &laid_out,
+                python: &python,
+            };
+            plan(&basis, DIRECT).unwrap()
+        };
+        let (older, same) = (with(&facts("1.8.1")), with(&facts("1.9.0")));
+        assert_eq!((older.constraints, older.build.backend_path.len()), (vec!["poetry-core==1.8.1".to_owned()], 0));
+        assert_eq!((same.constraints.len(), same.build.backend_path.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_universal_wheel_that_the_source_does_not_ask_for_is_an_assist() {
+        let plan = planned("", "bdist_wheel (0.41.0)", None, None).unwrap();
+        assert_eq!((plan.settings["--build-option"][0].as_str(), plan.assists[0].name.as_str()), ("--universal", "build-option"));
+    }
+
+    #[test]
+    fn a_generator_cannot_inject_a_line_of_constraints() {
+        for generator in ["--index-url=http://x 1.0", "a==9\u{b}b 1.0", "a;b 1.0", "a@http://x 1.0"] {
+            assert_eq!(planned("", generator, None, None).unwrap().constraints, [""; 0], "{generator}");
+        }
+    }
+
+    #[test]
+    fn requirements_that_do_not_fit_a_command_line_are_a_fault_of_the_source() {
+        let long = format!("setuptools{}", (0..30_000).map(|k| format!("!={k}.99")).collect::<Vec<_>>().join(","));
+        let of = |requires: &str, path: &str| {
+            planned(&format!("[build-system]\nrequires=[{requires}]\nbuild-backend='x'\nbackend-path=['{path}']\n"), "x", None, None)
+        };
+        assert!(matches!(of(&format!("'{long}'"), "."), Err(PlanError::Requirement { .. })));
+        assert!(matches!(of(&"'a',".repeat(129), "."), Err(PlanError::Requirements { got: 129 })));
+        assert!(matches!(of("'a'", &"x".repeat(301)), Err(PlanError::Backend { .. })));
+        let nul = "[build-system]\nrequires=['a']\nbuild-backend='x'\nbackend-path=[\"\\u0000\"]\n";
+        assert!(matches!(planned(nul, "x", None, None), Err(PlanError::Backend { .. })));
+    }
+
+    #[test]
+    fn requirements_that_are_options_or_addresses_are_refused() {
+        let with = |text: &str| planned(&format!("[build-system]\nrequires=['{text}']\nbuild-backend='x'\n"), "x", None, None);
+        assert!(matches!(with("--index-url=http://x"), Err(PlanError::Requirement { .. })));
+        assert!(matches!(with("a @ https://x.example/a.whl"), Err(PlanError::AddressedRequirement { .. })));
+        assert!(with("flit_core >=3,<4; python_version > \"3\"").is_ok());
+    }
+}
