@@ -143,9 +143,9 @@ impl Proxy {
         let socket = folder.path().join("index");
         let listener = UnixListener::bind(&socket)?;
         let recorder = Recorder { shared: Arc::new(Shared { pages: Semaphore::new(PAGES_AT_ONCE), log: Mutex::default() }) };
-        let router = routes(recorder.clone());
+        let routes = routes(recorder.clone());
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(listener, routes).await {
                 tracing::warn!(%error, "the build proxy stopped");
             }
         });
