@@ -1,14 +1,11 @@
 //! `quorate bundle`: keeps verdict, proof and results in one file, once they have been verified.
 
-use std::io::Write as _;
-use std::path::Path;
-
 use anyhow::{Context as _, bail};
 use quorate_proto::bundle::Bundle;
 use quorate_proto::{ArtifactId, Digest};
 use serde::Serialize;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, write_file};
 use crate::assess::{Assessment, Gathered, Subject, assess};
 use crate::claim::{LogCheck, Opinion, Standing};
 use crate::cli::{Format, Keep};
@@ -48,7 +45,7 @@ pub(crate) async fn run(session: &Session<'_>, args: &Keep, format: Format, pain
     let exit = fault.map_or(assessment.exit.max(exit_of(&found.assessments)), |_| Exit::Violated);
     let bytes = bundle.to_bytes();
     if fault.is_none() {
-        write(&args.output, &bytes)?;
+        write_file(&args.output, &bytes)?;
     }
     let stdout = match format {
         Format::Human => human(args, &assessment, fault, bytes.len(), paint),
@@ -95,19 +92,6 @@ fn fault(bundle: &Bundle, artifact: &ArtifactId, assessment: &Assessment) -> Opt
         Opinion::Says { standing: Standing::Withheld { .. }, .. } => Some("it lacks results that its verdict rests on"),
         Opinion::Says { .. } => None,
     }
-}
-
-/// The file has the old content or the new one, never a part.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".quorate-bundle").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok::<_, std::io::Error>(())
-    };
-    write().with_context(|| format!("writing `{}`", path.display()))
 }
 
 fn human(args: &Keep, assessment: &Assessment, fault: Option<&str>, size: usize, paint: Paint) -> String {

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     /// How to print
     #[arg(long, global = true, value_enum, default_value = "human")]
-    pub(crate) format: Format,
+    pub(crate) format: ReportFormat,
     /// Your policy: whose results count and how many are enough [default: ~/.config/quorate/policy.toml]
     #[arg(long, global = true, value_name = "FILE", env = "QUORATE_POLICY")]
     pub(crate) policy: Option<PathBuf>,
@@ -32,11 +32,33 @@ pub(crate) struct Cli {
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Human,
+    /// For programs; `docs/spec/cli.md` has the shapes
+    Json,
+    /// A page for people, of `compare` only
+    Html,
+}
+
+/// How every command can print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
     Human,
-    /// For programs; `docs/spec/cli.md` has the shapes.
+    /// For programs.
     Json,
+}
+
+impl ReportFormat {
+    /// The format, for commands that make no pages.
+    pub(crate) fn without_pages(self) -> anyhow::Result<Format> {
+        match self {
+            Self::Human => Ok(Format::Human),
+            Self::Json => Ok(Format::Json),
+            Self::Html => anyhow::bail!("`--format html` is for `compare` only"),
+        }
+    }
 }
 
 /// What to do.
@@ -123,10 +145,16 @@ pub(crate) struct Affected {
 /// `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
-    /// The published file; its name decides how both are read
-    #[arg(value_name = "PUBLISHED")]
+    /// The published file
+    #[arg(value_name = "A")]
     pub(crate) published: PathBuf,
-    /// The other file
-    #[arg(value_name = "REBUILT")]
+    /// The other file, such as a rebuilt one
+    #[arg(value_name = "B")]
     pub(crate) rebuilt: PathBuf,
+    /// Write the report as a page as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the report as JSON as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }

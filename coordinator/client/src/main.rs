@@ -40,7 +40,8 @@ use clap::Parser as _;
 use quorate_proto::Timestamp;
 
 use crate::answer::Answer;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Format};
+use crate::compare::UnreadableFile;
 use crate::exit::Exit;
 use crate::gather::Session;
 use crate::server::{Server, ServerError};
@@ -66,28 +67,29 @@ fn run(cli: &Cli) -> anyhow::Result<Answer> {
     if let Command::Compare(args) = &cli.command {
         return compare::run(args, cli.format, paint);
     }
+    let format = cli.format.without_pages()?;
     let trust = Trust::load(cli.policy.as_deref(), usual_policy().as_deref())?;
     let now = Timestamp::from(SystemTime::now());
     if let Command::Verify(cli::Verify { bundle: Some(path), target, package }) = &cli.command {
         let found = verify::offline(&trust, &gather::read_bundle(path)?, target.as_ref(), package.as_ref(), now)?;
-        return Ok(verify::answer(&trust, found, cli.format, paint));
+        return Ok(verify::answer(&trust, found, format, paint));
     }
     let server = Server::at(cli.server.as_deref())?;
     let session = Session { trust: &trust, server: &server, now };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(online(cli, &session, paint))
+    runtime.block_on(online(cli, &session, format, paint))
 }
 
-async fn online(cli: &Cli, session: &Session<'_>, paint: Paint) -> anyhow::Result<Answer> {
+async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) -> anyhow::Result<Answer> {
     match &cli.command {
         Command::Verify(args) => {
             let target = args.target.as_ref().context("neither a target nor a bundle")?;
             let found = session.find(target, args.package.as_ref()).await?;
-            Ok(verify::answer(session.trust, found, cli.format, paint))
+            Ok(verify::answer(session.trust, found, format, paint))
         }
-        Command::Explain(args) => explain::run(session, &args.target, cli.format, paint).await,
-        Command::Bundle(args) => bundle::run(session, args, cli.format, paint).await,
-        Command::Affected(args) => affected::run(session, args, cli.format, paint).await,
+        Command::Explain(args) => explain::run(session, &args.target, format, paint).await,
+        Command::Bundle(args) => bundle::run(session, args, format, paint).await,
+        Command::Affected(args) => affected::run(session, args, format, paint).await,
         Command::Compare(args) => compare::run(args, cli.format, paint),
     }
 }
@@ -108,5 +110,6 @@ fn paint() -> Paint {
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_trust = error.downcast_ref::<TrustError>().and_then(TrustError::hint);
-    of_trust.or_else(|| error.downcast_ref::<ServerError>().and_then(ServerError::hint))
+    let of_server = || error.downcast_ref::<ServerError>().and_then(ServerError::hint);
+    of_trust.or_else(of_server).or_else(|| error.downcast_ref::<UnreadableFile>().and_then(UnreadableFile::hint))
 }

@@ -75,6 +75,15 @@ pub(crate) fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
+/// The colour of a line of a unified diff.
+pub(crate) fn diff_tone(line: &str) -> Tone {
+    match line.as_bytes().first() {
+        Some(b'+') => Tone::Good,
+        Some(b'-') => Tone::Bad,
+        _ => Tone::Faint,
+    }
+}
+
 /// What is missing for a quorum, where one is missing.
 pub(crate) fn missing(verdict: &Verdict) -> Option<String> {
     if !matches!(verdict.state, State::Pending | State::Unbuildable) {

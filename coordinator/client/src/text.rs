@@ -30,6 +30,8 @@ pub(crate) enum Tone {
     Unsure,
     /// Less important than the rest.
     Faint,
+    /// Begins something.
+    Head,
 }
 
 impl Paint {
@@ -40,6 +42,7 @@ impl Paint {
             Tone::Bad => 31,
             Tone::Unsure => 33,
             Tone::Faint => 2,
+            Tone::Head => 1,
         };
         match self {
             Self::Colour => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
@@ -62,7 +65,20 @@ pub(crate) fn plain(text: &str) -> String {
     shown
 }
 
-/// The same without cutting: for errors and notes, which are ours but quote others.
+/// A line of somebody's source: like [`plain`], but tabs stay, and it is cut at `chars_max`.
+pub(crate) fn source_line(line: &str, chars_max: usize) -> String {
+    let mut shown = String::with_capacity(line.len().min(chars_max));
+    for (count, c) in line.chars().enumerate() {
+        if count == chars_max {
+            shown.push('…');
+            break;
+        }
+        if c != '\t' && hostile(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// Like [`plain`] without cutting: for errors and notes, which are ours but quote others.
 pub(crate) fn visible(text: &str) -> String {
     text.chars().flat_map(|c| if hostile(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
@@ -109,6 +125,12 @@ mod tests {
         assert_eq!(plain("exe\u{202e}gpj.sh"), "exe\\u{202e}gpj.sh");
         assert_eq!(plain("\u{9b}31m"), "\\u{9b}31m");
         assert_eq!(plain("naïve – 日本"), "naïve – 日本");
+    }
+
+    #[test]
+    fn source_keeps_its_tabs_and_nothing_else() {
+        assert_eq!(source_line("\ta\u{1b}[2J\r", 80), "\ta\\u{1b}[2J\\r");
+        assert_eq!(source_line("abcd", 3), "abc…");
     }
 
     #[test]

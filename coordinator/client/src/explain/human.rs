@@ -9,7 +9,7 @@ use quorate_proto::result::{Outcome, RebuildResult, Source};
 use quorate_tally::Vote;
 
 use super::{Explanation, SharedDifference, voting};
-use crate::render::{self, ballot, ballot_tone, line, word};
+use crate::render::{self, ballot, ballot_tone, diff_tone, line, word};
 use crate::text::{Paint, Tone, plain, short};
 
 /// How many differences are shown; the JSON has them all.
@@ -151,14 +151,5 @@ pub(crate) fn detail_lines(detail: Option<&Detail>) -> Vec<String> {
         Some(Detail::Diff(diff)) => diff.lines().map(plain).collect(),
         Some(Detail::Metadata(lines)) => lines.iter().map(|line| plain(line)).collect(),
         Some(Detail::Anomaly(anomaly)) => vec![plain(anomaly)],
-    }
-}
-
-/// The colour of a line of a unified diff.
-pub(crate) fn diff_tone(line: &str) -> Tone {
-    match line.as_bytes().first() {
-        Some(b'+') => Tone::Good,
-        Some(b'-') => Tone::Bad,
-        _ => Tone::Faint,
     }
 }
