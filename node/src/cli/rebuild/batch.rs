@@ -53,7 +53,12 @@ pub(super) async fn run(engine: &Engine, list: &Path, out: &Path, pace: Pace, fo
     let jobs = pace.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let mut running = stream::iter(left).map(|entry| row(engine, entry, pace.time_limit, &bar)).buffer_unordered(jobs);
     while let Some(row) = running.next().await {
-        bar.println(table::line(&row));
+        let line = table::line(&row);
+        if bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            bar.println(line);
+        }
         results.add(row).with_context(|| format!("writing {}", out.display()))?;
         bar.inc(1);
     }
