@@ -1,7 +1,13 @@
-//! `quorate-node rebuild`: one artifact, no peers.
+//! `quorate-node rebuild`: one artifact or a list of them, no peers.
 
+mod batch;
+mod report;
+mod table;
+
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use quorate_node::attest::Finding;
@@ -10,9 +16,8 @@ use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, 
 use quorate_node::resolve::GitAccess;
 use quorate_node::resolve::git::{Direct, Mirror};
 use quorate_node::sandbox;
-use quorate_proto::comparison::Level;
 use quorate_proto::result::Outcome;
-use quorate_proto::{Digest, FileName, Purl};
+use quorate_proto::{FileName, Purl};
 use serde_json::{Value, json};
 
 use super::Format;
@@ -24,15 +29,21 @@ const NOT_ENOUGH_EVIDENCE: u8 = 3;
 /// Version of the JSON that is printed.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Most lines of differences that are printed, of all members and of one, and most characters of a line.
-const DIFF_LINES_MAX: usize = 120;
-const DIFF_LINES_MAX_EACH: usize = 24;
-const DIFF_CHARS_MAX: usize = 200;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The release, such as `pkg:pypi/click@8.1.8`.
-    purl: Purl,
+    #[arg(required_unless_present = "list")]
+    purl: Option<Purl>,
+    /// Rebuild every artifact of a JSON list with the fields `ecosystem name version artifact sha256`; rows that
+    /// `--out` already holds are not built again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["purl", "artifact"], requires = "out")]
+    list: Option<PathBuf>,
+    /// How many artifacts of a list are rebuilt at a time; one a core when absent.
+    #[arg(long, value_name = "N", requires = "list")]
+    jobs: Option<NonZeroUsize>,
+    /// Longest that one artifact of a list may take, in seconds.
+    #[arg(long, value_name = "S", requires = "list", default_value = "1800")]
+    time_limit: u64,
     /// A file of the release by its name, or a file on this machine that stands for it.
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
@@ -58,7 +69,8 @@ pub(crate) struct Args {
     /// Where downloads are kept; the user's cache folder when absent.
     #[arg(long, value_name = "DIR", env = "QUORATE_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// Keep the rebuilt file, the finding, the report of differences and the provenance here.
+    /// Keep the rebuilt file, the finding, the report of differences and the provenance in this folder; with
+    /// `--list`, the rows as they are done in this file.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How the finding is printed.
@@ -69,6 +81,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let scratch = tempfile::Builder::new().prefix("quorate-rebuild-").tempdir().context("making a scratch folder")?;
     let engine = Engine::new(config(&args, scratch.path()))?;
+    if let (Some(list), Some(out)) = (&args.list, &args.out) {
+        let pace = batch::Pace { jobs: args.jobs, time_limit: Duration::from_secs(args.time_limit) };
+        return batch::run(&engine, list, out, pace, args.format).await;
+    }
     let job = job(&args)?;
     let finding = match engine.rebuild(&job, &Talk).await {
         Ok(finding) => finding,
@@ -79,7 +95,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     match args.format {
         Format::Json => print(&(serde_json::to_string_pretty(&view(&finding))? + "\n"))?,
-        Format::Human => print(&report(&finding))?,
+        Format::Human => print(&report::report(&finding))?,
     }
     Ok(ExitCode::from(exit_code(&finding.outcome)))
 }
@@ -126,7 +142,7 @@ fn typed(text: &str) -> Result<(String, String), String> {
 }
 
 fn job(args: &Args) -> anyhow::Result<Job> {
-    let mut job = Job { package: args.purl.clone(), file: None, artifact_path: None };
+    let mut job = Job { package: args.purl.clone().context("no package URL is given")?, file: None, artifact_path: None };
     if let Some(artifact) = &args.artifact {
         let name = artifact.file_name().and_then(|name| name.to_str()).with_context(|| format!("{} names no file", artifact.display()))?;
         job.file = Some(name.parse::<FileName>()?);
@@ -187,122 +203,6 @@ fn view(finding: &Finding) -> Value {
         "environment": finding.environment,
         "seconds": finding.seconds,
     })
-}
-
-fn report(finding: &Finding) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        let _ = writeln!(text, "{label:<12}{value}");
-    };
-    line("package", finding.package.to_string());
-    line("artifact", finding.file.to_string());
-    line("published", finding.published.to_string());
-    if let Some(rebuilt) = finding.outcome.rebuilt() {
-        line("rebuilt", rebuilt.digest.to_string());
-    }
-    line("result", result_line(&finding.outcome));
-    if let Some(source) = &finding.source {
-        let found = serde_json::to_value(source.found_by).unwrap_or_default();
-        line("source", format!("{} (found by {})", source.uri, found.as_str().unwrap_or_default()));
-        for (label, value) in [("  commit", &source.commit), ("  ref", &source.reference), ("  folder", &source.directory)] {
-            if let Some(value) = value {
-                line(label, value.clone());
-            }
-        }
-    }
-    let tools: Vec<_> = finding.toolchain.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect();
-    if !tools.is_empty() {
-        line("tools", tools.join(", "));
-    }
-    for assist in &finding.assists {
-        line("assist", format!("{} = {}: {}", assist.name, assist.value, assist.reason));
-    }
-    for violation in &finding.violations {
-        line("violation", violation.clone());
-    }
-    for anomaly in &finding.anomalies {
-        let side = serde_json::to_value((anomaly.side, anomaly.kind)).unwrap_or_default();
-        line("anomaly", format!("{side} {}: {}", anomaly.member.as_deref().unwrap_or(""), anomaly.detail));
-    }
-    detail_lines(&finding.outcome, &mut line);
-    diff_lines(finding, &mut line);
-    let seconds: Vec<_> = finding.seconds.iter().map(|(phase, seconds)| format!("{phase} {seconds:.2}")).collect();
-    line("seconds", seconds.join(", "));
-    // Strangers wrote some of this: it must not paint a terminal.
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
-}
-
-/// What differs inside of the listed members, as far as the report shows it.
-fn diff_lines(finding: &Finding, line: &mut impl FnMut(&str, String)) {
-    let Outcome::Different { differences, .. } = &finding.outcome else { return };
-    let report = finding.blobs.iter().find(|blob| Some(Digest::of(blob)) == differences.report);
-    let report: Value = report.and_then(|blob| serde_json::from_slice(blob).ok()).unwrap_or_default();
-    let mut left = DIFF_LINES_MAX;
-    for difference in report["differences"].as_array().into_iter().flatten() {
-        let shown: Vec<String> = match &difference["detail"] {
-            Value::Object(detail) => detail.values().flat_map(detail_texts).collect(),
-            _ => Vec::new(),
-        };
-        if !shown.is_empty() {
-            line("diff", difference["difference"]["member"].as_str().unwrap_or_default().chars().take(DIFF_CHARS_MAX).collect());
-        }
-        for text in shown.iter().take(DIFF_LINES_MAX_EACH.min(left)) {
-            line("", text.chars().take(DIFF_CHARS_MAX).collect());
-        }
-        left -= shown.len().min(DIFF_LINES_MAX_EACH).min(left);
-        if shown.len() > DIFF_LINES_MAX_EACH || left == 0 {
-            line("", "… (the rest is in the report: --out DIR)".to_owned());
-        }
-        if left == 0 {
-            return;
-        }
-    }
-}
-
-fn detail_texts(detail: &Value) -> Vec<String> {
-    let texts = |value: &Value| value.as_str().unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
-    detail.as_array().map_or_else(|| texts(detail), |all| all.iter().flat_map(texts).collect())
-}
-
-fn detail_lines(outcome: &Outcome, line: &mut impl FnMut(&str, String)) {
-    match outcome {
-        Outcome::Equivalent { passes, .. } => {
-            for pass in passes {
-                let risk = serde_json::to_value(pass.risk).unwrap_or_default();
-                line(
-                    "pass",
-                    format!("{} v{} on {} members, risk {}", pass.name, pass.version, pass.members, risk.as_str().unwrap_or_default()),
-                );
-            }
-        }
-        Outcome::Different { differences, .. } => {
-            for member in &differences.members {
-                let class = serde_json::to_value((member.class, member.executable)).unwrap_or_default();
-                line("differs", format!("{class} {}", member.member));
-            }
-            line("differs", format!("{} in all", differences.count));
-        }
-        Outcome::BuildFailed { summary, .. }
-        | Outcome::SourceUnavailable { summary }
-        | Outcome::ArtifactUnavailable { summary }
-        | Outcome::SandboxViolation { summary, .. } => {
-            for text in summary.lines() {
-                line("", text.to_owned());
-            }
-        }
-        Outcome::Identical { .. } | Outcome::NotAttempted { .. } => {}
-    }
-}
-
-fn result_line(outcome: &Outcome) -> String {
-    match outcome.level() {
-        Some(Level::Byte) => "identical: the same bytes".to_owned(),
-        Some(Level::Stream) => "equivalent: the same bytes once decompressed".to_owned(),
-        Some(Level::Normal) => "equivalent: the same members, types, executable bits and contents".to_owned(),
-        Some(Level::Manifest) => "equivalent: but for the order of generated metadata".to_owned(),
-        Some(Level::Different) | None => outcome.class().to_owned(),
-    }
 }
 
 fn keep(engine: &Engine, finding: &Finding, out: &Path) -> std::io::Result<()> {

@@ -23,7 +23,7 @@ use crate::registry::pypi::file_name::Distribution;
 use crate::registry::pypi::{PublishedFile, Registry};
 use crate::registry::{Download, RegistryError};
 use crate::release::Release;
-use crate::release::pypi::{self as release, Facts, Target};
+use crate::release::pypi::{self as release, Facts, Metadata, Target};
 use crate::resolve::{Candidate, LaidOut, ResolveError, Rung, pypi as resolve};
 use crate::source::manifest::{self, Manifest};
 use crate::workshop::{BuildError, Failure, Workshop};
@@ -42,6 +42,7 @@ pub struct Listing {
     file: PublishedFile,
     version: Version,
     source_distribution: Option<PublishedFile>,
+    wheel: Option<PublishedFile>,
 }
 
 impl Pypi {
@@ -92,6 +93,14 @@ impl Pypi {
         Some(last.plus(Duration::from_secs(1)))
     }
 
+    /// A source distribution names no generator; the wheel that was published with it does. A registry that
+    /// fails here only costs that word.
+    async fn generator_beside(&self, wheel: Option<&PublishedFile>) -> Option<String> {
+        let wheel = wheel?;
+        let download = self.facilities.http.download(&wheel.url, wheel.sha256, ARTIFACT_BYTES_MAX, &self.facilities.cache).await.ok()?;
+        metadata(download.path, Target::Wheel).await.generator
+    }
+
     async fn machine(&self, release: &Release<Facts>, cutoff: Option<Timestamp>) -> Result<TimeMachine, BuildError> {
         let lost = |error: &dyn std::fmt::Display| BuildError::Registry(error.to_string());
         let withheld = Withheld {
@@ -124,11 +133,12 @@ impl Ecosystem for Pypi {
         let is_large = file.size_bytes.is_some_and(|size| size > ARTIFACT_BYTES_MAX);
         let refusal = release::target_of(&file.name).err().or(is_large.then_some(NotAttemptedReason::TooLarge));
         let source_distribution = release::source_distribution(&files, &file.name);
+        let wheel = release::sibling_wheel(&files, &file.name);
         Ok(Listed {
             file: file.name.clone(),
             view: release::registry_view(file, file.size_bytes.unwrap_or_default(), observed_at),
             refusal,
-            listing: Listing { file: file.clone(), version: release::version_of(package)?, source_distribution },
+            listing: Listing { file: file.clone(), version: release::version_of(package)?, source_distribution, wheel },
         })
     }
 
@@ -139,14 +149,11 @@ impl Ecosystem for Pypi {
 
     async fn facts(&self, listed: Listed<Listing>, download: &Download) -> Facts {
         let target = release::target_of(&listed.file).unwrap_or(Target::Wheel);
-        let path = download.path.clone();
-        let read = tokio::task::spawn_blocking(move || release::read_facts(&path, target));
-        Facts {
-            version: listed.listing.version,
-            target,
-            metadata: read.await.ok().and_then(Result::ok).unwrap_or_default(),
-            source_distribution: listed.listing.source_distribution,
+        let mut metadata = metadata(download.path.clone(), target).await;
+        if target == Target::SourceDistribution {
+            metadata.generator = self.generator_beside(listed.listing.wheel.as_ref()).await;
         }
+        Facts { version: listed.listing.version, target, metadata, source_distribution: listed.listing.source_distribution }
     }
 
     async fn candidates(&self, rung: Rung, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {
@@ -225,13 +232,23 @@ impl Ecosystem for Pypi {
     }
 }
 
-/// Whether only generated metadata differs, in a wheel that `bdist_wheel` wrote: setuptools is then a guess.
+async fn metadata(path: PathBuf, target: Target) -> Metadata {
+    let read = tokio::task::spawn_blocking(move || release::read_facts(&path, target));
+    read.await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Whether only generated metadata differs, where `bdist_wheel` wrote the wheel: setuptools is then a guess.
 fn is_guess(release: &Release<Facts>, outcome: &Outcome) -> bool {
     let Outcome::Different { differences, .. } = outcome else { return false };
     let by_wheel =
         release.facts.metadata.generator.as_deref().and_then(Generator::parse).is_some_and(|generator| generator.project == "wheel");
     let listed = usize::try_from(differences.count).is_ok_and(|count| count == differences.members.len());
-    by_wheel && listed && differences.members.iter().all(|difference| difference.member.contains(".dist-info/"))
+    by_wheel
+        && listed
+        && differences
+            .members
+            .iter()
+            .all(|difference| difference.member.contains(".dist-info/") || difference.member.ends_with("/PKG-INFO"))
 }
 
 /// What is tried next with one candidate, after outcomes that were reached with or without any fetched
@@ -261,7 +278,6 @@ fn next_attempt(tried: &[Tried<Attempt>], release: &Release<Facts>, kind: Source
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::release::pypi::Metadata;
     use quorate_proto::Digest;
     use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
     use quorate_proto::result::{DifferenceList, RebuiltFile, RegistryView};

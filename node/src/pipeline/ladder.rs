@@ -3,12 +3,13 @@
 //!
 //! A stronger source that gives an equal normal form is not passed over for a weaker one that gives equal
 //! bytes. A weaker one that does better than a stronger one *that differs* wins, and the result says that
-//! the stronger one differs.
+//! the stronger one differs; but what the publisher uploaded beside the artifact never outweighs the
+//! repository: whoever can change the one can change the other.
 
 use std::path::PathBuf;
 
 use quorate_proto::comparison::Anomaly;
-use quorate_proto::result::{Assist, Outcome, Source};
+use quorate_proto::result::{Assist, Outcome, Source, SourceKind};
 use serde_json::{Value, json};
 
 use super::record::Record;
@@ -79,6 +80,9 @@ impl Engine {
             match found {
                 Ok(candidates) => {
                     for candidate in candidates.into_iter().take(CANDIDATES_MAX) {
+                        if candidate.source.kind == SourceKind::SourceDistribution && climb.repository_differs() {
+                            break;
+                        }
                         // What may pass in one candidate must not hide what another one says.
                         if let Err(error) = self.try_candidate(&candidate, &site, record, &mut climb).await {
                             tracing::warn!(%error, source = candidate.source.uri, "a candidate could not be tried to its end");
@@ -300,6 +304,11 @@ impl Climb {
         }
     }
 
+    /// Whether a repository, or an archive made of it, was built and differs from the published file.
+    fn repository_differs(&self) -> bool {
+        self.differing.iter().any(|(source, _)| source.kind != SourceKind::SourceDistribution)
+    }
+
     fn is_enough(&self) -> bool {
         self.best.as_ref().is_some_and(|best| rank(&best.outcome) <= 2)
     }
@@ -321,7 +330,7 @@ mod tests {
     use super::*;
     use quorate_proto::Digest;
     use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
-    use quorate_proto::result::{DifferenceList, RebuiltFile, SourceKind};
+    use quorate_proto::result::{DifferenceList, RebuiltFile};
 
     fn differs_in(member: &str) -> Outcome {
         let class = DifferenceClass::Content;
@@ -370,6 +379,17 @@ mod tests {
         assert_eq!(assists(["refs/tags/v1.0", "refs/tags/1.0"]), ["weaker-source"]);
         // Another toolchain for the same commit is no other source.
         assert_eq!(assists(["refs/tags/v1.0", "refs/tags/v1.0"]), [""; 0]);
+    }
+
+    #[test]
+    fn the_publishers_upload_does_not_outweigh_a_repository_that_differs() {
+        let mut climb = Climb::default();
+        let mut upload = trial("", differs_in("demo/__init__.py"));
+        upload.source.kind = SourceKind::SourceDistribution;
+        climb.add(&"direct", upload);
+        assert!(!climb.repository_differs());
+        climb.add(&"direct", trial("refs/tags/v1.0", differs_in("demo/__init__.py")));
+        assert!(climb.repository_differs());
     }
 
     #[test]

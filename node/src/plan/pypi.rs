@@ -144,7 +144,7 @@ pub enum PlanError {
 /// Plans one attempt.
 pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError> {
     let mut assists = Vec::new();
-    let generator = basis.facts.generator.as_deref().and_then(Generator::parse).filter(|_| basis.target == Target::Wheel);
+    let generator = basis.facts.generator.as_deref().and_then(Generator::parse);
     let build = checked(build_system(basis, generator.as_ref(), &mut assists))?;
     let self_built = |pin: &Pin| pin.project == basis.package && !build.backend_path.is_empty();
     let pins = generator

@@ -100,6 +100,12 @@ pub fn source_distribution(files: &[&PublishedFile], than: &FileName) -> Option<
     files.iter().filter(is_source).find(|file| file.name != *than).map(|file| (*file).clone())
 }
 
+/// The release's wheel for every machine, if there is one that is not `than` itself.
+pub fn sibling_wheel(files: &[&PublishedFile], than: &FileName) -> Option<PublishedFile> {
+    let is_wheel = |file: &&&PublishedFile| Distribution::parse(&file.name).is_some_and(|d| d.kind == Kind::PureWheel);
+    files.iter().filter(is_wheel).find(|file| file.name != *than).map(|file| (*file).clone())
+}
+
 /// What is said of a file on the registry.
 pub fn registry_view(file: &PublishedFile, size_bytes: u64, observed_at: Timestamp) -> RegistryView {
     RegistryView {
