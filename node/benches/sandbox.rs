@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use quorate_node::sandbox::{Command, Config, Limits, Network, Sandbox};
+use quorate_node::sandbox::{Command, Config, Limits, Network, Root, Sandbox};
 
 const PYTHON: &str = "/usr/bin/python3";
 
@@ -67,6 +67,7 @@ async fn main() -> ExitCode {
 
 async fn inside(sandbox: &Sandbox, argv: &[&str]) -> Duration {
     let command = Command {
+        root: Root::Host,
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         env: BTreeMap::new(),
         cwd: "/tmp".into(),

@@ -145,6 +145,7 @@ fn bubblewrap(config: &sandbox::Config) -> Finding {
 fn try_sandbox(config: &sandbox::Config) -> Result<Finished, SandboxError> {
     let sandbox = Sandbox::detect(config)?;
     let command = sandbox::Command {
+        root: sandbox::Root::Host,
         argv: vec!["/bin/true".into()],
         env: [].into(),
         cwd: "/".into(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_proto::result::Phase;
 
-use crate::sandbox::{Bind, Command, Exit, Finished, Limits, Mode, Network, Sandbox, SandboxError, Violation};
+use crate::sandbox::{Bind, Command, Exit, Finished, Limits, Mode, Network, Root, Sandbox, SandboxError, Violation};
 
 /// The source tree, inside.
 pub const SOURCE: &str = "/build/src";
@@ -141,6 +141,7 @@ impl Workshop {
         let mut env = fixed_variables();
         env.extend(task.variables);
         let command = Command {
+            root: Root::Host,
             argv: task.argv,
             env,
             cwd: SOURCE.into(),
