@@ -20,6 +20,7 @@ mod launch;
 mod log;
 mod output;
 mod relay;
+mod removal;
 mod root;
 mod run;
 mod seccomp;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use init::{intercept, sandbox_init};
 pub use output::open_output;
+pub use removal::remove_tree;
 
 /// Where the user's home is inside; private to the run and gone after it.
 pub const HOME: &str = "/home/build";

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_proto::result::Phase;
 
-use crate::sandbox::{Bind, Command, Exit, Finished, Limits, Mode, Network, Root, Sandbox, SandboxError, Violation};
+use crate::sandbox::{self, Bind, Command, Exit, Finished, Limits, Mode, Network, Root, Sandbox, SandboxError, Violation};
 
 /// The source tree, inside.
 pub const SOURCE: &str = "/build/src";
@@ -152,6 +152,15 @@ impl Workshop {
             log: None,
         };
         self.tools.sandbox.run(&command).await
+    }
+}
+
+impl Drop for Workshop {
+    /// Before the folder's own removal, which a build can make fail.
+    fn drop(&mut self) {
+        if let Err(error) = sandbox::remove_tree(self.folder.path()) {
+            tracing::warn!(folder = %self.folder.path().display(), %error, "a build's folder could not be removed");
+        }
     }
 }
 

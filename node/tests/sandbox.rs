@@ -14,6 +14,8 @@ use quorate_node::sandbox::{
     self, Bind, CgroupUse, Command, Config, Exit, Finished, Limits, Mode, Network, Root, Sandbox, SandboxError, Violation,
 };
 
+#[path = "sandbox/attacks.rs"]
+mod attacks;
 #[path = "sandbox/folder.rs"]
 mod folder;
 #[path = "sandbox/isolation.rs"]
