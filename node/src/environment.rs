@@ -7,6 +7,7 @@
 mod difference;
 mod inventory;
 mod rootfs;
+mod shelf;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

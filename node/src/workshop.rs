@@ -40,6 +40,7 @@ pub struct Tools {
 pub struct Workshop {
     folder: tempfile::TempDir,
     tools: Tools,
+    root: Root,
 }
 
 /// One command in a workshop.
@@ -98,7 +99,14 @@ impl Workshop {
         for part in ["src", "tools", "out"] {
             fs::create_dir(folder.path().join(part))?;
         }
-        Ok(Self { folder, tools })
+        Ok(Self { folder, tools, root: Root::Host })
+    }
+
+    /// The same with another system for its commands.
+    #[must_use]
+    pub fn in_root(mut self, root: Root) -> Self {
+        self.root = root;
+        self
     }
 
     /// The source tree, on the host.
@@ -141,7 +149,7 @@ impl Workshop {
         let mut env = fixed_variables();
         env.extend(task.variables);
         let command = Command {
-            root: Root::Host,
+            root: self.root.clone(),
             argv: task.argv,
             env,
             cwd: SOURCE.into(),

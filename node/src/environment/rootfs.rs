@@ -20,10 +20,11 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::inventory::{self, Inventory};
+use super::shelf::Shelf;
 use super::{EnvironmentError, clipped_tail};
 use crate::cache::{Cache, CacheLock};
 use crate::resolve::debian::Debian;
-use crate::sandbox::find_in_path;
+use crate::sandbox::{find_in_path, remove_tree};
 
 /// Part of every name: to be changed with the way roots are made.
 const RECIPE: u32 = 1;
@@ -51,7 +52,7 @@ pub struct RootfsSpec {
     pub day: String,
 }
 
-/// A root that lies in the cache.
+/// A root that lies in the cache, and stays there for as long as this value lives.
 #[derive(Debug)]
 pub struct Rootfs {
     /// The system. Never to be written.
@@ -60,6 +61,7 @@ pub struct Rootfs {
     pub environment: Environment,
     /// The inventory: canonical JSON whose digest is the environment's.
     pub inventory: Vec<u8>,
+    _in_use: CacheLock,
 }
 
 /// A root that cannot be had.
@@ -151,49 +153,48 @@ impl Rootfs {
     /// Takes the root from the cache, or makes it. Nodes of one machine wait for each other.
     pub async fn make(cache: &Cache, spec: &RootfsSpec) -> Result<Self, RootfsError> {
         spec.check()?;
-        let name = format!("rootfs-{}", spec.key().to_hex());
-        let _lock = lock(cache, &name).await?;
-        let (whole, partial) = (cache.derived(&name), cache.derived(&format!("{name}.partial")));
-        if let Some(found) = Self::open(&whole) {
+        let shelf = Shelf::new(cache, &spec.key().to_hex());
+        let _lock = off(&shelf, "waiting for the root's lock", Shelf::lock_for_making).await?;
+        if let Some(found) = Self::open(&shelf)? {
             return Ok(found);
         }
-        for leftover in [&whole, &partial] {
-            remove(leftover).await?;
+        let clear = |shelf: &Shelf| remove_tree(&shelf.partial()).and_then(|()| remove_tree(&shelf.whole()));
+        off(&shelf, "removing half a root", clear).await?;
+        make_private(&shelf.partial()).map_err(RootfsError::host("making a folder in the cache"))?;
+        if let Err(error) = fill(spec, &shelf.partial()).await {
+            let _ = off(&shelf, "removing half a root", clear).await;
+            return Err(error);
         }
-        make_private(&partial).map_err(RootfsError::host("making a folder in the cache"))?;
-        let made = fill(spec, &partial).await;
-        if made.is_err() {
-            let _ = remove(&partial).await;
+        fs::rename(shelf.partial(), shelf.whole()).map_err(RootfsError::host("keeping the root"))?;
+        let made = Self::open(&shelf)?;
+        if let Err(error) = off(&shelf, "removing old roots", Shelf::tidy).await {
+            tracing::warn!(%error, "the cache keeps more roots than it should");
         }
-        made?;
-        fs::rename(&partial, &whole).map_err(RootfsError::host("keeping the root"))?;
-        Self::open(&whole).ok_or_else(|| RootfsError::Host { activity: "reading the root", source: io::ErrorKind::NotFound.into() })
+        made.ok_or_else(|| RootfsError::Host { activity: "reading the root", source: io::ErrorKind::NotFound.into() })
     }
 
     /// A whole root that this user alone could have made.
-    fn open(dir: &Path) -> Option<Self> {
+    fn open(shelf: &Shelf) -> Result<Option<Self>, RootfsError> {
         use std::os::unix::fs::MetadataExt as _;
-        let meta = fs::symlink_metadata(dir).ok()?;
-        let is_own = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-        let inventory = fs::read(dir.join("inventory.json")).ok().filter(|_| is_own)?;
-        let environment = Inventory::parse(&inventory).ok()?.environment();
-        Some(Self { folder: dir.join("root"), environment, inventory })
+        let dir = shelf.whole();
+        let is_own = fs::symlink_metadata(&dir)
+            .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0);
+        let inventory = if is_own { fs::read(dir.join("inventory.json")).unwrap_or_default() } else { Vec::new() };
+        let Ok(parsed) = Inventory::parse(&inventory) else { return Ok(None) };
+        let in_use = shelf.use_it().map_err(RootfsError::host("keeping the root in use"))?;
+        Ok(Some(Self { folder: dir.join("root"), environment: parsed.environment(), inventory, _in_use: in_use }))
     }
 }
 
-async fn lock(cache: &Cache, name: &str) -> Result<CacheLock, RootfsError> {
-    let (cache, name) = (cache.clone(), name.to_owned());
-    let locked = tokio::task::spawn_blocking(move || cache.lock(&name)).await;
-    locked.map_err(io::Error::other).and_then(|lock| lock).map_err(RootfsError::host("waiting for the root's lock"))
-}
-
-async fn remove(dir: &Path) -> Result<(), RootfsError> {
-    let dir = dir.to_owned();
-    let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    });
-    removed.await.map_err(io::Error::other).and_then(|gone| gone).map_err(RootfsError::host("removing half a root"))
+/// Work that blocks, off the runtime's own threads.
+async fn off<T: Send + 'static>(
+    shelf: &Shelf,
+    activity: &'static str,
+    work: impl FnOnce(&Shelf) -> io::Result<T> + Send + 'static,
+) -> Result<T, RootfsError> {
+    let shelf = shelf.clone();
+    let done = tokio::task::spawn_blocking(move || work(&shelf)).await;
+    done.map_err(io::Error::other).and_then(|outcome| outcome).map_err(RootfsError::host(activity))
 }
 
 /// Set-user programs of the root are nobody's business on the host.

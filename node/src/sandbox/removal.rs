@@ -111,7 +111,7 @@ mod tests {
         fs::create_dir(tree.join(".removed-1")).unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), tree.join("a/b/link")).unwrap();
         for folder in ["a/b/c", "a/b", "a"] {
-            fs::set_permissions(tree.join(folder), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(tree.join(folder), fs::Permissions::from_mode(0o000)).unwrap();
         }
         remove_tree(&tree).unwrap();
         assert!(!tree.exists() && elsewhere.path().join("kept").exists());

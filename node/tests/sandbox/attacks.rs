@@ -41,15 +41,15 @@ enum Contained {
     Stopped(Exit),
 }
 
-fn refused(name: &'static str, program: &'static str) -> Attack {
+const fn refused(name: &'static str, program: &'static str) -> Attack {
     Attack { name, program, contained: Contained::Refused, tune: |_| () }
 }
 
-fn seen(name: &'static str, contained: Contained, program: &'static str) -> Attack {
+const fn seen(name: &'static str, contained: Contained, program: &'static str) -> Attack {
     Attack { name, program, contained, tune: |_| () }
 }
 
-fn stopped(name: &'static str, exit: Exit, tune: fn(&mut Limits), program: &'static str) -> Attack {
+const fn stopped(name: &'static str, exit: Exit, tune: fn(&mut Limits), program: &'static str) -> Attack {
     Attack { name, program, contained: Contained::Stopped(exit), tune }
 }
 
@@ -109,7 +109,9 @@ impl Targets {
         let by_name = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_name).unwrap()).unwrap();
         sandbox.prepare_writable(victim.path()).unwrap();
         let listeners = [by_path, by_name];
-        listeners.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
+        for listener in &listeners {
+            listener.set_nonblocking(true).unwrap();
+        }
         Self { victim, listeners, abstract_name }
     }
 
@@ -233,20 +235,25 @@ async fn all_are_contained(attacks: &[Attack]) {
 
 #[tokio::test]
 async fn no_attack_by_way_of_the_network_succeeds() {
-    all_are_contained(&network::attacks()).await;
+    all_are_contained(network::ATTACKS).await;
 }
 
 #[tokio::test]
 async fn no_attack_on_the_host_succeeds() {
-    all_are_contained(&host::attacks()).await;
+    all_are_contained(host::ATTACKS).await;
 }
 
 #[tokio::test]
 async fn no_attack_on_the_kernel_succeeds() {
-    all_are_contained(&kernel::attacks()).await;
+    all_are_contained(kernel::ATTACKS).await;
 }
 
 #[tokio::test]
-async fn no_abuse_of_resources_succeeds() {
-    all_are_contained(&abuse::attacks()).await;
+async fn no_abuse_of_memory_processes_or_time_succeeds() {
+    all_are_contained(abuse::OF_MEMORY_AND_TIME).await;
+}
+
+#[tokio::test]
+async fn no_abuse_of_the_disk_succeeds() {
+    all_are_contained(abuse::OF_DISK).await;
 }
