@@ -14,10 +14,6 @@ mod process;
 
 use std::time::Duration;
 
-/// As in the real binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How much is measured.
 #[derive(Clone, Copy)]
 struct Scale {
