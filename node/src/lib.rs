@@ -14,6 +14,7 @@ pub mod cache;
 pub mod compare;
 pub mod config;
 pub mod daemon;
+pub mod definition;
 pub mod doctor;
 mod durable;
 pub mod ecosystem;
