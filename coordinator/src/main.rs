@@ -11,6 +11,9 @@ use quorate_coordinator::daemon::run;
 use quorate_coordinator::store::files::Paths;
 use quorate_tlog::Signer;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Collects signed rebuild results, tallies them under a policy, and publishes verdicts in a log that
 /// cannot be rewritten.
 #[derive(Parser)]

@@ -121,6 +121,30 @@ impl Cache {
         Ok(CacheLock { _file: file })
     }
 
+    /// Waits until nobody holds the lock `name` alone, and shares it with others. Blocks: not for async tasks.
+    pub fn lock_shared(&self, name: &str) -> io::Result<CacheLock> {
+        let file = File::create(self.root.join("locks").join(name))?;
+        rustix::fs::flock(&file, FlockOperation::LockShared)?;
+        file.set_modified(std::time::SystemTime::now())?;
+        Ok(CacheLock { _file: file })
+    }
+
+    /// The lock `name` for this process alone, unless anybody has it. The time of the last use stays.
+    pub fn try_lock(&self, name: &str) -> io::Result<Option<CacheLock>> {
+        let file = File::options().write(true).create(true).truncate(false).open(self.root.join("locks").join(name))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(CacheLock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// When the lock `name` was last taken with [`Cache::lock_shared`]; long ago if never.
+    pub fn locked_at(&self, name: &str) -> std::time::SystemTime {
+        let modified = fs::metadata(self.root.join("locks").join(name)).and_then(|data| data.modified());
+        modified.unwrap_or(std::time::SystemTime::UNIX_EPOCH)
+    }
+
     fn path(&self, digest: Digest) -> PathBuf {
         self.root.join("sha256").join(digest.to_hex())
     }

@@ -4,6 +4,7 @@
 //! the tool failed, or something that it needs is missing; 3 not enough evidence.
 
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 mod doctor;
 mod enqueue;
+mod environment;
 mod feed;
 mod key;
 mod operator;
@@ -44,6 +46,9 @@ enum Command {
     /// The node's own key.
     #[command(subcommand)]
     Key(key::Command),
+    /// What builds run in, and what differs between two environments.
+    #[command(subcommand)]
+    Environment(environment::Command),
     /// Say what this machine lacks, and the command that installs it.
     Doctor(doctor::Args),
 }
@@ -90,8 +95,16 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Feed(args) => feed::run(&args),
         Command::Operator(command) => operator::run(command),
         Command::Key(command) => key::run(command),
+        Command::Environment(command) => environment::run(command).await,
         Command::Doctor(args) => doctor::run(args),
     }
+}
+
+/// The user's cache folder of this program, where one can be told.
+fn cache_home() -> Option<PathBuf> {
+    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    home.map(|home| home.join("quorate"))
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses which.

@@ -52,8 +52,8 @@ const MEMBER_BYTES_MAX: usize = 1 << 10;
 
 fn told(comparison: quorate_normalize::Comparison) -> Comparison {
     let side = &comparison.rebuilt;
-    let rebuilt = RebuiltFile { digest: side.digest, size_bytes: side.size_bytes, normal: side.normal };
-    let published_normal = comparison.published.normal;
+    let rebuilt = RebuiltFile { digest: side.digest, size_bytes: side.size_bytes, normal: side.shared() };
+    let published_normal = comparison.published.shared();
     let mut report = None;
     let outcome = match (comparison.level, published_normal) {
         (Level::Byte, _) => Outcome::Identical { rebuilt },

@@ -34,11 +34,22 @@ impl Default for DoctorConfig {
     }
 }
 
+/// Whether a machine can rebuild anything without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// It cannot.
+    Required,
+    /// It can; some ecosystem or environment is out of reach.
+    Optional,
+}
+
 /// One need, and whether the machine meets it.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// What is needed.
     pub need: &'static str,
+    /// How much it is needed.
+    pub weight: Weight,
     /// What was found, such as a version, or what is wrong.
     pub found: Result<String, String>,
     /// The command that mends it; absent when nothing is wrong or no command is known.
@@ -47,9 +58,9 @@ pub struct Finding {
     pub why: &'static str,
 }
 
-/// True when every need is met.
+/// True when every required need is met.
 pub fn is_ready(findings: &[Finding]) -> bool {
-    findings.iter().all(|finding| finding.found.is_ok())
+    findings.iter().all(|finding| finding.found.is_ok() || finding.weight == Weight::Optional)
 }
 
 /// Tries every need. Blocks for about a tenth of a second; may be called from anywhere.
@@ -69,6 +80,10 @@ pub fn examine(config: &DoctorConfig) -> Vec<Finding> {
         ),
         tool("pip", python, &["-m", "pip", "--version"], "python3-pip", "installs build requirements"),
         tool("gpgv", Path::new("gpgv"), &["--version"], "gpgv", "checks signatures of Debian indexes and sources"),
+        Finding {
+            weight: Weight::Optional,
+            ..tool("mmdebstrap", Path::new("mmdebstrap"), &["--version"], "mmdebstrap", "makes Debian roots to build in")
+        },
     ]
 }
 
@@ -79,20 +94,22 @@ pub fn render_human(findings: &[Finding]) -> String {
         // Writing to a string cannot fail.
         let _ = match &finding.found {
             Ok(found) => writeln!(text, "ok       {:<13} {found}", finding.need),
-            Err(wrong) => writeln!(text, "missing  {:<13} {wrong}\n         {:<13} {}", finding.need, "", finding.why),
+            Err(wrong) => {
+                let mark = if finding.weight == Weight::Required { "missing" } else { "without" };
+                writeln!(text, "{mark}  {:<13} {wrong}\n         {:<13} {}", finding.need, "", finding.why)
+            }
         };
     }
     let mut commands: Vec<&str> = findings.iter().filter_map(|finding| finding.install.as_deref()).collect();
     commands.dedup();
-    match (is_ready(findings), commands.is_empty()) {
-        (true, _) => text.push_str("this machine can rebuild\n"),
-        (false, true) => text.push_str("this machine cannot rebuild, and no command is known that mends it\n"),
-        (false, false) => {
-            let _ = writeln!(text, "to mend it:");
-            for command in commands {
-                let _ = writeln!(text, "  {command}");
-            }
-        }
+    text.push_str(match (is_ready(findings), commands.is_empty()) {
+        (true, true) => "this machine can rebuild\n",
+        (true, false) => "this machine can rebuild; for the rest:\n",
+        (false, true) => "this machine cannot rebuild, and no command is known that mends it\n",
+        (false, false) => "to mend it:\n",
+    });
+    for command in commands {
+        let _ = writeln!(text, "  {command}");
     }
     text
 }
@@ -103,6 +120,7 @@ pub fn render_json(findings: &[Finding]) -> String {
     struct View<'a> {
         need: &'a str,
         ok: bool,
+        optional: bool,
         found: &'a str,
         install: Option<&'a str>,
         why: &'a str,
@@ -111,6 +129,7 @@ pub fn render_json(findings: &[Finding]) -> String {
         serde_json::json!(View {
             need: finding.need,
             ok: finding.found.is_ok(),
+            optional: finding.weight == Weight::Optional,
             found: finding.found.as_ref().unwrap_or_else(|wrong| wrong),
             install: finding.install.as_deref(),
             why: finding.why,
@@ -127,7 +146,7 @@ fn tool(need: &'static str, program: &Path, args: &[&str], package: &str, why: &
         Err(error) => Err(format!("{}: {error}", program.display())),
     };
     let install = if found.is_err() { install(package) } else { None };
-    Finding { need, found, install, why }
+    Finding { need, weight: Weight::Required, found, install, why }
 }
 
 fn bubblewrap(config: &sandbox::Config) -> Finding {
@@ -138,13 +157,14 @@ fn bubblewrap(config: &sandbox::Config) -> Finding {
         Err(error @ SandboxError::Setup { .. }) => (Err(error.to_string()), namespaces_remedy()),
         Err(error) => (Err(chain(&error)), None),
     };
-    Finding { need: "bubblewrap", found, install, why: "runs builds with a read-only system and no network" }
+    Finding { need: "bubblewrap", weight: Weight::Required, found, install, why: "runs builds with a read-only system and no network" }
 }
 
 /// In a thread of its own: a runtime cannot be started inside the caller's.
 fn try_sandbox(config: &sandbox::Config) -> Result<Finished, SandboxError> {
     let sandbox = Sandbox::detect(config)?;
     let command = sandbox::Command {
+        root: sandbox::Root::Host,
         argv: vec!["/bin/true".into()],
         env: [].into(),
         cwd: "/".into(),
@@ -215,10 +235,18 @@ mod tests {
 
     #[test]
     fn json_has_a_schema_and_one_entry_a_need() {
-        let finding = Finding { need: "git", found: Ok("2.39".into()), install: None, why: "w" };
-        let expected =
-            r#"{"findings":[{"found":"2.39","install":null,"need":"git","ok":true,"why":"w"}],"ready":true,"schema":"quorate-doctor/v1"}"#;
+        let finding = Finding { need: "git", weight: Weight::Required, found: Ok("2.39".into()), install: None, why: "w" };
+        let expected = r#"{"findings":[{"found":"2.39","install":null,"need":"git","ok":true,"optional":false,"why":"w"}],"ready":true,"schema":"quorate-doctor/v1"}"#;
         assert_eq!(render_json(&[finding]), expected);
+    }
+
+    #[test]
+    fn a_machine_without_an_optional_tool_is_ready_and_told_how_to_get_it() {
+        let missing = tool("mmdebstrap", Path::new("/no/such/tool"), &[], "mmdebstrap", "w");
+        let finding = Finding { weight: Weight::Optional, install: Some("get it".into()), ..missing };
+        assert!(is_ready(std::slice::from_ref(&finding)));
+        let text = render_human(&[finding]);
+        assert!(text.contains("without  mmdebstrap") && text.ends_with("for the rest:\n  get it\n"), "{text}");
     }
 
     #[test]

@@ -1,17 +1,24 @@
-//! The machine's own tools as a build environment: which Python, and an inventory with a digest.
+//! Build environments: the machine's own tools, or a Debian root, each with an inventory and its digest.
 //!
-//! The inventory leaves out what does not take part in builds (kernel, host name, hardware), so that two
-//! machines with the same packages have the same digest.
+//! In scope: finding the machine's Python, making roots, listing what is installed, and saying what differs
+//! between two lists. Out of scope: running anything in an environment, which is the sandbox's business, and
+//! toolchains that a build brings along, which its result names one by one.
 
-use std::collections::BTreeMap;
+mod difference;
+mod inventory;
+mod rootfs;
+mod shelf;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use quorate_proto::Digest;
 use quorate_proto::result::{Environment, EnvironmentClass};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::process::Command;
 
+pub use self::difference::{Change, Difference, Item, Part, PartKind};
+pub use self::inventory::{Inventory, InventoryError, InventoryTool, Package};
+pub use self::rootfs::{Rootfs, RootfsError, RootfsSpec};
 use crate::cache::digest_of_file;
 
 /// The Python that builds run on.
@@ -68,16 +75,6 @@ struct PythonAnswer {
     version: String,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Inventory<'a> {
-    schema_version: u32,
-    class: &'a str,
-    system: BTreeMap<String, String>,
-    python: BTreeMap<&'a str, String>,
-    packages: BTreeMap<String, String>,
-}
-
 /// Asks the interpreter itself: a shim would need its manager, which is not in the sandbox.
 const ASK_PYTHON: &str = "import json, os, sys
 try:
@@ -107,42 +104,16 @@ impl Host {
     /// Takes the inventory of this machine.
     pub async fn detect(python: &Path) -> Result<Self, EnvironmentError> {
         let python = Python::detect(python).await?;
-        let inventory = Inventory {
-            schema_version: 1,
-            class: "host",
-            system: system(),
-            python: [("version", python.version.clone()), ("pip", python.pip.clone()), ("digest", executable_digest(&python))].into(),
-            packages: packages().await,
-        };
-        let inventory = serde_json::to_vec(&inventory).expect("maps of text always serialise");
-        let environment = Environment { class: EnvironmentClass::Host, digest: Digest::of(&inventory) };
+        let tool = |name: &str, version: &str, digest| InventoryTool { name: name.to_owned(), version: version.to_owned(), digest };
+        let digest = digest_of_file(&python.executable).map(|(digest, _)| digest).ok();
+        let tools = vec![tool("pip", &python.pip, None), tool("python", &python.version, digest)];
+        let root = Path::new("/");
+        // Empty where the system is not Debian's.
+        let packages = inventory::packages(root).await.unwrap_or_default();
+        let inventory = Inventory::new(EnvironmentClass::Host, inventory::system(root), packages, tools);
+        let (environment, inventory) = (inventory.environment(), inventory.to_bytes());
         Ok(Self { python, environment, inventory })
     }
-}
-
-fn executable_digest(python: &Python) -> String {
-    digest_of_file(&python.executable).map(|(digest, _)| digest.to_string()).unwrap_or_default()
-}
-
-fn system() -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let known = text.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| ["ID", "VERSION_ID"].contains(key));
-    let mut system: BTreeMap<_, _> = known.map(|(key, value)| (key.to_lowercase(), value.trim_matches('"').to_owned())).collect();
-    system.insert("architecture".to_owned(), std::env::consts::ARCH.to_owned());
-    system
-}
-
-/// Every installed package with its version; empty where the system is not Debian's.
-async fn packages() -> BTreeMap<String, String> {
-    let mut command = Command::new("dpkg-query");
-    command.args(["--show", "--showformat", "${db:Status-Abbrev}\t${binary:Package}\t${Version}\n"]);
-    let text = output(&mut command, Path::new("dpkg-query")).await.unwrap_or_default();
-    let installed = text.lines().filter_map(|line| {
-        let mut fields = line.split('\t');
-        let (status, name, version) = (fields.next()?, fields.next()?, fields.next()?);
-        status.starts_with("ii").then(|| (name.to_owned(), version.to_owned()))
-    });
-    installed.collect()
 }
 
 async fn output(command: &mut Command, program: &Path) -> Result<String, EnvironmentError> {
@@ -152,6 +123,12 @@ async fn output(command: &mut Command, program: &Path) -> Result<String, Environ
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let message = String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect();
-    Err(EnvironmentError::Failed { program, message })
+    Err(EnvironmentError::Failed { program, message: clipped_tail(&String::from_utf8_lossy(&output.stderr)) })
+}
+
+/// The last lines of what a program said, in a few hundred characters.
+fn clipped_tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(4)..].join("; ");
+    last.chars().filter(|c| !c.is_control()).take(600).collect()
 }

@@ -20,6 +20,8 @@ mod launch;
 mod log;
 mod output;
 mod relay;
+mod removal;
+mod root;
 mod run;
 mod seccomp;
 mod tree;
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use init::{intercept, sandbox_init};
 pub use output::open_output;
+pub use removal::remove_tree;
 
 /// Where the user's home is inside; private to the run and gone after it.
 pub const HOME: &str = "/home/build";
@@ -76,6 +79,8 @@ pub enum CgroupUse {
 /// One command to run, with everything it may see.
 #[derive(Clone, Debug)]
 pub struct Command {
+    /// The system that the command sees.
+    pub root: Root,
     /// The program, by its path inside, and its arguments. Never empty.
     pub argv: Vec<String>,
     /// Variables besides the fixed `HOME`, `LANG`, `PATH`, `TMPDIR`, `TZ`, `USER`; these win.
@@ -92,6 +97,17 @@ pub struct Command {
     pub decoys: Vec<PathBuf>,
     /// Host file that takes standard output and error, up to the output limit.
     pub log: Option<PathBuf>,
+}
+
+/// The system that a command sees: its `/usr`, `/etc` and the rest, always read-only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Root {
+    /// The tools of this machine, without its configuration and data.
+    #[default]
+    Host,
+    /// The system that lies in this folder, such as an unpacked Debian root; an absolute path. Its `/dev`,
+    /// `/home`, `/proc`, `/run`, `/sys` and `/tmp` are not shown: those are the sandbox's own, as always.
+    Folder(PathBuf),
 }
 
 /// One host path shown inside.

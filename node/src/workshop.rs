@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_proto::result::Phase;
 
-use crate::sandbox::{Bind, Command, Exit, Finished, Limits, Mode, Network, Sandbox, SandboxError, Violation};
+use crate::sandbox::{self, Bind, Command, Exit, Finished, Limits, Mode, Network, Root, Sandbox, SandboxError, Violation};
 
 /// The source tree, inside.
 pub const SOURCE: &str = "/build/src";
@@ -40,6 +40,7 @@ pub struct Tools {
 pub struct Workshop {
     folder: tempfile::TempDir,
     tools: Tools,
+    root: Root,
 }
 
 /// One command in a workshop.
@@ -98,7 +99,14 @@ impl Workshop {
         for part in ["src", "tools", "out"] {
             fs::create_dir(folder.path().join(part))?;
         }
-        Ok(Self { folder, tools })
+        Ok(Self { folder, tools, root: Root::Host })
+    }
+
+    /// The same with another system for its commands.
+    #[must_use]
+    pub fn in_root(mut self, root: Root) -> Self {
+        self.root = root;
+        self
     }
 
     /// The source tree, on the host.
@@ -141,6 +149,7 @@ impl Workshop {
         let mut env = fixed_variables();
         env.extend(task.variables);
         let command = Command {
+            root: self.root.clone(),
             argv: task.argv,
             env,
             cwd: SOURCE.into(),
@@ -151,6 +160,15 @@ impl Workshop {
             log: None,
         };
         self.tools.sandbox.run(&command).await
+    }
+}
+
+impl Drop for Workshop {
+    /// Before the folder's own removal, which a build can make fail.
+    fn drop(&mut self) {
+        if let Err(error) = sandbox::remove_tree(self.folder.path()) {
+            tracing::warn!(folder = %self.folder.path().display(), %error, "a build's folder could not be removed");
+        }
     }
 }
 

@@ -11,9 +11,13 @@ use std::time::{Duration, Instant};
 
 use quorate_node::doctor;
 use quorate_node::sandbox::{
-    self, Bind, CgroupUse, Command, Config, Exit, Finished, Limits, Mode, Network, Sandbox, SandboxError, Violation,
+    self, Bind, CgroupUse, Command, Config, Exit, Finished, Limits, Mode, Network, Root, Sandbox, SandboxError, Violation,
 };
 
+#[path = "sandbox/attacks.rs"]
+mod attacks;
+#[path = "sandbox/folder.rs"]
+mod folder;
 #[path = "sandbox/isolation.rs"]
 mod isolation;
 #[path = "sandbox/limits.rs"]
@@ -34,6 +38,7 @@ fn config() -> Config {
 
 fn command(argv: &[&str]) -> Command {
     Command {
+        root: Root::Host,
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         env: BTreeMap::new(),
         cwd: "/tmp".into(),

@@ -14,6 +14,10 @@ mod process;
 
 use std::time::Duration;
 
+/// As in the real binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How much is measured.
 #[derive(Clone, Copy)]
 struct Scale {
@@ -23,7 +27,7 @@ struct Scale {
     span: Duration,
 }
 
-const FULL: Scale = Scale { results: 30_000, held: 100_000, artifacts: 300, span: Duration::from_secs(5) };
+const FULL: Scale = Scale { results: 100_000, held: 100_000, artifacts: 300, span: Duration::from_secs(5) };
 const QUICK: Scale = Scale { results: 600, held: 1_000, artifacts: 10, span: Duration::from_millis(400) };
 
 fn main() {

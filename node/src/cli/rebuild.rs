@@ -117,9 +117,7 @@ impl Progress for Talk {
 }
 
 fn config(args: &Args, scratch: &Path) -> EngineConfig {
-    let home =
-        || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let cache_dir = args.cache_dir.clone().or_else(|| home().map(|home| home.join("quorate")));
+    let cache_dir = args.cache_dir.clone().or_else(super::cache_home);
     EngineConfig {
         work_dir: scratch.join("work"),
         cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::init::{InitSpec, RelaySpec};
-use super::{Command, HOME, Mode, Network, SUBCOMMAND, SandboxError, seccomp};
+use super::root::{self, Part};
+use super::{Command, HOME, Mode, Network, Root, SUBCOMMAND, SandboxError, seccomp};
 
 /// Where our own binary is mounted inside.
 const INIT_INSIDE: &str = "/run/quorate/init";
@@ -49,6 +50,9 @@ const ETC_WRITTEN: &[(&str, &str)] = &[
     ("hostname", "build\n"),
 ];
 
+/// What a root's own user data bases get besides.
+const ETC_ADDED: &[(&str, &str)] = &[("passwd", "build:x:1000:1000:build:/home/build:/bin/sh\n"), ("group", "build:x:1000:\n")];
+
 /// One bubblewrap argument, or what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Arg {
@@ -56,6 +60,8 @@ pub(super) enum Arg {
     Text(String),
     /// A host path, perhaps reachable by root only.
     Source(PathBuf),
+    /// What lies below such a path.
+    Below(PathBuf, PathBuf),
     /// The number of a file descriptor that holds these bytes.
     Data(Vec<u8>),
 }
@@ -86,9 +92,14 @@ pub(super) fn check(command: &Command) -> Result<(), SandboxError> {
             return refuse(format!("path inside {} is not absolute and plain", path.display()));
         }
     }
-    match command.binds.iter().find(|bind| !bind.host.exists()) {
-        Some(bind) => refuse(format!("bound path {} does not exist", bind.host.display())),
-        None => Ok(()),
+    if let Some(bind) = command.binds.iter().find(|bind| !bind.host.exists()) {
+        return refuse(format!("bound path {} does not exist", bind.host.display()));
+    }
+    match &command.root {
+        Root::Folder(folder) if !folder.is_absolute() || !folder.join("etc").symlink_metadata().is_ok_and(|data| data.is_dir()) => {
+            refuse(format!("{} is not the root of a system", folder.display()))
+        }
+        Root::Folder(_) | Root::Host => Ok(()),
     }
 }
 
@@ -96,7 +107,10 @@ pub(super) fn check(command: &Command) -> Result<(), SandboxError> {
 pub(super) fn build(command: &Command, setting: &Setting<'_>) -> Result<Vec<Arg>, SandboxError> {
     let mut list = List(Vec::new());
     list.isolate();
-    list.system();
+    match &command.root {
+        Root::Host => list.host(),
+        Root::Folder(folder) => list.folder(folder, command)?,
+    }
     list.scratch(command);
     list.variables(command);
     for bind in &command.binds {
@@ -165,7 +179,7 @@ impl List {
         }
     }
 
-    fn system(&mut self) {
+    fn host(&mut self) {
         self.text(&["--ro-bind", "/usr", "/usr"]);
         for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
             self.top_folder(name);
@@ -177,6 +191,31 @@ impl List {
         for (name, text) in ETC_WRITTEN {
             self.file(&format!("/etc/{name}"), text.as_bytes());
         }
+    }
+
+    fn folder(&mut self, folder: &Path, command: &Command) -> Result<(), SandboxError> {
+        let binds = command.binds.iter().map(|bind| &bind.inside);
+        let points: Vec<&Path> = binds.chain(&command.decoys).map(PathBuf::as_path).collect();
+        let written: Vec<&str> = ETC_WRITTEN.iter().map(|(name, _)| *name).collect();
+        utf8(folder)?;
+        for part in root::lay_out(folder, &points, &written)? {
+            match part {
+                Part::Folder(at) => self.text(&["--perms", "0755", "--dir", utf8(&at)?]),
+                Part::Link { at, target } => self.text(&["--symlink", utf8(&target)?, utf8(&at)?]),
+                Part::Bind(at) => {
+                    self.text(&["--ro-bind"]);
+                    let below = at.strip_prefix("/").unwrap_or(&at).to_owned();
+                    self.0.push(Arg::Below(folder.to_owned(), below));
+                    self.text(&[utf8(&at)?]);
+                }
+            }
+        }
+        for (name, text) in ETC_WRITTEN {
+            let added = ETC_ADDED.iter().find(|(amended, _)| amended == name);
+            let text = added.map_or_else(|| (*text).to_owned(), |(_, line)| root::amended(folder, name, line, text));
+            self.file(&format!("/etc/{name}"), text.as_bytes());
+        }
+        Ok(())
     }
 
     /// `/bin` and its kind are links into `/usr` on a merged system, folders elsewhere.

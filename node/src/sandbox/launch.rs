@@ -4,6 +4,7 @@
 //! joins the run's control groups, makes root-only host paths reachable for the build user in a private
 //! mount namespace, sets the umask, and drops to the build user.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -93,12 +94,13 @@ fn prepare(spec: LaunchSpec) -> io::Result<std::process::Command> {
     let mut command = std::process::Command::new(&spec.bwrap);
     command.env_clear().current_dir("/");
     let mut stage = Stage { dir: STAGE.into(), count: 0 };
-    let sources = if spec.build_user.is_some() { stage.fill(&spec.args)? } else { Vec::new() };
-    let mut staged = sources.into_iter();
+    let staged = if spec.build_user.is_some() { stage.fill(&spec.args)? } else { BTreeMap::new() };
+    let reachable = |path: PathBuf| staged.get(&path).cloned().unwrap_or(path);
     for arg in spec.args {
         match arg {
             Arg::Text(text) => command.arg(text),
-            Arg::Source(path) => command.arg(staged.next().unwrap_or(path)),
+            Arg::Source(path) => command.arg(reachable(path)),
+            Arg::Below(path, below) => command.arg(reachable(path).join(below)),
             Arg::Data(bytes) => command.arg(inherited(&bytes)?.as_raw_fd().to_string()),
         };
     }
@@ -116,20 +118,24 @@ struct Stage {
 }
 
 impl Stage {
-    fn fill(&mut self, args: &[Arg]) -> io::Result<Vec<PathBuf>> {
+    /// Where each source is reachable now.
+    fn fill(&mut self, args: &[Arg]) -> io::Result<BTreeMap<PathBuf, PathBuf>> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
         rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         // Opened in this namespace, because mounts of another cannot be bound, and before anything is
         // covered, because a source may well lie under the stage.
-        let mut sources = Vec::new();
+        let mut sources = BTreeMap::new();
         for arg in args {
-            if let Arg::Source(path) = arg {
+            if let Arg::Source(path) | Arg::Below(path, _) = arg
+                && !sources.contains_key(path)
+            {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
-                sources.push(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| at(path)(e.into()))?);
+                let source = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| at(path)(e.into()))?;
+                sources.insert(path.clone(), source);
             }
         }
         rustix::mount::mount("quorate", &self.dir, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755")?;
-        sources.iter().map(|source| self.mount(source)).collect()
+        sources.into_iter().map(|(path, source)| Ok((path, self.mount(&source)?))).collect()
     }
 
     fn mount(&mut self, source: &OwnedFd) -> io::Result<PathBuf> {

@@ -38,6 +38,13 @@ pub(super) fn memory_bytes(processes: &[u32]) -> u64 {
     processes.iter().map(resident).sum::<u64>() * 1024
 }
 
+/// Memory of the whole machine that holds files: every tmpfs, nameless memory files, System V segments.
+pub(super) fn shared_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Shmem:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
 /// Bytes on the given devices in files that these processes hold open and that no folder names any more.
 pub(super) fn unlinked_bytes(processes: &[u32], devices: &HashSet<u64>) -> u64 {
     let mut seen = HashSet::new();

@@ -1,40 +1,116 @@
-//! Compares two wheels made in memory, against SHA-256 over the same bytes decompressed, in one run.
+//! Normal forms and comparisons of archives made in memory, against decompressing and hashing the same
+//! members with the same libraries, in one run; with the memory that each took beyond its input.
 //!
-//! `cargo run -p quorate-normalize --release --example throughput`
+//! `cargo run -p quorate-normalize --release --example throughput -- [MiB]`; given the path of an
+//! archive instead, it is read once and its normal form timed; given two, they are compared.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time and memory")]
 
 use std::hint::black_box;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use quorate_normalize::{Input, Limits, compare};
+use quorate_normalize::{Comparison, Input, Limits, compare, normal_form};
 use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 
-/// Files of each wheel.
-const FILES: u32 = 400;
+/// Bytes of each file.
+const FILE_BYTES: usize = 100_000;
 
 /// Runs of each measurement; the fastest counts.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
+
+type Files = Vec<(String, Vec<u8>)>;
 
 fn main() {
-    let files: Vec<(String, Vec<u8>)> = (0..FILES).map(|n| (format!("pkg/m{n}.py"), source(n))).collect();
-    let decompressed: u64 = files.iter().map(|(_, content)| content.len() as u64 * 2).sum();
-    let published = wheel(&files, 6, 2020);
-    let sha = fastest(|| {
-        for (_, content) in files.iter().chain(&files) {
-            black_box(Sha256::digest(content));
-        }
-    });
-    println!("sha256 of {} MiB in {sha:?}", decompressed >> 20);
-    for (what, rebuilt) in [("same deflate bytes", wheel(&files, 6, 2021)), ("other deflate bytes", wheel(&files, 9, 2021))] {
-        let input = Input { published: &published, rebuilt: &rebuilt, file_name: "pkg-1.zip" };
-        let mut level = None;
-        let time = fastest(|| level = compare(black_box(&input), &Limits::default()).ok().map(|comparison| comparison.level));
-        let percent = 100.0 * sha.as_secs_f64() / time.as_secs_f64();
-        println!("compare, {what}: {time:?}, {percent:.0} % of the speed of sha256, level {level:?}");
+    let argument = std::env::args().nth(1);
+    if let (Some(published), Some(rebuilt)) = (&argument, std::env::args().nth(2)) {
+        return two_files(published, &rebuilt);
     }
+    if let Some(path) = argument.as_deref().filter(|path| std::path::Path::new(path).exists()) {
+        return one_file(path);
+    }
+    let mib: usize = argument.and_then(|text| text.parse().ok()).unwrap_or(200);
+    let count = (mib << 20) / FILE_BYTES;
+    let files: Files = (0..count).map(|n| (format!("pkg/m{n}.py"), source(u32::try_from(n).unwrap_or(0)))).collect();
+    let (tar, later) = (tar(&files, 1), tar(&files, 2));
+    let cases: [(&str, Pack, Unpack); 4] =
+        [("p.tar.gz", gzip, gunzip), ("p.tar.xz", xz, unxz), ("p.tar.zst", zstd, unzstd), ("p.tar.bz2", bzip2, bunzip2)];
+    for (file_name, pack, unpack) in cases {
+        let (published, rebuilt) = (pack(&tar), pack(&later));
+        report(file_name, tar.len(), &published, &rebuilt, &|| unpack(&published));
+    }
+    let (published, rebuilt) = (zip(&files, 6, 2020), zip(&files, 9, 2021));
+    report("p-1.zip", tar.len(), &published, &rebuilt, &|| unzip(&published));
+    drop((tar, later, files));
+    let many: Files = (0..240_000).map(|n| (format!("pkg/folder{}/m{n}.py", n % 100), Vec::new())).collect();
+    let (published, rebuilt) = (gzip(&self::tar(&many, 1)), gzip(&self::tar(&many, 2)));
+    println!("240000 members");
+    report("p.tar.gz", many.len() * 512, &published, &rebuilt, &|| gunzip(&published));
+}
+
+type Pack = fn(&[u8]) -> Vec<u8>;
+type Unpack = fn(&[u8]);
+
+fn report(file_name: &str, bytes: usize, published: &[u8], rebuilt: &[u8], unpack: &dyn Fn()) {
+    let base = fastest(unpack);
+    let (form, form_kib) = with_peak(|| fastest(|| drop(black_box(normal_form(published, file_name, &Limits::default())))));
+    let mut comparison = None;
+    let (both, both_kib) = with_peak(|| {
+        let start = Instant::now();
+        comparison = compare(&Input { published, rebuilt, file_name }, &Limits::default()).ok();
+        start.elapsed()
+    });
+    let replay = comparison.as_ref().and_then(|found: &Comparison| found.header_replay.as_ref()).map(|replay| replay.outcome);
+    println!(
+        "{file_name}: {} MiB in {} KiB; unpack and hash {base:.2?}; normal form {form:.2?}, ratio {:.2}, {form_kib} KiB; compare {both:.2?}, {both_kib} KiB, {:?}, replay {replay:?}",
+        bytes >> 20,
+        published.len() >> 10,
+        base.as_secs_f64() / form.as_secs_f64(),
+        comparison.map(|found| found.level),
+    );
+}
+
+fn one_file(path: &str) {
+    let bytes = std::fs::read(path).expect("reading the archive");
+    let name = std::path::Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let (form, kib) = with_peak(|| {
+        let start = Instant::now();
+        let form = normal_form(&bytes, name, &Limits::default());
+        (form, start.elapsed())
+    });
+    let (form, time) = form;
+    match form {
+        Ok(form) => println!("{name} {} {} anomalies, {time:.2?}, {kib} KiB", form.digest, form.anomalies.len()),
+        Err(error) => println!("{name} {error}"),
+    }
+}
+
+fn two_files(published: &str, rebuilt: &str) {
+    let file_name = std::path::Path::new(published).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let [published, rebuilt] = [published, rebuilt].map(|path| std::fs::read(path).expect("reading an archive"));
+    match compare(&Input { published: &published, rebuilt: &rebuilt, file_name }, &Limits::default()) {
+        Ok(comparison) => {
+            for line in quorate_normalize::report::lines(&comparison, &quorate_normalize::report::ReportLimits::default()) {
+                println!("{line}");
+            }
+        }
+        Err(error) => println!("{error}"),
+    }
+}
+
+/// What `run` gives, and how far it raised the peak of the resident memory.
+fn with_peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    let before = status("VmRSS:");
+    let result = run();
+    (result, status("VmHWM:").saturating_sub(before))
+}
+
+fn status(field: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }
 
 fn fastest(mut run: impl FnMut()) -> Duration {
@@ -46,11 +122,64 @@ fn fastest(mut run: impl FnMut()) -> Duration {
     times.min().unwrap_or_default()
 }
 
+fn hash(mut reader: impl std::io::Read) {
+    let (mut sha, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+    while let Ok(len @ 1..) = reader.read(&mut buffer) {
+        sha.update(&buffer[..len]);
+    }
+    black_box(sha.finalize());
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(content).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
+}
+
+fn gunzip(bytes: &[u8]) {
+    hash(flate2::bufread::GzDecoder::new(bytes));
+}
+
+fn xz(content: &[u8]) -> Vec<u8> {
+    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).expect("writing to memory");
+    writer.write_all(content).expect("writing to memory");
+    writer.finish().expect("writing to memory")
+}
+
+fn unxz(bytes: &[u8]) {
+    hash(lzma_rust2::XzReader::new(bytes, false));
+}
+
+fn zstd(content: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn unzstd(bytes: &[u8]) {
+    hash(ruzstd::decoding::StreamingDecoder::new(bytes).expect("a frame"));
+}
+
+fn bzip2(content: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::new(9));
+    encoder.write_all(content).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
+}
+
+fn bunzip2(bytes: &[u8]) {
+    hash(bzip2::read::BzDecoder::new(bytes));
+}
+
+fn unzip(bytes: &[u8]) {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).expect("a zip");
+    for at in 0..archive.len() {
+        hash(archive.by_index(at).expect("a member").by_ref());
+    }
+}
+
 /// Text that compresses about as well as source code does.
 fn source(seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut text = Vec::new();
-    while text.len() < 100_000 {
+    while text.len() < FILE_BYTES {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
@@ -61,7 +190,19 @@ fn source(seed: u32) -> Vec<u8> {
     text
 }
 
-fn wheel(files: &[(String, Vec<u8>)], level: i64, year: u16) -> Vec<u8> {
+fn tar(files: &[(String, Vec<u8>)], mtime: u64) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(mtime);
+        builder.append_data(&mut header, name, content.as_slice()).expect("writing to memory");
+    }
+    builder.into_inner().expect("writing to memory")
+}
+
+fn zip(files: &[(String, Vec<u8>)], level: i64, year: u16) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let time = zip::DateTime::from_date_and_time(year, 1, 1, 0, 0, 0).unwrap_or_default();
     let options = SimpleFileOptions::default().compression_level(Some(level)).last_modified_time(time);

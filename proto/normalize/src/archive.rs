@@ -1,25 +1,30 @@
 //! One file, read as what its name says, linted and with its manifests canonical.
 
-use quorate_proto::comparison::AnomalyKind;
-
-use crate::gzip::GzipStream;
 use crate::limits::{LimitError, Limits, Quantity};
-use crate::reading::{Container, Kind, Member, Reading, State, describe};
-use crate::tar::Stream;
+use crate::names::Target;
+use crate::packed::PackedStream;
+use crate::reading::{Codec, Container, Format, Kind, Member, Reading, State};
+use crate::tar::{Stream, Style};
 use crate::unpack::{Hold, Sink};
-use crate::{fields, gzip, manifest, names, tar, zip};
+use crate::{ar, deb, fields, manifest, names, tar, zip};
 
-/// Name of the one member of a gzip file that is no tar.
-pub(crate) const GZIP_MEMBER: &[u8] = b"content";
+/// Name of the one member of a compressed file that is no tar.
+pub(crate) const PACKED_MEMBER: &[u8] = b"content";
 
 /// Reads, lints and canonicalises `bytes`. What `known` inflated already is not inflated again.
 pub(crate) fn read<'a>(bytes: &'a [u8], file_name: &str, limits: &Limits, known: Option<&Reading<'a>>) -> Result<Reading<'a>, LimitError> {
     Quantity::FileBytes.check(0, fields::len64(bytes), limits.file_bytes_max)?;
-    let hold = Hold::Manifests(limits.manifest_bytes_max);
-    let mut reading = read_container(bytes, Container::of(file_name), limits, hold, known)?;
-    names::lint(&mut reading);
+    let (container, format) = (Container::of(file_name), Format::of(file_name));
+    let hold = Hold::Manifests(format, limits.manifest_bytes_max);
+    let mut reading = read_container(bytes, container, limits, hold, known)?;
+    match container {
+        // The parts of a package were linted where they were read.
+        Container::Deb | Container::Opaque => {}
+        _ if format == Format::Npm => names::lint(&mut reading, Target::StrippedFolder),
+        _ => names::lint(&mut reading, Target::Folder),
+    }
     if reading.state == State::Complete {
-        manifest::apply(&mut reading, file_name, limits)?;
+        manifest::apply(&mut reading, format, limits)?;
     }
     Ok(reading)
 }
@@ -40,36 +45,38 @@ fn read_container<'a>(
     let mut reading = Reading::new(container, limits.anomalies_max);
     match container {
         Container::Zip => zip::read(bytes, limits, hold, known, &mut reading)?,
-        Container::Tar => {
-            tar::read(Stream::plain(bytes), limits, hold, &mut reading)?;
-        }
-        Container::TarGzip => read_gzip(bytes, limits, hold, &mut reading, true)?,
-        Container::Gzip => read_gzip(bytes, limits, hold, &mut reading, false)?,
+        Container::Tar(codec) => read_tar(bytes, codec, Style::Plain, limits, hold, &mut reading)?,
+        Container::Packed(codec) => read_packed(bytes, codec, limits, hold, &mut reading)?,
+        Container::Ar => ar::read(bytes, limits, hold, &mut reading)?,
+        Container::Deb => deb::read(bytes, limits, hold, &mut reading)?,
         Container::Opaque => {}
     }
     Ok(reading)
 }
 
-fn read_gzip<'a>(bytes: &'a [u8], limits: &Limits, hold: Hold<'_>, reading: &mut Reading<'a>, is_tar: bool) -> Result<(), LimitError> {
-    let Some(stream) = GzipStream::open(bytes, limits, reading) else { return Ok(()) };
-    let stream = if is_tar {
-        tar::read(Stream::gzip(stream), limits, hold, reading)?.into_gzip()
-    } else {
-        Some(read_single(stream, limits, hold, reading)?)
-    };
-    let Some(stream) = stream else { return Ok(()) };
-    let rest = stream.close(bytes, reading);
-    lint_rest(rest, reading);
-    Ok(())
-}
-
-fn read_single<'a>(
-    mut stream: GzipStream<'a>,
+/// Reads a tar, compressed or not.
+pub(crate) fn read_tar<'a>(
+    bytes: &'a [u8],
+    codec: Option<Codec>,
+    style: Style,
     limits: &Limits,
     hold: Hold<'_>,
     reading: &mut Reading<'a>,
-) -> Result<GzipStream<'a>, LimitError> {
-    let mut sink = Sink::new(hold.bytes_max(GZIP_MEMBER));
+) -> Result<(), LimitError> {
+    let Some(codec) = codec else {
+        return tar::read(Stream::plain(bytes), style, limits, hold, reading).map(|_| ());
+    };
+    let Some(stream) = PackedStream::open(codec, bytes, limits, reading) else { return Ok(()) };
+    let stream = tar::read(Stream::packed(stream), style, limits, hold, reading)?;
+    if let Some(stream) = stream.into_packed() {
+        stream.close(bytes, reading);
+    }
+    Ok(())
+}
+
+fn read_packed<'a>(bytes: &'a [u8], codec: Codec, limits: &Limits, hold: Hold<'_>, reading: &mut Reading<'a>) -> Result<(), LimitError> {
+    let Some(mut stream) = PackedStream::open(codec, bytes, limits, reading) else { return Ok(()) };
+    let mut sink = Sink::new(hold.bytes_max(PACKED_MEMBER));
     loop {
         let piece = stream.chunk(usize::MAX)?;
         if piece.is_empty() {
@@ -80,19 +87,7 @@ fn read_single<'a>(
     let content = sink.finish();
     Quantity::MemberBytes.check(0, content.summary.size, limits.member_bytes_max)?;
     reading.stream = Some(*content.summary.digest.as_bytes());
-    reading.members.push(Member::new(GZIP_MEMBER, Kind::File, content));
-    Ok(stream)
-}
-
-fn lint_rest(rest: &[u8], reading: &mut Reading<'_>) {
-    if rest.is_empty() {
-        return;
-    }
-    let (kind, what) = if rest.starts_with(&gzip::MAGIC) {
-        reading.partial();
-        (AnomalyKind::ExtraStream, "another gzip stream follows")
-    } else {
-        (AnomalyKind::TrailingData, "data after the gzip stream")
-    };
-    reading.findings.add(kind, None, format!("{what}: {}", describe(rest)));
+    reading.members.push(Member::new(PACKED_MEMBER, Kind::File, content));
+    stream.close(bytes, reading);
+    Ok(())
 }

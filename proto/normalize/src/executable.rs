@@ -52,7 +52,7 @@ pub(crate) fn classify<'m, 'a: 'm>(sides: impl IntoIterator<Item = &'m Member<'a
 
 fn is_code(member: &Member<'_>) -> bool {
     match member.kind {
-        Kind::Directory => false,
+        Kind::Directory | Kind::Archive => false,
         Kind::Special => true,
         Kind::File | Kind::Symlink | Kind::Hardlink => {
             let has_magic = MAGICS.iter().any(|magic| member.content.head.starts_with(magic));

@@ -18,6 +18,9 @@ use crate::reading::{Kind, Member, Reading, State, Summary};
 /// First word of every listing: the domain of the digest and the version of the profile.
 const DOMAIN: &str = "quorate-normal-form/1";
 
+/// The same for listings with generated files in canonical form.
+const MANIFEST_DOMAIN: &str = "quorate-manifest-form/1";
+
 /// The normal form of one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NormalForm {
@@ -67,30 +70,42 @@ pub(crate) fn digest(listing: &[u8]) -> NormalDigest {
 
 /// The listing of what was read, if all of it was.
 pub(crate) fn listing(reading: &Reading<'_>) -> Option<Vec<u8>> {
-    write_listing(reading, |member| member.normal)
+    let mut listing = Vec::new();
+    write_listing(reading, DOMAIN, |member| member.normal, |line| listing.extend_from_slice(line)).then_some(listing)
 }
 
-/// The listing with generated manifests in canonical form.
-pub(crate) fn manifest_listing(reading: &Reading<'_>) -> Option<Vec<u8>> {
-    write_listing(reading, |member| member.manifest)
+/// The digest of the listing, without the listing.
+pub(crate) fn normal_digest(reading: &Reading<'_>) -> Option<NormalDigest> {
+    digest_of(reading, DOMAIN, |member| member.normal)
 }
 
-fn write_listing(reading: &Reading<'_>, summary: fn(&Member<'_>) -> Summary) -> Option<Vec<u8>> {
+/// The digest of the listing with generated files in canonical form.
+pub(crate) fn manifest_digest(reading: &Reading<'_>) -> Option<NormalDigest> {
+    digest_of(reading, MANIFEST_DOMAIN, |member| member.manifest)
+}
+
+fn digest_of(reading: &Reading<'_>, domain: &str, summary: fn(&Member<'_>) -> Summary) -> Option<NormalDigest> {
+    let mut hash = Sha256::new();
+    write_listing(reading, domain, summary, |line| hash.update(line)).then(|| NormalDigest::from_bytes(hash.finalize().into()))
+}
+
+/// Hands out the lines. False, with none of them, if there is no listing.
+fn write_listing(reading: &Reading<'_>, domain: &str, summary: fn(&Member<'_>) -> Summary, mut out: impl FnMut(&[u8])) -> bool {
     if reading.state != State::Complete || reading.container == crate::Container::Opaque {
-        return None;
+        return false;
     }
     let mut members: Vec<&Member<'_>> = reading.members.iter().collect();
     members.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut text = format!("{DOMAIN} {}\n", reading.container.word());
+    out(format!("{domain} {}\n", reading.container.word()).as_bytes());
     for member in members {
         let Summary { size, digest } = summary(member);
         let executable = if member.executable { 'x' } else { '-' };
+        let access = member.access.as_deref().map(|access| format!(":{}", escape(access.as_bytes()))).unwrap_or_default();
         let link = member.link.as_deref().map_or("-".to_owned(), |target| format!("={}", escape(target)));
         let (kind, hex) = (letter(member.kind), digest.to_hex());
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{kind} {executable} {size} {hex} {link} {}", escape(&member.name));
+        out(format!("{kind} {executable}{access} {size} {hex} {link} {}\n", escape(&member.name)).as_bytes());
     }
-    Some(text.into_bytes())
+    true
 }
 
 fn letter(kind: Kind) -> char {
@@ -100,6 +115,7 @@ fn letter(kind: Kind) -> char {
         Kind::Symlink => 'l',
         Kind::Hardlink => 'h',
         Kind::Special => 's',
+        Kind::Archive => 'a',
     }
 }
 

@@ -11,16 +11,18 @@
 //! (what a reader finds), `zip`, `tar`, `gzip`, `names` (the lint of names and links), `manifest`
 //! (generated files), [`pass`], [`form`], [`mod@compare`], [`report`].
 
+mod ar;
 mod archive;
 pub mod compare;
+mod deb;
 mod diff;
 mod executable;
 mod fields;
 pub mod form;
-mod gzip;
 pub mod limits;
 mod manifest;
 mod names;
+mod packed;
 pub mod pass;
 mod reading;
 pub mod report;
@@ -28,8 +30,8 @@ mod tar;
 mod unpack;
 mod zip;
 
-pub use compare::{CompareError, Comparison, Detail, Input, MemberDifference, SideForm, compare, lint};
+pub use compare::{CompareError, Comparison, Detail, HeaderReplay, Input, MemberDifference, ReplayOutcome, SideForm, compare, lint};
 pub use form::{FormError, NormalForm, normal_form};
 pub use limits::{LimitError, Limits, Quantity};
 pub use pass::Pass;
-pub use reading::Container;
+pub use reading::{Codec, Container};

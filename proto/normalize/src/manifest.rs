@@ -1,41 +1,74 @@
-//! Generated manifests: a wheel's `RECORD` and `METADATA`, a source distribution's `PKG-INFO`.
+//! Generated files: what the packaging tools of each ecosystem write beside the sources.
 //!
-//! Checks `RECORD` against the contents (lint), then gives each manifest that can be read its size
-//! and digest in canonical form. `RECORD` is canonical in the normal form already; the order of
-//! metadata fields only at the level `manifest`, where `RECORD` lists the canonical metadata too.
+//! Checks a wheel's `RECORD` against the contents (lint), then gives each generated file that can be
+//! read its size and digest in canonical form. `RECORD` is canonical in the normal form already; all
+//! others only at the level `manifest`, where `RECORD` lists the canonical metadata too.
 //! SPEC normal-form: Generated files.
+
+use std::collections::BTreeSet;
 
 use quorate_proto::comparison::AnomalyKind;
 
 use crate::limits::{LimitError, Limits, Quantity};
-use crate::reading::{Reading, Summary};
+use crate::pass::Pass;
+use crate::reading::{Format, Kind, Member, Reading, Summary};
 use record::Record;
 
+mod cargo_lock;
+mod cargo_manifest;
+mod lines;
 mod metadata;
 mod record;
+mod targets;
+mod value;
+mod vcs_info;
 
-/// Whether the content of a member of this name is held for [`apply`].
-pub(crate) fn is_manifest(name: &[u8]) -> bool {
-    is_dist_info(name, b"RECORD") || is_dist_info(name, b"METADATA") || is_pkg_info(name)
+/// A kind of generated file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generated {
+    /// A wheel's list of contents.
+    Record,
+    /// `METADATA` or `PKG-INFO`.
+    Metadata(Pass),
+    /// `SOURCES.txt`.
+    SourcesList,
+    /// `requires.txt`.
+    Requires,
+    /// The `Cargo.toml` that cargo writes into a package.
+    CargoManifest,
+    /// `Cargo.lock`.
+    CargoLock,
+    /// `.cargo_vcs_info.json`.
+    VcsInfo,
 }
 
-/// Lints and canonicalises the manifests of a file of this name, and lets go of their contents.
-pub(crate) fn apply(reading: &mut Reading<'_>, file_name: &str, limits: &Limits) -> Result<(), LimitError> {
-    for member in reading.members.iter().filter(|member| is_manifest(&member.name)) {
-        Quantity::ManifestBytes.check(0, member.content.summary.size, limits.manifest_bytes_max)?;
+/// Whether, and as what, a member of this name is read by [`apply`].
+pub(crate) fn generated(format: Format, name: &[u8]) -> Option<Generated> {
+    match format {
+        Format::Wheel if is_dist_info(name, b"RECORD") => Some(Generated::Record),
+        Format::Wheel if is_dist_info(name, b"METADATA") => Some(Generated::Metadata(Pass::WheelMetadata)),
+        Format::Sdist => generated_in_sdist(name),
+        Format::Crate => match below_root(name)? {
+            b"Cargo.toml" => Some(Generated::CargoManifest),
+            b"Cargo.lock" => Some(Generated::CargoLock),
+            b".cargo_vcs_info.json" => Some(Generated::VcsInfo),
+            _ => None,
+        },
+        Format::Wheel | Format::Npm | Format::Other => None,
     }
-    let name = file_name.to_ascii_lowercase();
-    let ends = |suffix: &str| name.ends_with(suffix);
-    if ends(".whl") {
-        apply_metadata(reading, |name| is_dist_info(name, b"METADATA"));
-        apply_record(reading);
-    } else if ends(".tar.gz") || ends(".zip") {
-        apply_metadata(reading, is_pkg_info);
+}
+
+/// `<root>/PKG-INFO`, and what setuptools writes into a folder whose name ends in `.egg-info`.
+fn generated_in_sdist(name: &[u8]) -> Option<Generated> {
+    let slash = name.iter().rposition(|&byte| byte == b'/')?;
+    let (folder, file) = (name.get(..slash)?, name.get(slash + 1..)?);
+    let is_egg_info = folder.ends_with(b".egg-info");
+    match file {
+        b"PKG-INFO" if is_egg_info || !folder.contains(&b'/') => Some(Generated::Metadata(Pass::SdistMetadata)),
+        b"SOURCES.txt" if is_egg_info => Some(Generated::SourcesList),
+        b"requires.txt" if is_egg_info => Some(Generated::Requires),
+        _ => None,
     }
-    for member in &mut reading.members {
-        member.content.held = None;
-    }
-    Ok(())
 }
 
 /// `<one part>.dist-info/<file>`.
@@ -44,18 +77,81 @@ fn is_dist_info(name: &[u8], file: &[u8]) -> bool {
     folder.is_some_and(|folder| !folder.is_empty() && !folder.contains(&b'/'))
 }
 
-/// `<root>/PKG-INFO`, or `PKG-INFO` in a folder whose name ends in `.egg-info`.
-fn is_pkg_info(name: &[u8]) -> bool {
-    let Some(folder) = name.strip_suffix(b"/PKG-INFO") else { return false };
-    !folder.contains(&b'/') || folder.ends_with(b".egg-info")
+/// The name without its first part.
+fn below_root(name: &[u8]) -> Option<&[u8]> {
+    let slash = name.iter().position(|&byte| byte == b'/')?;
+    name.get(slash + 1..)
 }
 
-fn apply_metadata(reading: &mut Reading<'_>, is_metadata: impl Fn(&[u8]) -> bool) {
-    for member in reading.members.iter_mut().filter(|member| is_metadata(&member.name)) {
-        let canonical = member.content.held.as_deref().and_then(metadata::canonical);
-        if let Some(canonical) = canonical {
+/// Lints and canonicalises the generated files of a format, and lets go of their contents.
+pub(crate) fn apply(reading: &mut Reading<'_>, format: Format, limits: &Limits) -> Result<(), LimitError> {
+    let found: Vec<(usize, Generated)> =
+        (0..).zip(&reading.members).filter_map(|(at, member)| Some((at, known(format, member)?))).collect();
+    for &(at, _) in &found {
+        let size = reading.members.get(at).map_or(0, |member| member.content.summary.size);
+        Quantity::ManifestBytes.check(0, size, limits.manifest_bytes_max)?;
+    }
+    for (at, generated) in found {
+        let Some((pass, canonical)) = canonical(reading, at, generated) else { continue };
+        if let Some(member) = reading.members.get_mut(at) {
             member.manifest = Summary::of(&canonical);
+            member.manifest_pass = Some(pass);
         }
+    }
+    if format == Format::Wheel {
+        apply_record(reading);
+    }
+    for member in reading.members.iter_mut().filter(|member| !is_vcs_info(format, member)) {
+        member.content.held = None;
+    }
+    Ok(())
+}
+
+fn known(format: Format, member: &Member<'_>) -> Option<Generated> {
+    generated(format, &member.name).filter(|_| member.kind == Kind::File)
+}
+
+fn canonical(reading: &Reading<'_>, at: usize, generated: Generated) -> Option<(Pass, Vec<u8>)> {
+    let member = reading.members.get(at)?;
+    let content = member.content.held.as_deref()?;
+    match generated {
+        Generated::Record | Generated::VcsInfo => None,
+        Generated::Metadata(pass) => Some((pass, metadata::canonical(content)?)),
+        Generated::SourcesList => Some((Pass::SdistMetadata, lines::canonical_list(content)?)),
+        Generated::Requires => Some((Pass::SdistMetadata, lines::canonical_sections(content)?)),
+        Generated::CargoManifest => {
+            let files = files_beside(reading, &member.name)?;
+            Some((Pass::CrateManifest, cargo_manifest::canonical(content, &files)?))
+        }
+        Generated::CargoLock => Some((Pass::CrateLock, cargo_lock::canonical(content)?)),
+    }
+}
+
+/// The files of the package whose manifest has this name, if cargo packaged it: it keeps the
+/// manifest that it was given beside the one that it writes.
+fn files_beside<'r>(reading: &'r Reading<'_>, manifest: &[u8]) -> Option<BTreeSet<&'r str>> {
+    let root = manifest.strip_suffix(b"Cargo.toml")?;
+    let files = reading.members.iter().filter(|member| member.kind != Kind::Directory);
+    let names = files.filter_map(|member| std::str::from_utf8(member.name.strip_prefix(root)?).ok());
+    let names: BTreeSet<&str> = names.collect();
+    names.contains("Cargo.toml.orig").then_some(names)
+}
+
+fn is_vcs_info(format: Format, member: &Member<'_>) -> bool {
+    known(format, member) == Some(Generated::VcsInfo)
+}
+
+/// Generated files that can only be compared with each other, because one side may leave out what the
+/// other one says.
+pub(crate) fn reconcile<'a>(published: &mut Reading<'a>, rebuilt: &mut Reading<'a>, format: Format) {
+    let one = published.members.iter_mut().find(|member| is_vcs_info(format, member));
+    let other = rebuilt.members.iter_mut().find(|member| is_vcs_info(format, member));
+    let (Some(one), Some(other)) = (one, other) else { return };
+    let contents = one.content.held.take().zip(other.content.held.take());
+    let Some(canonical) = contents.and_then(|(one, other)| vcs_info::common(&one, &other)) else { return };
+    for member in [one, other] {
+        member.manifest = Summary::of(&canonical);
+        member.manifest_pass = Some(Pass::CrateVcsInfo);
     }
 }
 
@@ -84,6 +180,7 @@ fn apply_record(reading: &mut Reading<'_>) {
     if let Some(member) = reading.members.get_mut(at) {
         member.normal = Summary::of(&normal);
         member.manifest = Summary::of(&manifest);
+        member.manifest_pass = Some(Pass::WheelMetadata);
     }
 }
 
@@ -91,15 +188,24 @@ fn apply_record(reading: &mut Reading<'_>) {
 mod tests {
     use super::*;
 
+    fn assert_generated(format: Format, names: &[&str], others: &[&str]) {
+        for name in names {
+            assert!(generated(format, name.as_bytes()).is_some(), "{name}");
+        }
+        for name in others {
+            assert!(generated(format, name.as_bytes()).is_none(), "{name}");
+        }
+    }
+
     #[test]
     fn only_the_manifests_of_a_distribution_are_manifests() {
-        for name in
-            ["a-1.dist-info/RECORD", "a-1.dist-info/METADATA", "a-1/PKG-INFO", "a-1/a.egg-info/PKG-INFO", "a-1/src/a.egg-info/PKG-INFO"]
-        {
-            assert!(is_manifest(name.as_bytes()), "{name}");
-        }
-        for name in ["RECORD", "x/a-1.dist-info/RECORD", ".dist-info/RECORD", "a/b/PKG-INFO", "PKG-INFO", "a-1.dist-info/WHEEL"] {
-            assert!(!is_manifest(name.as_bytes()), "{name}");
-        }
+        let wheel = ["a-1.dist-info/RECORD", "a-1.dist-info/METADATA"];
+        let not_wheel = ["RECORD", "x/a-1.dist-info/RECORD", ".dist-info/RECORD", "a-1.dist-info/WHEEL", "a-1/PKG-INFO"];
+        assert_generated(Format::Wheel, &wheel, &not_wheel);
+        let sdist = ["a-1/PKG-INFO", "a-1/a.egg-info/PKG-INFO", "a-1/src/a.egg-info/PKG-INFO", "a-1/a.egg-info/SOURCES.txt"];
+        assert_generated(Format::Sdist, &sdist, &["a/b/PKG-INFO", "PKG-INFO", "a-1/setup.cfg", "a-1/SOURCES.txt", "a-1/requires.txt"]);
+        let package = ["a-1/Cargo.toml", "a-1/Cargo.lock", "a-1/.cargo_vcs_info.json"];
+        assert_generated(Format::Crate, &package, &["a-1/Cargo.toml.orig", "a-1/b/Cargo.toml", "Cargo.toml", "a-1/build.rs"]);
+        assert_generated(Format::Npm, &[], &["package/package.json", "package/npm-shrinkwrap.json"]);
     }
 }

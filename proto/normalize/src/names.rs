@@ -36,11 +36,32 @@ pub(crate) fn display(name: &[u8]) -> String {
             text.extend(byte.escape_ascii().map(char::from));
         }
     }
+    cut(text, name)
+}
+
+/// A name that was put together of shown ones, cut like any other.
+pub(crate) fn clip(shown: String) -> String {
+    let whole = shown.clone();
+    cut(shown, whole.as_bytes())
+}
+
+fn cut(text: String, whole: &[u8]) -> String {
     if text.chars().count() <= SHOWN_CHARS_MAX {
         return text;
     }
     let cut: String = text.chars().take(SHOWN_CHARS_CUT).collect();
-    format!("{cut}\u{2026}{}", data_encoding::HEXLOWER.encode(&Sha256::digest(name)))
+    format!("{cut}\u{2026}{}", data_encoding::HEXLOWER.encode(&Sha256::digest(whole)))
+}
+
+/// Where an archive is unpacked to, as far as it changes what a name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A folder.
+    Folder,
+    /// A folder, without the first part of each name.
+    StrippedFolder,
+    /// The root of a system, where absolute links are ordinary.
+    Root,
 }
 
 /// Parts of a path beyond which its parents are not looked at: what honest archives never have,
@@ -48,7 +69,7 @@ pub(crate) fn display(name: &[u8]) -> String {
 const PARTS_MAX: usize = 64;
 
 /// Adds what is wrong with the names and links of all members.
-pub(crate) fn lint(reading: &mut Reading<'_>) {
+pub(crate) fn lint(reading: &mut Reading<'_>, target: Target) {
     let Reading { members, findings, .. } = reading;
     for member in members.iter() {
         lint_name(&member.name, findings);
@@ -56,7 +77,23 @@ pub(crate) fn lint(reading: &mut Reading<'_>) {
     }
     lint_duplicates(members, findings);
     lint_collisions(members, findings);
-    lint_links(members, findings);
+    lint_links(members, target, findings);
+    if target == Target::StrippedFolder {
+        lint_stripped(members, findings);
+    }
+}
+
+/// Finds members that a tool writes to the same place because it drops the first part of names.
+fn lint_stripped(members: &[Member<'_>], findings: &mut Findings) {
+    let mut places: HashMap<&[u8], &[u8]> = HashMap::new();
+    for member in members.iter().filter(|member| member.kind != Kind::Directory) {
+        let first = member.name.iter().position(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        let place = member.name.get(first..).unwrap_or_default();
+        if *places.entry(place).or_insert(&member.name) != member.name.as_slice() {
+            let detail = "the same as another member but for the first part of the name, which npm drops";
+            findings.add(AnomalyKind::CollidingName, Some(&member.name), detail);
+        }
+    }
 }
 
 fn lint_name(name: &[u8], findings: &mut Findings) {
@@ -145,7 +182,7 @@ fn lint_parents(path: &[u8], leaves: &BTreeMap<&[u8], Kind>, findings: &mut Find
             Some(Kind::Symlink | Kind::Hardlink) => {
                 findings.add(AnomalyKind::EscapingLink, Some(path), "written through a link of the archive");
             }
-            Some(Kind::File | Kind::Special) => {
+            Some(Kind::File | Kind::Special | Kind::Archive) => {
                 findings.add(AnomalyKind::CollidingName, Some(path), "its parent is a file");
             }
         }
@@ -158,12 +195,13 @@ fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     ends.chain([path.len()]).filter_map(|end| path.get(..end)).filter(|prefix| !prefix.is_empty())
 }
 
-fn lint_links(members: &[Member<'_>], findings: &mut Findings) {
+fn lint_links(members: &[Member<'_>], target_folder: Target, findings: &mut Findings) {
     let mut earlier = BTreeSet::new();
     for member in members {
         if let Some(target) = &member.link {
             let fault = match member.kind {
                 Kind::Hardlink => hardlink_fault(target, &earlier),
+                _ if target_folder == Target::Root && target.first() == Some(&b'/') => None,
                 _ => symlink_fault(&member.name, target),
             };
             if let Some(fault) = fault {

@@ -8,7 +8,7 @@ use std::fmt;
 use quorate_proto::comparison::{PassUse, Risk};
 
 use crate::form::Pairing;
-use crate::reading::{Member, Reading};
+use crate::reading::{Kind, Member, Reading};
 
 /// The closed list of passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,17 +41,33 @@ pub enum Pass {
     GzipHeader,
     /// The deflate bytes in a gzip file.
     GzipCompression,
+    /// How an xz stream is compressed.
+    XzCompression,
+    /// How a zstd frame is compressed.
+    ZstdCompression,
+    /// How a bzip2 stream is compressed.
+    Bzip2Compression,
+    /// Times, owners and spelling of the headers of a Unix archive.
+    ArHeader,
     /// Order of lines and spelling of hash names in a wheel's `RECORD`.
     WheelRecord,
     /// Order of fields in a wheel's `METADATA`.
     WheelMetadata,
-    /// Order of fields in a source distribution's `PKG-INFO`.
+    /// Order of fields and lines in the metadata that setuptools generates for a source distribution.
     SdistMetadata,
+    /// How a `Cargo.toml` that cargo generated says what it says.
+    CrateManifest,
+    /// Order and format version of a `Cargo.lock`.
+    CrateLock,
+    /// What `.cargo_vcs_info.json` says beside the commit, where one side does not say it.
+    CrateVcsInfo,
+    /// Bytes of archives inside the archive, where their normal forms are equal.
+    NestedArchive,
 }
 
 impl Pass {
     /// Every pass, in the order in which results list them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 25] = [
         Self::ZipTimes,
         Self::ZipHostAndVersion,
         Self::ZipLayout,
@@ -66,9 +82,17 @@ impl Pass {
         Self::TarComment,
         Self::GzipHeader,
         Self::GzipCompression,
+        Self::XzCompression,
+        Self::ZstdCompression,
+        Self::Bzip2Compression,
+        Self::ArHeader,
         Self::WheelRecord,
         Self::WheelMetadata,
         Self::SdistMetadata,
+        Self::CrateManifest,
+        Self::CrateLock,
+        Self::CrateVcsInfo,
+        Self::NestedArchive,
     ];
 
     /// The name in results and policies.
@@ -88,22 +112,36 @@ impl Pass {
             Self::TarComment => "tar-comment",
             Self::GzipHeader => "gzip-header",
             Self::GzipCompression => "gzip-compression",
+            Self::XzCompression => "xz-compression",
+            Self::ZstdCompression => "zstd-compression",
+            Self::Bzip2Compression => "bzip2-compression",
+            Self::ArHeader => "ar-header",
             Self::WheelRecord => "wheel-record",
             Self::WheelMetadata => "wheel-metadata",
             Self::SdistMetadata => "sdist-metadata",
+            Self::CrateManifest => "crate-manifest",
+            Self::CrateLock => "crate-lock",
+            Self::CrateVcsInfo => "crate-vcs-info",
+            Self::NestedArchive => "nested-archive",
         }
     }
 
     /// Version of the pass; it rises when what the pass drops changes.
     pub fn version(self) -> u32 {
-        1
+        match self {
+            // 2: also `SOURCES.txt` and `requires.txt`.
+            Self::SdistMetadata => 2,
+            _ => 1,
+        }
     }
 
     /// What could hide behind the pass.
     pub fn risk(self) -> Risk {
         match self {
-            Self::MemberOrder | Self::ModeBits | Self::TarComment | Self::WheelRecord => Risk::Low,
-            Self::WheelMetadata | Self::SdistMetadata => Risk::Medium,
+            Self::MemberOrder | Self::ModeBits | Self::TarComment | Self::WheelRecord | Self::CrateVcsInfo | Self::NestedArchive => {
+                Risk::Low
+            }
+            Self::WheelMetadata | Self::SdistMetadata | Self::CrateManifest | Self::CrateLock => Risk::Medium,
             _ => Risk::None,
         }
     }
@@ -114,24 +152,19 @@ impl Pass {
         let normal_equal = published.normal == rebuilt.normal;
         let manifest_equal = published.manifest == rebuilt.manifest;
         match self {
-            Self::WheelRecord => !contents_equal && normal_equal,
-            Self::WheelMetadata | Self::SdistMetadata => !normal_equal && manifest_equal,
+            Self::WheelRecord => !contents_equal && normal_equal && published.kind == Kind::File,
+            Self::WheelMetadata
+            | Self::SdistMetadata
+            | Self::CrateManifest
+            | Self::CrateLock
+            | Self::CrateVcsInfo
+            | Self::NestedArchive => !normal_equal && manifest_equal && published.manifest_pass == Some(self),
             Self::ZipCompression => contents_equal && !published.facts.agree(&rebuilt.facts, self),
             Self::ModeBits => {
                 let types_equal = published.kind == rebuilt.kind && published.executable == rebuilt.executable;
                 types_equal && !published.facts.agree(&rebuilt.facts, self)
             }
             _ => !published.facts.agree(&rebuilt.facts, self),
-        }
-    }
-
-    /// Whether this pass is about such archives at all, where others could answer for it.
-    fn concerns(self, reading: &Reading<'_>) -> bool {
-        let is_zip = reading.container == crate::Container::Zip;
-        match self {
-            Self::WheelRecord | Self::WheelMetadata => is_zip,
-            Self::SdistMetadata => !is_zip,
-            _ => true,
         }
     }
 }
@@ -146,14 +179,28 @@ impl fmt::Display for Pass {
 /// of an archive as a whole count as one member.
 pub(crate) fn uses(published: &Reading<'_>, rebuilt: &Reading<'_>, pairing: &Pairing<'_, '_>) -> Vec<PassUse> {
     let moved = moved_members(pairing);
-    let passes = Pass::ALL.into_iter().filter(|pass| pass.concerns(published));
     let count = |pass: Pass| -> usize {
         let whole = usize::from(!published.facts.agree(&rebuilt.facts, pass));
         let members = pairing.both.iter().filter(|pair| pass.changed(pair.published, pair.rebuilt)).count();
         let order = if pass == Pass::MemberOrder { moved } else { 0 };
         whole + members + order
     };
-    passes.map(|pass| (pass, count(pass))).filter(|(_, count)| *count > 0).map(|(pass, count)| pass_use(pass, count)).collect()
+    Pass::ALL
+        .into_iter()
+        .map(|pass| (pass, count(pass)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(pass, count)| pass_use(pass, count))
+        .collect()
+}
+
+/// Passes with those of nested archives added, in the order of all.
+pub(crate) fn merge(outer: &[PassUse], inner: &[PassUse]) -> Vec<PassUse> {
+    let used = |pass: &Pass| {
+        let same = outer.iter().chain(inner).filter(|used| used.name == pass.name());
+        let members = same.fold(0u32, |sum, used| sum.saturating_add(used.members));
+        (members > 0).then(|| pass_use(*pass, usize::try_from(members).unwrap_or(usize::MAX)))
+    };
+    Pass::ALL.iter().filter_map(used).collect()
 }
 
 fn pass_use(pass: Pass, members: usize) -> PassUse {

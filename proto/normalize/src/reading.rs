@@ -5,6 +5,7 @@
 //! wrong). Nothing is looked at and forgotten.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use quorate_proto::Digest;
 use quorate_proto::comparison::{Anomaly, AnomalyKind, Side};
@@ -18,41 +19,136 @@ use crate::pass::Pass;
 pub enum Container {
     /// A zip archive, such as a wheel.
     Zip,
-    /// A plain tar archive.
-    Tar,
-    /// A tar archive in gzip.
-    TarGzip,
-    /// Anything else in gzip.
-    Gzip,
+    /// A tar archive, maybe compressed.
+    Tar(Option<Codec>),
+    /// Anything else that is compressed.
+    Packed(Codec),
+    /// A Unix archive, such as a static library.
+    Ar,
+    /// A Debian binary package: two tar archives in a Unix archive.
+    Deb,
     /// A file that is not looked into.
     Opaque,
 }
+
+/// A format of compressed streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// RFC 1952.
+    Gzip,
+    /// The format of XZ Utils.
+    Xz,
+    /// RFC 8878.
+    Zstd,
+    /// The format of bzip2.
+    Bzip2,
+}
+
+impl Codec {
+    /// The word for it in the first line of a listing.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+
+    /// First bytes of every stream.
+    pub(crate) fn magic(self) -> &'static [u8] {
+        match self {
+            Self::Gzip => b"\x1f\x8b",
+            Self::Xz => b"\xfd7zXZ\0",
+            Self::Zstd => b"\x28\xb5\x2f\xfd",
+            Self::Bzip2 => b"BZh",
+        }
+    }
+}
+
+/// Endings of file names, in lower case, with how such files are read. The first that fits counts.
+const CONTAINERS: [(&str, Container); 29] = [
+    (".whl", Container::Zip),
+    (".zip", Container::Zip),
+    (".egg", Container::Zip),
+    (".jar", Container::Zip),
+    (".war", Container::Zip),
+    (".aar", Container::Zip),
+    (".nupkg", Container::Zip),
+    (".conda", Container::Zip),
+    (".tar.gz", Container::Tar(Some(Codec::Gzip))),
+    (".tgz", Container::Tar(Some(Codec::Gzip))),
+    (".crate", Container::Tar(Some(Codec::Gzip))),
+    (".tar.xz", Container::Tar(Some(Codec::Xz))),
+    (".txz", Container::Tar(Some(Codec::Xz))),
+    (".tar.zst", Container::Tar(Some(Codec::Zstd))),
+    (".tzst", Container::Tar(Some(Codec::Zstd))),
+    (".tar.bz2", Container::Tar(Some(Codec::Bzip2))),
+    (".tbz2", Container::Tar(Some(Codec::Bzip2))),
+    (".tbz", Container::Tar(Some(Codec::Bzip2))),
+    (".tar", Container::Tar(None)),
+    (".gem", Container::Tar(None)),
+    (".deb", Container::Deb),
+    (".udeb", Container::Deb),
+    (".ddeb", Container::Deb),
+    (".ar", Container::Ar),
+    (".a", Container::Ar),
+    (".gz", Container::Packed(Codec::Gzip)),
+    (".xz", Container::Packed(Codec::Xz)),
+    (".zst", Container::Packed(Codec::Zstd)),
+    (".bz2", Container::Packed(Codec::Bzip2)),
+];
 
 impl Container {
     /// The container that a file of this name is read as.
     pub fn of(file_name: &str) -> Self {
         let name = file_name.to_ascii_lowercase();
-        let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
-        if ends(&[".whl", ".zip", ".egg", ".jar"]) {
-            Self::Zip
-        } else if ends(&[".tar.gz", ".tgz", ".crate"]) {
-            Self::TarGzip
-        } else if ends(&[".tar"]) {
-            Self::Tar
-        } else if ends(&[".gz"]) {
-            Self::Gzip
-        } else {
-            Self::Opaque
-        }
+        let found = CONTAINERS.iter().find(|(suffix, _)| name.ends_with(suffix));
+        found.map_or(Self::Opaque, |(_, container)| *container)
     }
 
     /// The word for it in the first line of a listing.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Zip => "zip",
-            Self::Tar | Self::TarGzip => "tar",
-            Self::Gzip => "gzip",
+            Self::Tar(_) => "tar",
+            Self::Packed(codec) => codec.word(),
+            Self::Ar => "ar",
+            Self::Deb => "deb",
             Self::Opaque => "opaque",
+        }
+    }
+}
+
+/// Whose conventions an archive follows: which of its files are generated, and how it is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A Python wheel.
+    Wheel,
+    /// A Python source distribution.
+    Sdist,
+    /// A package of crates.io.
+    Crate,
+    /// An npm package.
+    Npm,
+    /// Nobody's in particular.
+    Other,
+}
+
+impl Format {
+    pub(crate) fn of(file_name: &str) -> Self {
+        let name = file_name.to_ascii_lowercase();
+        let ends = |suffix: &str| name.ends_with(suffix);
+        if ends(".whl") {
+            Self::Wheel
+        } else if ends(".tar.gz") || ends(".zip") {
+            Self::Sdist
+        } else if ends(".crate") {
+            Self::Crate
+        } else if ends(".tgz") {
+            Self::Npm
+        } else {
+            Self::Other
         }
     }
 }
@@ -74,11 +170,16 @@ pub(crate) struct Reading<'a> {
     pub(crate) members: Vec<Member<'a>>,
     pub(crate) facts: Facts<'a>,
     pub(crate) findings: Findings,
+    /// Faults of archives inside this one that were compared as what they are.
+    pub(crate) nested: Findings,
     pub(crate) state: State,
     /// Identifies the decompressed stream, where there is one: headers and padding as they are,
     /// contents by their digest.
     pub(crate) stream: Option<[u8; 32]>,
 }
+
+/// Parts of an archive are ordered by bits that no offset in a file reaches.
+const PART_RANK_SHIFT: u32 = 56;
 
 impl Reading<'_> {
     pub(crate) fn new(container: Container, anomalies_max: usize) -> Self {
@@ -87,9 +188,27 @@ impl Reading<'_> {
             members: Vec::new(),
             facts: Facts::default(),
             findings: Findings::new(anomalies_max),
+            nested: Findings::new(anomalies_max),
             state: State::Complete,
             stream: None,
         }
+    }
+
+    /// Takes the members of an archive that is part of this one, under `prefix`. `rank` orders the parts.
+    pub(crate) fn absorb(&mut self, prefix: &[u8], rank: u64, part: Reading<'_>) {
+        for member in part.members {
+            let name = [prefix, &member.name].concat();
+            let position = member.position.saturating_add(rank << PART_RANK_SHIFT);
+            self.members.push(Member { name, position, packed: None, facts: member.facts.into_owned(), ..member });
+        }
+        self.facts.append(part.facts.into_owned());
+        self.findings.absorb(prefix, part.findings);
+        self.state = self.state.max(part.state);
+    }
+
+    /// The anomalies of one side, those of nested archives last.
+    pub(crate) fn anomalies(&self, side: Side) -> impl Iterator<Item = Anomaly> {
+        self.findings.anomalies(side).into_iter().chain(self.nested.anomalies(side))
     }
 
     /// Notes that some content could not be read.
@@ -111,12 +230,16 @@ pub(crate) struct Member<'a> {
     pub(crate) kind: Kind,
     /// Whether any executable bit is set; always false for what is not a file.
     pub(crate) executable: bool,
+    /// Mode and owner, where unpacking restores both and no pass may drop them.
+    pub(crate) access: Option<String>,
     pub(crate) link: Option<Vec<u8>>,
     pub(crate) content: Content,
     /// Size and digest in the normal form: the content's, unless a pass reads the member.
     pub(crate) normal: Summary,
     /// Size and digest once all manifest passes have read the member.
     pub(crate) manifest: Summary,
+    /// The pass that made `manifest` of `normal`.
+    pub(crate) manifest_pass: Option<Pass>,
     pub(crate) facts: Facts<'a>,
     /// Rank of its bytes in the file, where that is not the order of the members.
     pub(crate) position: u64,
@@ -134,10 +257,12 @@ impl<'a> Member<'a> {
             name: name.to_vec(),
             kind,
             executable: false,
+            access: None,
             link: None,
             content,
             normal: summary,
             manifest: summary,
+            manifest_pass: None,
             facts: Facts::default(),
             position: 0,
             packed: None,
@@ -163,6 +288,8 @@ pub(crate) enum Kind {
     Hardlink,
     /// A device, FIFO or socket.
     Special,
+    /// An archive whose members follow it under its name.
+    Archive,
 }
 
 /// Size and digest of some bytes.
@@ -209,11 +336,18 @@ pub(crate) struct Packed<'a> {
 
 /// What normalising drops, by pass, in the order in which the reader met it.
 #[derive(Default)]
-pub(crate) struct Facts<'a>(Vec<(Pass, Cow<'a, [u8]>)>);
+pub(crate) struct Facts<'a>(Vec<(Pass, Fact<'a>)>);
+
+#[derive(PartialEq, Eq)]
+enum Fact<'a> {
+    Bytes(Cow<'a, [u8]>),
+    /// All facts of one pass, hashed.
+    Sealed([u8; 32]),
+}
 
 impl<'a> Facts<'a> {
     pub(crate) fn add(&mut self, pass: Pass, value: impl Into<Cow<'a, [u8]>>) {
-        self.0.push((pass, value.into()));
+        self.0.push((pass, Fact::Bytes(value.into())));
     }
 
     pub(crate) fn append(&mut self, mut other: Facts<'a>) {
@@ -225,8 +359,34 @@ impl<'a> Facts<'a> {
         self.of(pass).eq(other.of(pass))
     }
 
-    fn of(&self, pass: Pass) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().filter(move |(of, _)| *of == pass).map(|(_, value)| value.as_ref())
+    /// Hashes the facts of each pass into one, so that an archive of many members fits in memory.
+    pub(crate) fn seal(self) -> Facts<'static> {
+        let mut hashes: BTreeMap<Pass, Sha256> = BTreeMap::new();
+        for (pass, fact) in self.0 {
+            let hash = hashes.entry(pass).or_default();
+            match fact {
+                Fact::Bytes(bytes) => {
+                    hash.update(crate::fields::len64(&bytes).to_le_bytes());
+                    hash.update(bytes);
+                }
+                Fact::Sealed(digest) => hash.update(digest),
+            }
+        }
+        Facts(hashes.into_iter().map(|(pass, hash)| (pass, Fact::Sealed(hash.finalize().into()))).collect())
+    }
+
+    /// The same facts, without the bytes that they were read from.
+    pub(crate) fn into_owned(self) -> Facts<'static> {
+        let own = |(pass, fact)| match fact {
+            Fact::Bytes(Cow::Owned(bytes)) => (pass, Fact::Bytes(Cow::Owned(bytes))),
+            Fact::Bytes(Cow::Borrowed(bytes)) => (pass, Fact::Sealed(Sha256::digest(bytes).into())),
+            Fact::Sealed(digest) => (pass, Fact::Sealed(digest)),
+        };
+        Facts(self.0.into_iter().map(own).collect())
+    }
+
+    fn of(&self, pass: Pass) -> impl Iterator<Item = &Fact<'a>> {
+        self.0.iter().filter(move |(of, _)| *of == pass).map(|(_, fact)| fact)
     }
 }
 
@@ -253,12 +413,30 @@ impl Findings {
     }
 
     pub(crate) fn add(&mut self, kind: AnomalyKind, member: Option<&[u8]>, detail: impl Into<String>) {
-        let finding = Finding { kind, member: member.map(names::display), detail: detail.into() };
+        self.push(Finding { kind, member: member.map(names::display), detail: detail.into() });
+    }
+
+    /// Adds a fault of a member whose name is written for people already.
+    pub(crate) fn add_shown(&mut self, kind: AnomalyKind, member: String, detail: String) {
+        self.push(Finding { kind, member: Some(member), detail });
+    }
+
+    fn push(&mut self, finding: Finding) {
         if self.list.len() < self.list_max {
             self.list.push(finding);
         } else {
             self.more += 1;
             self.more_hash.update(format!("{finding:?}\n"));
+        }
+    }
+
+    /// Takes the findings of a part of the archive, under `prefix`.
+    pub(crate) fn absorb(&mut self, prefix: &[u8], part: Findings) {
+        let rest = part.rest();
+        for Finding { kind, member, detail } in part.list.into_iter().chain(rest) {
+            let shown = names::display(prefix);
+            let member = member.map_or_else(|| shown.trim_end_matches("!/").to_owned(), |member| format!("{shown}{member}"));
+            self.push(Finding { kind, member: Some(names::clip(member)), detail });
         }
     }
 

@@ -3,7 +3,7 @@
 
 use quorate_proto::comparison::{Anomaly, DifferenceClass, Executable, Level, Risk, Side};
 
-use crate::compare::{Comparison, Detail, MemberDifference};
+use crate::compare::{Comparison, Detail, HeaderReplay, MemberDifference, ReplayOutcome};
 use crate::names;
 
 /// How much is printed.
@@ -36,11 +36,25 @@ pub fn lines(comparison: &Comparison, limits: &ReportLimits) -> Vec<String> {
         let risk = risk_text(pass.risk);
         lines.push(format!("pass       {} v{}  {} members  risk {risk}", pass.name, pass.version, pass.members));
     }
+    lines.extend(comparison.header_replay.as_ref().map(replay_line));
     push_some(&mut lines, &comparison.anomalies, limits.anomalies_max, "anomalies", |anomaly| vec![anomaly_line(anomaly)]);
     push_some(&mut lines, &comparison.differences, limits.differences_max, "differences", |difference| {
         difference_lines(difference, limits)
     });
     lines
+}
+
+/// Whether nothing but headers and compression differs.
+fn replay_line(replay: &HeaderReplay) -> String {
+    let outcome = match replay.outcome {
+        ReplayOutcome::Proven => "proven",
+        ReplayOutcome::Failed => "FAILED",
+    };
+    let kept = match replay.kept_members {
+        0 => String::new(),
+        kept => format!(" but for {kept} generated or nested files"),
+    };
+    format!("header replay: {outcome}{kept}  {}", replay.published)
 }
 
 fn push_some<T>(lines: &mut Vec<String>, items: &[T], items_max: usize, what: &str, text: impl Fn(&T) -> Vec<String>) {
@@ -55,7 +69,7 @@ fn level_text(level: Level) -> &'static str {
         Level::Byte => "byte: the same bytes",
         Level::Stream => "stream: the same bytes once decompressed",
         Level::Normal => "normal: the same members, types, links, executable bits and contents",
-        Level::Manifest => "manifest: normal, but for the order of generated metadata",
+        Level::Manifest => "manifest: normal, but for generated files and nested archives that say the same",
         Level::Different => "different",
     }
 }

@@ -15,6 +15,9 @@ use extension::Pending;
 use header::{BLOCK_BYTES, Block, Header};
 pub(crate) use stream::Stream;
 
+/// Size of a tar block: a content begins one behind the place of its header.
+pub(crate) const BLOCK_BYTES_64: u64 = 512;
+
 mod extension;
 mod header;
 mod stream;
@@ -22,9 +25,26 @@ mod stream;
 /// Longest link target or name that an extension may give. Longer ones no system can create.
 const NAME_BYTES_MAX: usize = 4096;
 
+/// Whose conventions a tar follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Those of tar.
+    Plain,
+    /// A part of a Debian package: names begin with `./`.
+    DebPart,
+    /// The files of a Debian package, which are installed with their modes and owners.
+    DebFiles,
+}
+
 /// Reads a whole archive into `reading`, and gives back the stream at its end.
-pub(crate) fn read<'a>(stream: Stream<'a>, limits: &Limits, hold: Hold<'_>, reading: &mut Reading<'a>) -> Result<Stream<'a>, LimitError> {
-    let mut reader = TarReader { stream, limits, hold, skeleton: Sha256::new(), pending: Pending::default(), reading };
+pub(crate) fn read<'a>(
+    stream: Stream<'a>,
+    style: Style,
+    limits: &Limits,
+    hold: Hold<'_>,
+    reading: &mut Reading<'a>,
+) -> Result<Stream<'a>, LimitError> {
+    let mut reader = TarReader { stream, style, limits, hold, skeleton: Sha256::new(), pending: Pending::default(), reading };
     while let Next::More = reader.step()? {}
     reader.drain()?;
     let TarReader { stream, skeleton, reading, .. } = reader;
@@ -40,6 +60,7 @@ enum Next {
 
 struct TarReader<'a, 'r, 'h> {
     stream: Stream<'a>,
+    style: Style,
     limits: &'r Limits,
     hold: Hold<'h>,
     /// Hash of the stream with contents replaced by their digests.
@@ -94,18 +115,34 @@ impl TarReader<'_, '_, '_> {
             return Ok(Next::End);
         }
         Quantity::Members.check(offset, crate::fields::count64(&self.reading.members) + 1, self.limits.members_max)?;
-        let Some(content) = self.content(&name, size)? else { return Ok(Next::End) };
-        let mut member = Member::new(&name, kind, content);
+        let plain = self.plain_name(&name);
+        let Some(content) = self.content(plain, size)? else { return Ok(Next::End) };
+        let mut member = Member::new(plain, kind, content);
         member.executable = kind == Kind::File && header.mode() & 0o111 != 0;
-        member.link = matches!(kind, Kind::Symlink | Kind::Hardlink).then_some(link);
+        member.access = (self.style == Style::DebFiles).then(|| header.access(kind));
+        member.link = match kind {
+            Kind::Symlink => Some(link),
+            Kind::Hardlink => Some(self.plain_name(&link).to_vec()),
+            _ => None,
+        };
         member.position = offset;
-        member.facts = std::mem::take(&mut pending.facts);
-        header.add_facts(&mut member.facts);
+        let mut facts = std::mem::take(&mut pending.facts);
+        header.add_facts(&mut facts);
         if kind == Kind::Directory {
-            member.fact(Pass::TarFormat, vec![u8::from(name.ends_with(b"/"))]);
+            facts.add(Pass::TarFormat, vec![u8::from(name.ends_with(b"/"))]);
         }
+        member.facts = facts.seal();
         self.reading.members.push(member);
         Ok(Next::More)
+    }
+
+    /// The name without the `./` that every name in a Debian package begins with.
+    fn plain_name<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        match name {
+            b"./" if self.style != Style::Plain => b".",
+            _ if self.style != Style::Plain => name.strip_prefix(b"./").unwrap_or(name),
+            _ => name,
+        }
     }
 
     /// The type of a member; `None` if what follows cannot be understood.

@@ -9,7 +9,7 @@ use quorate_proto::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::manifest;
-use crate::reading::{Content, Summary};
+use crate::reading::{Content, Format, Summary};
 
 /// How many first bytes of a content are kept.
 const HEAD_BYTES: usize = 4;
@@ -21,8 +21,8 @@ pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 /// Whose contents are held in memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Hold<'n> {
-    /// Generated manifests, up to so many bytes.
-    Manifests(u64),
+    /// The generated manifests of a format, up to so many bytes.
+    Manifests(Format, u64),
     /// These members, up to so many bytes each; other contents need not be read at all.
     Only(&'n BTreeSet<Vec<u8>>, u64),
 }
@@ -31,7 +31,7 @@ impl Hold<'_> {
     /// How many bytes of this member to hold.
     pub(crate) fn bytes_max(&self, name: &[u8]) -> Option<u64> {
         match self {
-            Self::Manifests(max) => manifest::is_manifest(name).then_some(*max),
+            Self::Manifests(format, max) => manifest::generated(*format, name).map(|_| *max),
             Self::Only(names, max) => names.contains(name).then_some(*max),
         }
     }
@@ -87,6 +87,8 @@ pub(crate) enum End {
     Truncated,
     /// At the number of bytes that were declared, with more to come.
     TooLong,
+    /// At something that the profile has no part of.
+    Unsupported,
 }
 
 /// What came of some compressed bytes.

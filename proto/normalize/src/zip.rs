@@ -138,7 +138,7 @@ impl<'a> Unpacker<'_, 'a, '_> {
         member.executable = kind == Kind::File && central.mode() & 0o111 != 0;
         member.position = start;
         member.packed = packed;
-        member.facts = facts;
+        member.facts = facts.seal();
         if let Some(packed) = packed
             && central.method != METHOD_STORED
         {
@@ -196,7 +196,7 @@ fn lint_outcome(central: &Central<'_>, data: &[u8], outcome: Outcome, reading: &
     let name = Some(central.name);
     match end {
         End::Finished => {}
-        End::Malformed | End::Truncated => {
+        End::Malformed | End::Truncated | End::Unsupported => {
             reading.partial();
             reading.findings.add(AnomalyKind::Truncated, name, format!("deflate data cannot be read after {consumed_bytes} bytes"));
             return;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_proto::Digest;
 use quorate_proto::comparison::{Anomaly, AnomalyKind, Difference, DifferenceClass, Level, Side};
+use quorate_proto::{Digest, NormalDigest};
 
-use super::{Comparison, Detail, Input, MemberDifference, side_form};
+use super::nested::Nested;
+use super::{Comparison, Detail, Input, MemberDifference, SideForm, side_form};
 use crate::form::{self, Pair, Pairing};
 use crate::limits::Limits;
 use crate::reading::{Container, Member, Reading, State};
@@ -18,12 +19,13 @@ pub(super) struct Sides<'r, 'a> {
     pub(super) limits: &'r Limits,
     pub(super) published: &'r Reading<'a>,
     pub(super) rebuilt: &'r Reading<'a>,
+    pub(super) nested: Nested,
 }
 
 impl<'a> Sides<'_, 'a> {
     pub(super) fn compare(&self) -> Comparison {
         let pairing = Pairing::of(self.published, self.rebuilt);
-        let passes = pass::uses(self.published, self.rebuilt, &pairing);
+        let passes = pass::merge(&pass::uses(self.published, self.rebuilt, &pairing), &self.nested.passes);
         let mut differences = self.anomaly_differences();
         let contents = self.level_of_contents();
         let is_explained = contents == Level::Different || !passes.is_empty();
@@ -34,29 +36,33 @@ impl<'a> Sides<'_, 'a> {
         if level == Level::Different && differences.is_empty() {
             differences.push(self.opaque());
         }
-        let normal = |reading| form::listing(reading).map(|listing| form::digest(&listing));
+        let side = |bytes, reading| SideForm {
+            manifest: form::manifest_digest(reading).filter(|_| level == Level::Manifest),
+            ..side_form(bytes, form::normal_digest(reading))
+        };
         let sides = [(self.published, Side::Published), (self.rebuilt, Side::Rebuilt)];
         Comparison {
             level,
-            published: side_form(self.input.published, normal(self.published)),
-            rebuilt: side_form(self.input.rebuilt, normal(self.rebuilt)),
-            anomalies: sides.into_iter().flat_map(|(reading, side)| reading.findings.anomalies(side)).collect(),
+            published: side(self.input.published, self.published),
+            rebuilt: side(self.input.rebuilt, self.rebuilt),
+            anomalies: sides.into_iter().flat_map(|(reading, side)| reading.anomalies(side)).collect(),
             passes,
+            header_replay: None,
             differences,
         }
     }
 
     fn level_of_contents(&self) -> Level {
-        let equal = |listing: fn(&Reading<'_>) -> Option<Vec<u8>>| {
-            let listings = listing(self.published).zip(listing(self.rebuilt));
-            listings.is_some_and(|(published, rebuilt)| published == rebuilt)
+        let equal = |digest: fn(&Reading<'_>) -> Option<NormalDigest>| {
+            let digests = digest(self.published).zip(digest(self.rebuilt));
+            digests.is_some_and(|(published, rebuilt)| published == rebuilt)
         };
-        let is_normal = equal(form::listing);
+        let is_normal = equal(form::normal_digest);
         if is_normal && self.published.stream.is_some() && self.published.stream == self.rebuilt.stream {
             Level::Stream
         } else if is_normal {
             Level::Normal
-        } else if equal(form::manifest_listing) {
+        } else if equal(form::manifest_digest) {
             Level::Manifest
         } else {
             Level::Different
@@ -97,6 +103,13 @@ impl<'a> Sides<'_, 'a> {
             }
         }
         for (pair, class) in changed {
+            let inside = self.nested.differences.get(&pair.published.name).filter(|_| class == DifferenceClass::Content);
+            if let Some(inside) = inside {
+                for difference in inside {
+                    add(pair.published, difference.clone());
+                }
+                continue;
+            }
             let detail = match class {
                 DifferenceClass::Metadata => Some(Detail::Metadata(metadata_changes(pair))),
                 _ => texts.get(&pair.published.name).cloned().map(Detail::Diff),
@@ -113,6 +126,7 @@ impl<'a> Sides<'_, 'a> {
         let is_small = |member: &Member<'_>| member.content.is_read && member.content.summary.size <= bytes_max;
         let alone = pairing.only_published.iter().chain(&pairing.only_rebuilt).filter(|member| is_small(member)).map(|member| &member.name);
         let pairs = changed.iter().filter(|(_, class)| *class == DifferenceClass::Content).map(|(pair, _)| pair);
+        let pairs = pairs.filter(|pair| !self.nested.differences.contains_key(&pair.published.name));
         let pairs = pairs.filter(|pair| is_small(pair.published) && is_small(pair.rebuilt)).map(|pair| &pair.published.name);
         let wanted: BTreeSet<Vec<u8>> = alone.chain(pairs).take(self.limits.diffs_max).cloned().collect();
         if wanted.is_empty() {
@@ -209,10 +223,12 @@ fn classes_of(pair: &Pair<'_, '_>) -> impl Iterator<Item = DifferenceClass> {
 fn metadata_changes(pair: &Pair<'_, '_>) -> Vec<String> {
     let Pair { published, rebuilt, .. } = pair;
     let target = |member: &Member<'_>| member.link.as_deref().map_or("none".to_owned(), names::display);
+    let access = |member: &Member<'_>| member.access.clone().unwrap_or_else(|| "none".to_owned());
     let lines = [
         ("type", format!("{:?}", published.kind), format!("{:?}", rebuilt.kind)),
         ("executable", published.executable.to_string(), rebuilt.executable.to_string()),
         ("link target", target(published), target(rebuilt)),
+        ("mode and owner", access(published), access(rebuilt)),
     ];
     let changed = lines.into_iter().filter(|(_, published, rebuilt)| published != rebuilt);
     changed.map(|(what, published, rebuilt)| format!("{what}: {published}, {rebuilt}")).collect()

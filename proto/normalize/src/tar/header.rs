@@ -3,7 +3,7 @@
 use quorate_proto::comparison::AnomalyKind;
 
 use crate::pass::Pass;
-use crate::reading::{Facts, describe};
+use crate::reading::{Facts, Kind, describe};
 
 /// Size of a tar block.
 pub(super) const BLOCK_BYTES: usize = 512;
@@ -141,6 +141,14 @@ impl<'b> Header<'b> {
         }
         facts.add(Pass::ModeBits, self.raw(MODE).to_vec());
         self.add_format(facts);
+    }
+
+    /// Mode and owner in one word, and the numbers of a device.
+    pub(super) fn access(&self, kind: Kind) -> String {
+        let [mode, uid, gid, major, minor] = [MODE, UID, GID, MAJOR, MINOR].map(|field| self.number(field).unwrap_or_default());
+        let [user, group] = [USER, GROUP].map(|field| text(self.raw(field)).escape_ascii().to_string());
+        let access = format!("{mode:04o}:{uid}:{gid}:{user}:{group}");
+        if kind == Kind::Special { format!("{access}:{major}:{minor}") } else { access }
     }
 
     /// Adds what passes drop of an extension header: all but its time and owner is format.

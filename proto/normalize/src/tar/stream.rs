@@ -1,8 +1,8 @@
-//! The bytes of a tar, from a slice or out of gzip, in pieces and with their offset.
+//! The bytes of a tar, from a slice or out of a compressed stream, in pieces and with their offset.
 
 use crate::fields::len64;
-use crate::gzip::GzipStream;
 use crate::limits::LimitError;
+use crate::packed::PackedStream;
 
 /// A source of tar bytes.
 pub(crate) struct Stream<'a> {
@@ -12,7 +12,7 @@ pub(crate) struct Stream<'a> {
 
 enum Source<'a> {
     Plain(&'a [u8]),
-    Gzip(Box<GzipStream<'a>>),
+    Packed(Box<PackedStream<'a>>),
 }
 
 impl<'a> Stream<'a> {
@@ -20,15 +20,15 @@ impl<'a> Stream<'a> {
         Self { source: Source::Plain(bytes), offset: 0 }
     }
 
-    pub(crate) fn gzip(stream: GzipStream<'a>) -> Self {
-        Self { source: Source::Gzip(Box::new(stream)), offset: 0 }
+    pub(crate) fn packed(stream: PackedStream<'a>) -> Self {
+        Self { source: Source::Packed(Box::new(stream)), offset: 0 }
     }
 
-    /// The gzip stream below, if there is one.
-    pub(crate) fn into_gzip(self) -> Option<GzipStream<'a>> {
+    /// The compressed stream below, if there is one.
+    pub(crate) fn into_packed(self) -> Option<PackedStream<'a>> {
         match self.source {
             Source::Plain(_) => None,
-            Source::Gzip(stream) => Some(*stream),
+            Source::Packed(stream) => Some(*stream),
         }
     }
 
@@ -38,14 +38,14 @@ impl<'a> Stream<'a> {
     }
 
     /// The next bytes, at most `len_max`; empty at the end.
-    pub(super) fn chunk(&mut self, len_max: usize) -> Result<&[u8], LimitError> {
+    pub(crate) fn chunk(&mut self, len_max: usize) -> Result<&[u8], LimitError> {
         let piece = match &mut self.source {
             Source::Plain(bytes) => {
                 let (piece, rest) = bytes.split_at_checked(len_max).unwrap_or((bytes, &[]));
                 *bytes = rest;
                 piece
             }
-            Source::Gzip(stream) => stream.chunk(len_max)?,
+            Source::Packed(stream) => stream.chunk(len_max)?,
         };
         self.offset = self.offset.saturating_add(len64(piece));
         Ok(piece)

@@ -1,6 +1,6 @@
 //! Which level and which passes honest differences reach.
 
-use quorate_normalize::{Container, Detail, FormError, Limits, normal_form, report};
+use quorate_normalize::{Codec, Container, Detail, FormError, Limits, normal_form, report};
 use quorate_proto::comparison::{DifferenceClass, Level, Risk};
 
 use crate::attack::compared;
@@ -177,12 +177,16 @@ fn a_comparison_survives_json() {
 fn the_file_name_decides_the_container() {
     for (name, container) in [
         ("a.WHL", Container::Zip),
-        ("a.tar.gz", Container::TarGzip),
-        ("a.crate", Container::TarGzip),
-        ("a.tgz", Container::TarGzip),
-        ("a.tar", Container::Tar),
-        ("a.gz", Container::Gzip),
-        ("a.deb", Container::Opaque),
+        ("a.tar.gz", Container::Tar(Some(Codec::Gzip))),
+        ("a.crate", Container::Tar(Some(Codec::Gzip))),
+        ("a.tgz", Container::Tar(Some(Codec::Gzip))),
+        ("a.tar", Container::Tar(None)),
+        ("a.gz", Container::Packed(Codec::Gzip)),
+        ("a.tar.xz", Container::Tar(Some(Codec::Xz))),
+        ("a.txt.zst", Container::Packed(Codec::Zstd)),
+        ("liba.a", Container::Ar),
+        ("a_1_all.deb", Container::Deb),
+        ("a.rpm", Container::Opaque),
     ] {
         assert_eq!(Container::of(name), container, "{name}");
     }

@@ -13,6 +13,7 @@ use crate::build_zip::{Frame, Member, clean, clean_members, framed, zip};
 use crate::{tampered_wheel, tampered_wheel::WHEEL};
 
 mod comparison_rows;
+mod format_rows;
 mod name_rows;
 mod tar_rows;
 mod zip_rows;
