@@ -195,6 +195,8 @@ mod tests {
             directory: None,
             digest: Some(Digest::of(b"source")),
             found_by: FoundBy::Index,
+            evidence: None,
+            signature: None,
         }
     }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::ecosystem::ToolchainUse;
 use crate::pipeline::{DebianUse, EngineConfig};
-use crate::resolve::git::{Direct, GitAccess, Mirror};
+use crate::resolve::git::{Direct, GitAccess, Mirror, SourceKeys};
 use crate::sandbox;
 
 /// All of it.
@@ -149,6 +149,11 @@ pub struct SourceConfig {
     pub git_mirrors: Vec<String>,
     /// Addresses without a mirror: `never` (default) or `clone`.
     pub git_direct: GitDirect,
+    /// An allowed-signers file of ssh-keygen, for signatures of tags and commits. Without it they are
+    /// recorded with the key that they name, and nothing is said of their truth.
+    pub git_allowed_signers: Option<PathBuf>,
+    /// A keyring of gpgv, for the same.
+    pub git_keyring: Option<PathBuf>,
     /// Debian's source archives: `off`, or `this-machine` (default).
     pub debian: DebianSource,
 }
@@ -264,7 +269,9 @@ impl Config {
 
     fn under(mut self, base: &Path) -> Self {
         let paths = [&mut self.data_dir, &mut self.node.key, &mut self.node.certificate, &mut self.node.policy];
-        let more = [&mut self.build.work_dir, &mut self.build.cache_dir].into_iter().flatten();
+        let optional =
+            [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
+        let more = optional.into_iter().flatten();
         paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
         self
     }
@@ -293,6 +300,10 @@ impl Config {
         self.source.git_mirrors.iter().map(parse).collect()
     }
 
+    fn source_keys(&self) -> SourceKeys {
+        SourceKeys { allowed_signers: self.source.git_allowed_signers.clone(), keyring: self.source.git_keyring.clone() }
+    }
+
     /// What the rebuild engine is told.
     pub fn engine(&self) -> Result<EngineConfig, ConfigError> {
         let direct = match self.source.git_direct {
@@ -317,7 +328,7 @@ impl Config {
                 Toolchains::Exact => ToolchainUse::Exact,
                 Toolchains::Machine => ToolchainUse::Machine,
             },
-            git: GitAccess { mirrors: self.mirrors()?, direct },
+            git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys() },
             debian,
             python: self.build.python.clone(),
             sandbox: self.sandbox.clone(),

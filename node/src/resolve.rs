@@ -9,7 +9,6 @@ pub mod debian;
 pub mod git;
 pub mod pypi;
 pub mod sources_index;
-pub mod tags;
 
 use std::path::{Path, PathBuf};
 
@@ -58,6 +57,21 @@ pub struct Candidate {
     pub time: Option<i64>,
     /// The address that its bytes came from, where that is not the source's own.
     pub fetched_from: Option<String>,
+    /// The package's folder in the source, where finding it has shown it; empty for the top.
+    pub directory: Option<PathBuf>,
+    /// What the source only points to.
+    pub lacks: Vec<Lack>,
+}
+
+/// Something that a source points to and that is not in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// The repository's own name for another one, at this path.
+    #[error("submodule {0} is missing")]
+    Submodule(String),
+    /// A file whose content lies in large-file storage.
+    #[error("large-file content of {0} is missing")]
+    LargeFile(String),
 }
 
 /// Where a candidate's files are.
@@ -69,8 +83,6 @@ pub enum Material {
         repository: Repository,
         /// The commit.
         commit: String,
-        /// Holds a repository that was fetched for this candidate alone.
-        scratch: Option<std::sync::Arc<tempfile::TempDir>>,
     },
     /// An archive on this machine.
     Archive {
@@ -98,6 +110,9 @@ pub enum ResolveError {
     /// There is none, for a reason that is worth a line.
     #[error("{0}")]
     None(String),
+    /// Repositories give none, each for a reason that has a name.
+    #[error(transparent)]
+    Missing(git::Misses),
     /// A download failed.
     #[error("source download")]
     Registry(#[from] crate::registry::RegistryError),
@@ -127,7 +142,7 @@ impl ResolveError {
             Self::Unpack(error) => error.is_ours(),
             Self::Manifest(ManifestError::Io(_, error)) => unpack::is_ours(error),
             Self::Disk(_) => true,
-            Self::None(_) | Self::Manifest(_) | Self::Debian(_) => false,
+            Self::None(_) | Self::Missing(_) | Self::Manifest(_) | Self::Debian(_) => false,
         }
     }
 
@@ -141,7 +156,7 @@ impl Candidate {
     /// Puts the candidate's files into the empty folder `into`; gives the candidate's own time, where it has one.
     pub async fn lay_out(&self, into: &Path) -> Result<Option<i64>, ResolveError> {
         match &self.material {
-            Material::Commit { repository, commit, .. } => {
+            Material::Commit { repository, commit } => {
                 repository.export(commit, into).await?;
                 Ok(self.time)
             }

@@ -20,6 +20,9 @@ pub const DIFFERENCES_LISTED_MAX: usize = 24;
 /// How many anomalies a result lists; the evidence has them all.
 pub const ANOMALIES_LISTED_MAX: usize = 16;
 
+/// Most characters of the evidence for a source.
+pub const SOURCE_EVIDENCE_CHARS_MAX: usize = 1_000;
+
 /// The predicate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,6 +110,59 @@ pub struct Source {
     pub digest: Option<Digest>,
     /// How it was found. A commit that the publisher named proves more than one chosen because it matches.
     pub found_by: FoundBy,
+    /// What speaks for it, in a line: how many published members stand in it, what was amiss with others.
+    /// At most [`SOURCE_EVIDENCE_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// The signature of the tag, else of the commit, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SourceSignature>,
+}
+
+/// A signature that a source carries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SourceSignature {
+    /// What is signed.
+    pub object: SignedObject,
+    /// Its format.
+    pub format: SignatureFormat,
+    /// The key as the signature itself names it: `SHA256:` and base64 for SSH; the fingerprint, or the key
+    /// id where no fingerprint stands in it, in lower-case hex for OpenPGP.
+    pub key: String,
+    /// Whether it holds.
+    pub state: SignatureState,
+}
+
+/// What a source's signature is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignedObject {
+    /// The tag.
+    Tag,
+    /// The commit.
+    Commit,
+}
+
+/// Formats of signatures in git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureFormat {
+    /// OpenPGP.
+    OpenPgp,
+    /// SSH.
+    Ssh,
+}
+
+/// What a node can say of a source's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureState {
+    /// It holds, by a key that the node was given.
+    Verified,
+    /// The node was given no key that could bear it out: it proves nothing by itself.
+    UnknownKey,
+    /// It does not hold.
+    Bad,
 }
 
 /// Kinds of source.
@@ -401,10 +457,28 @@ impl Predicate for RebuildResult {
 impl Source {
     fn check(&self) -> Result<(), String> {
         let is_object_id = |id: &String| matches!(id.len(), 40 | 64) && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        match [&self.commit, &self.tree].into_iter().flatten().find(|id| !is_object_id(id)) {
-            Some(id) => Err(format!("`{}` is no git object id", id.chars().take(100).collect::<String>())),
+        if let Some(id) = [&self.commit, &self.tree].into_iter().flatten().find(|id| !is_object_id(id)) {
+            return Err(format!("`{}` is no git object id", id.chars().take(100).collect::<String>()));
+        }
+        if let Some(count) = self.evidence.as_ref().map(|text| text.chars().count()).filter(|count| *count > SOURCE_EVIDENCE_CHARS_MAX) {
+            return Err(format!("evidence of {count} characters, limit {SOURCE_EVIDENCE_CHARS_MAX}"));
+        }
+        match &self.signature {
+            Some(signature) => signature.check(),
             None => Ok(()),
         }
+    }
+}
+
+impl SourceSignature {
+    fn check(&self) -> Result<(), String> {
+        let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_base64 = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+        let is_key = match self.format {
+            SignatureFormat::OpenPgp => matches!(self.key.len(), 16 | 40 | 64) && is_hex(&self.key),
+            SignatureFormat::Ssh => self.key.strip_prefix("SHA256:").is_some_and(|hash| hash.len() == 43 && is_base64(hash)),
+        };
+        if is_key { Ok(()) } else { Err(format!("`{}` names no key", self.key.chars().take(100).collect::<String>())) }
     }
 }
 

@@ -103,6 +103,11 @@ fn refused_items() {
     let reencoded = String::from_utf8(sound.envelope.clone()).unwrap().replacen("\":", "\": ", 1).into_bytes();
     let early = Member::with_validity(1, 0, SIGNED_AT - 200, SIGNED_AT - 100);
     let long = Member::with_validity(1, 0, SIGNED_AT, SIGNED_AT + 31 * 86_400);
+    let found = |more: &str| changed("\"foundBy\":\"tag\"", &format!("\"foundBy\":\"tag\",{more}"));
+    let signed = |format: &str, key: &str, state: &str| {
+        let signature = json!({ "object": "tag", "format": format, "key": key, "state": state });
+        format!("\"evidence\":\"matched 41 of 43 members\",\"signature\":{signature}")
+    };
     let rows = [
         ("sound", "accepted", sound.clone()),
         ("an operator who is not enrolled", "unknown-operator", thief.says(&click, identical(&click))),
@@ -137,6 +142,11 @@ fn refused_items() {
         ("a place in another node's feed", "foreign-feed", member.sign(&click, RebuildResult { feed: thief.position(), ..good.clone() })),
         ("another operator's result", "foreign-operator", member.sign(&click, RebuildResult { operator: thief.operator(), ..good })),
         ("a later entry with no predecessor", "broken-chain", changed("\"sequence\":0", "\"sequence\":1")),
+        ("a source with evidence and a signature", "accepted", found(&signed("open-pgp", &"a".repeat(40), "unknown-key"))),
+        ("a signature by an SSH key", "accepted", found(&signed("ssh", &format!("SHA256:{}", "A".repeat(43)), "verified"))),
+        ("a signature that names no key", "contradiction", found(&signed("open-pgp", "somebody", "verified"))),
+        ("a signature of a state that is not in the list", "malformed-statement", found(&signed("open-pgp", &"a".repeat(16), "fine"))),
+        ("evidence without end", "contradiction", found(&format!("\"evidence\":\"{}\"", "e".repeat(1_001)))),
     ];
     let rows: Vec<Value> = rows
         .iter()

@@ -146,6 +146,8 @@ fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator:
             directory: None,
             digest: None,
             found_by: FoundBy::Tag,
+            evidence: None,
+            signature: None,
         }),
         outcome,
         anomalies: Vec::new(),

@@ -112,6 +112,8 @@ impl Node {
                 directory: None,
                 digest: None,
                 found_by: FoundBy::Tag,
+                evidence: None,
+                signature: None,
             }),
             outcome,
             anomalies: Vec::new(),

@@ -123,7 +123,11 @@ fn config(args: &Args, scratch: &Path) -> EngineConfig {
         cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
         registries: args.registry.iter().cloned().collect(),
         toolchains: if args.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
-        git: GitAccess { mirrors: args.git_mirror.clone(), direct: if args.git_direct { Direct::Clone } else { Direct::Never } },
+        git: GitAccess {
+            mirrors: args.git_mirror.clone(),
+            direct: if args.git_direct { Direct::Clone } else { Direct::Never },
+            ..GitAccess::default()
+        },
         debian: if args.no_debian { DebianUse::Off } else { DebianUse::OfThisMachine },
         python: args.python.clone(),
         sandbox: sandbox::Config::default(),

@@ -159,7 +159,7 @@ impl Ecosystem for Pypi {
     async fn candidates(&self, rung: Rung, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {
         let Facilities { http, cache, git, debian, .. } = &self.facilities;
         match rung {
-            Rung::Git => git.candidates(release, cache).await,
+            Rung::Git => git.candidates(&resolve::wanted(release).await, cache).await,
             Rung::Debian => match debian {
                 Some(debian) => debian.candidates(release, http, cache).await,
                 None => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
@@ -168,7 +168,10 @@ impl Ecosystem for Pypi {
         }
     }
 
-    fn find(&self, release: &Release<Facts>, _candidate: &Candidate, tree: &Path) -> Result<(PathBuf, Manifest), ResolveError> {
+    fn find(&self, release: &Release<Facts>, candidate: &Candidate, tree: &Path) -> Result<(PathBuf, Manifest), ResolveError> {
+        if let Some(folder) = &candidate.directory {
+            return Ok((folder.clone(), Manifest::read(tree, folder)?));
+        }
         Ok(manifest::find(tree, release.package.name(), &release.facts.version)?)
     }
 

@@ -26,6 +26,8 @@ use crate::workshop::{BuildError, Failure, Tools, Workshop};
 
 /// Most candidates of one rung that are built.
 const CANDIDATES_MAX: usize = 3;
+/// The assist that names what a source only points to.
+const INCOMPLETE_SOURCE: &str = "incomplete-source";
 
 /// One candidate built in one way, and what came of it.
 #[derive(Clone, Debug)]
@@ -180,7 +182,7 @@ impl Engine {
         record.lap("plan");
         let plan = plan?;
         trial.described = ecosystem.describe(&plan);
-        trial.assists.clone_from(&trial.described.assists);
+        trial.assists.extend(trial.described.assists.iter().cloned());
         progress.step(Step::Fetch, &trial.described.words);
         workshop.hand_over()?;
         let inputs = ecosystem.fetch(release, workshop, &plan).await;
@@ -217,6 +219,11 @@ async fn lay_out<E: Ecosystem>(
 
 impl Trial {
     fn of<M>(candidate: &Candidate, laid_out: &LaidOut<M>) -> Self {
+        let lacks = candidate.lacks.iter().map(|lack| Assist {
+            name: INCOMPLETE_SOURCE.to_owned(),
+            value: lack.to_string(),
+            reason: "the commit points to it, and it was built without".to_owned(),
+        });
         let directory = Some(laid_out.folder.to_string_lossy().into_owned()).filter(|folder| !folder.is_empty());
         Self {
             source: Source { directory, ..candidate.source.clone() },
@@ -227,7 +234,7 @@ impl Trial {
             outcome: Outcome::SourceUnavailable { summary: String::new() },
             anomalies: Vec::new(),
             report: None,
-            assists: Vec::new(),
+            assists: lacks.collect(),
             violations: Vec::new(),
         }
     }
@@ -244,7 +251,9 @@ impl Trial {
     /// A build that failed after it tried to leave the sandbox is a violation before it is a failure.
     fn failed(mut self, failure: Failure) -> Self {
         self.violations.extend(failure.violations);
-        let (phase, summary) = (failure.phase, failure.summary);
+        let lacks = self.assists.iter().filter(|assist| assist.name == INCOMPLETE_SOURCE);
+        let lacks: String = lacks.flat_map(|lack| ["\n", lack.value.as_str()]).collect();
+        let (phase, summary) = (failure.phase, failure.summary + &lacks);
         self.outcome = if self.violations.is_empty() {
             Outcome::BuildFailed { phase, summary }
         } else {
@@ -352,6 +361,8 @@ mod tests {
             directory: None,
             digest: None,
             found_by: quorate_proto::result::FoundBy::Tag,
+            evidence: None,
+            signature: None,
         };
         let built = outcome.rebuilt().map(|rebuilt| Built {
             name: "demo-1.0-py3-none-any.whl".parse().unwrap(),
@@ -361,7 +372,7 @@ mod tests {
         });
         let laid_out = LaidOut { folder: PathBuf::new(), manifest: (), time: None };
         let material = crate::resolve::Material::Archive { path: PathBuf::new(), name: String::new() };
-        let candidate = Candidate { source, material, time: None, fetched_from: None };
+        let candidate = Candidate { source, material, time: None, fetched_from: None, directory: None, lacks: Vec::new() };
         Trial { built, outcome, ..Trial::of(&candidate, &laid_out) }
     }
 

@@ -204,9 +204,11 @@ impl Debian {
             directory: None,
             digest: Some(entry.digest),
             found_by,
+            evidence: None,
+            signature: None,
         };
         let material = Material::Archive { path, name: entry.file.clone() };
-        Ok(Candidate { source, material, time: None, fetched_from: Some(url.to_string()) })
+        Ok(Candidate { source, material, time: None, fetched_from: Some(url.to_string()), directory: None, lacks: Vec::new() })
     }
 
     fn address(&self, path: &str) -> Result<Url, DebianError> {

@@ -101,7 +101,7 @@ pub fn is_source_distribution(path: &Path, name: &str) -> Result<bool, UnpackErr
 }
 
 /// Every entry in turn, with what it and its headers may take up bounded.
-fn walk(
+pub(crate) fn walk(
     path: &Path,
     name: &str,
     mut take: impl FnMut(&mut Entry<'_, Box<dyn Read>>) -> Result<(), UnpackError>,
@@ -215,7 +215,7 @@ fn make_parent(path: &Path) -> io::Result<()> {
 }
 
 /// The path below the archive's top folder, empty for the top itself; `None` if it leads out.
-fn below_top(name: &Path) -> Option<PathBuf> {
+pub(crate) fn below_top(name: &Path) -> Option<PathBuf> {
     let mut parts = Vec::new();
     for part in name.components() {
         match part {

@@ -51,6 +51,22 @@ pub fn read_facts(path: &Path, target: Target) -> Result<Metadata, FactsError> {
     }
 }
 
+/// The members of a wheel with their contents, as far as they are plainly packed; at most `count_max` of
+/// them and `bytes_max` bytes.
+pub fn wheel_members(path: &Path, count_max: usize, bytes_max: u64) -> Option<Vec<(String, Vec<u8>)>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(ARCHIVE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let mut left = bytes_max;
+    let mut members = Vec::new();
+    for entry in zip::entries(&bytes)?.iter().filter(|entry| !entry.name.ends_with('/')).take(count_max) {
+        let Some(content) = zip::content(&bytes, entry) else { continue };
+        let Some(rest) = left.checked_sub(content.len() as u64) else { break };
+        left = rest;
+        members.push((entry.name.clone(), content));
+    }
+    Some(members)
+}
+
 fn wheel_facts(bytes: &[u8]) -> Option<Metadata> {
     let entries = zip::entries(bytes)?;
     let in_dist_info = |name: &str| {
