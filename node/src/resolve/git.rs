@@ -296,6 +296,3 @@ impl Climb<'_> {
         Some(words.join("; ").chars().take(SOURCE_EVIDENCE_CHARS_MAX).collect::<String>()).filter(|text| !text.is_empty())
     }
 }
-
-#[cfg(test)]
-mod tests;

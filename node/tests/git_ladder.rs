@@ -1,4 +1,7 @@
-//! The ladder over repositories that git makes here.
+//! The git ladder over repositories that git makes here.
+//!
+//! Not beside the code: the many processes that this starts would inherit, for a moment, the locks that tests of
+//! feeds hold in the same process.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
@@ -10,8 +13,9 @@ use std::process::Command;
 use quorate_proto::Timestamp;
 use quorate_proto::result::{FoundBy, SignatureFormat, SignatureState, SignedObject};
 
-use super::super::{Candidate, Lack, ResolveError};
-use super::*;
+use quorate_node::cache::Cache;
+use quorate_node::resolve::git::{GitAccess, ManifestRule, Mirror, Miss, Misses, Named, PublishedMember, SourceKeys, VersionRule, Wanted};
+use quorate_node::resolve::{Candidate, Lack, ResolveError};
 
 const ADDRESS: &str = "https://github.com/owner/demo";
 static REPOSITORIES: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| [ADDRESS.to_owned()]);
