@@ -97,6 +97,8 @@ pub struct BuildConfig {
     pub work_dir: Option<PathBuf>,
     /// Where downloads are kept; nodes on one machine may share it. Default: `cache` in the data folder.
     pub cache_dir: Option<PathBuf>,
+    /// A folder of reviewed definitions, one YAML file each. Default: none are used.
+    pub definitions: Option<PathBuf>,
     /// Build tools: `exact` (default) brings in the very versions, `machine` takes what is installed.
     pub toolchains: Toolchains,
 }
@@ -245,7 +247,7 @@ impl Default for MeshSection {
 
 impl Default for BuildConfig {
     fn default() -> Self {
-        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None, toolchains: Toolchains::Exact }
+        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None, definitions: None, toolchains: Toolchains::Exact }
     }
 }
 
@@ -270,7 +272,7 @@ impl Config {
     fn under(mut self, base: &Path) -> Self {
         let paths = [&mut self.data_dir, &mut self.node.key, &mut self.node.certificate, &mut self.node.policy];
         let optional =
-            [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
+            [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.build.definitions, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
         let more = optional.into_iter().flatten();
         paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
         self
@@ -331,6 +333,7 @@ impl Config {
             git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys() },
             debian,
             python: self.build.python.clone(),
+            definitions: self.build.definitions.clone(),
             sandbox: self.sandbox.clone(),
             limits,
             secrets: vec![self.node.key.clone()],

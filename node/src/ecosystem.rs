@@ -15,6 +15,7 @@ use quorate_proto::{Digest, FileName, Purl};
 use serde_json::{Map, Value};
 
 use crate::cache::Cache;
+use crate::definition::{Definitions, Settings};
 use crate::environment::Host;
 use crate::fetch::Inputs;
 use crate::rebuild::Built;
@@ -44,6 +45,8 @@ pub struct Facilities {
     pub python: PathBuf,
     /// Where builds lie while they run.
     pub work_dir: PathBuf,
+    /// Reviewed definitions.
+    pub definitions: Definitions,
     /// The sandbox.
     pub sandbox: Sandbox,
     /// What one build command may use up.
@@ -116,6 +119,8 @@ pub struct Described {
     pub parameters: Map<String, Value>,
     /// What the build is told that the source does not say.
     pub assists: Vec<Assist>,
+    /// What a definition could set instead: times, versions of tools, variables.
+    pub settings: Settings,
     /// Tools that no registry served for this build: the machine's own, and cached toolchains.
     pub tools: Vec<Tool>,
 }

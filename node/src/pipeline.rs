@@ -5,6 +5,7 @@
 //! exist, a machine that cannot build.
 
 mod bounds;
+mod defined;
 mod ladder;
 mod record;
 
@@ -20,6 +21,7 @@ use url::Url;
 
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
+use crate::definition::{DefinitionError, Definitions, Settings};
 use crate::ecosystem::pypi::Pypi;
 use crate::ecosystem::{Ecosystem, Facilities, ListError, Listed, ToolchainUse};
 use crate::environment::{EnvironmentError, Host};
@@ -54,6 +56,8 @@ pub struct EngineConfig {
     pub sandbox: sandbox::Config,
     /// What one build command may use up.
     pub limits: Limits,
+    /// The folder of reviewed definitions, if there is one.
+    pub definitions: Option<PathBuf>,
     /// Where the node's secrets lie: builds see decoys there.
     pub secrets: Vec<PathBuf>,
 }
@@ -148,6 +152,9 @@ pub enum RebuildError {
     /// Not a package of a kind that is known here.
     #[error("{0} is of a kind that this node does not rebuild; it rebuilds {kinds}", kinds = KINDS.join(", "))]
     Ecosystem(Box<Purl>),
+    /// The definitions cannot be used.
+    #[error("reading definitions")]
+    Definitions(#[from] DefinitionError),
     /// This machine cannot build.
     #[error("preparing the sandbox")]
     Sandbox(#[from] SandboxError),
@@ -225,6 +232,7 @@ impl Engine {
                 Debian::with(mirror, suites).map_err(|error| tracing::warn!(%error, "no Debian archive")).ok()
             }
         };
+        let definitions = config.definitions.as_deref().map(Definitions::open).transpose()?.unwrap_or_default();
         let facilities = Facilities {
             http: Http::new().map_err(RebuildError::Client)?,
             cache,
@@ -234,6 +242,7 @@ impl Engine {
             toolchains: config.toolchains,
             python: config.python,
             work_dir: config.work_dir,
+            definitions,
             sandbox: Sandbox::detect(&config.sandbox)?,
             limits: config.limits,
             decoys: config.secrets,
@@ -254,6 +263,14 @@ impl Engine {
         }
     }
 
+    /// What inference finds for an artifact, in the words of a definition. Nothing is built.
+    pub async fn infer(&self, job: &Job) -> Result<Settings, RebuildError> {
+        match job.package.package_type() {
+            "pypi" => self.infer_as(&self.pypi, job).await,
+            _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
+        }
+    }
+
     async fn rebuild_as<E: Ecosystem>(&self, ecosystem: &E, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         let mut record = Record::begin(now(), E::BUILD_TYPE, self.host().await?);
         record.lap("prepare");
@@ -262,7 +279,10 @@ impl Engine {
         record.lap("release");
         let finding = match seen {
             Seen::Ended(finding) => *finding,
-            Seen::Release(release) => self.climb(ecosystem, &release, &mut record, progress).await?,
+            Seen::Release(release) => match self.facilities.definitions.find(&release.package, &release.file) {
+                None => self.climb(ecosystem, &release, &mut record, progress).await?,
+                Some(definition) => self.climb_by(definition, ecosystem, *release, &mut record, progress).await?,
+            },
         };
         Ok(record.close(finding, now()))
     }
@@ -294,6 +314,7 @@ impl Engine {
             digest: download.digest,
             path: download.path.clone(),
             registry: view,
+            settings: Settings::new(),
             facts: ecosystem.facts(listed, &download).await,
         };
         Ok(Seen::Release(Box::new(release)))

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use quorate_proto::result::RegistryView;
 use quorate_proto::{Digest, FileName, Purl};
 
+use crate::definition::Settings;
+
 /// A release whose published file lies on this machine.
 #[derive(Clone, Debug)]
 pub struct Release<F> {
@@ -24,6 +26,8 @@ pub struct Release<F> {
     pub path: PathBuf,
     /// What the node saw on the registry.
     pub registry: RegistryView,
+    /// What a reviewed definition sets; empty without one.
+    pub settings: Settings,
     /// What the published bytes and the registry's page say.
     pub facts: F,
 }

@@ -41,6 +41,7 @@ impl Bench {
             cache_dir: folder.path().join("cache"),
             registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
             toolchains: ToolchainUse::Exact,
+            definitions: None,
             git: GitAccess::default(),
             debian: DebianUse::Off,
             python: PathBuf::from("python3"),

@@ -58,6 +58,7 @@ pub async fn wanted(release: &Release<Facts>) -> Wanted<'_> {
         names: vec![name.to_owned(), bare.to_owned(), format!("python-{bare}")],
         version: release.facts.version.to_string(),
         published_at: release.registry.published_at,
+        settings: &release.settings,
         members,
         versions: VersionRule::Pep440,
         manifest: &PythonManifest,
