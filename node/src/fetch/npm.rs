@@ -26,6 +26,14 @@ cd "$1"; hidden="$2"; shift 2
 exit $code
 "#;
 
+/// Installs a few packages where no manifest asks for more, and puts them into their place.
+const INSTALL_CALLED: &str = r#"
+umask 022
+root="$1"; shift 2
+mkdir /build/tools/called && cd /build/tools/called && echo '{}' > package.json || exit 1
+"$@" && mv node_modules "$root/node_modules"
+"#;
+
 /// Stands in for yarn, pnpm and bun where scripts call them: their scripts are npm's.
 const STAND_IN: &str = r#"#!/bin/sh
 while [ $# -gt 0 ]; do case "$1" in -s|--silent|-*) shift;; *) break;; esac; done
@@ -73,13 +81,15 @@ fn machine_sees_time(install: &Install) -> bool {
 }
 
 fn command(bench: &Bench, install: &Install) -> Vec<String> {
-    let mut argv: Vec<String> = ["sh", "-c", INSTALL, "sh"].map(str::to_owned).into();
+    let script = if install.only.is_empty() { INSTALL } else { INSTALL_CALLED };
+    let mut argv: Vec<String> = ["sh", "-c", script, "sh"].map(str::to_owned).into();
     argv.extend([inside(&install.root), install.hidden().unwrap_or_default().to_owned()]);
     argv.extend(bench.build.npm_command());
     argv.extend(match install.by {
-        InstalledBy::Lock => ["ci", "--ignore-scripts", "--legacy-peer-deps"].map(str::to_owned).to_vec(),
+        InstalledBy::Lock if install.only.is_empty() => ["ci", "--ignore-scripts", "--legacy-peer-deps"].map(str::to_owned).to_vec(),
         _ => ["install", "--ignore-scripts", "--no-save", "--no-package-lock", "--legacy-peer-deps"].map(str::to_owned).to_vec(),
     });
+    argv.extend(install.only.iter().cloned());
     argv
 }
 

@@ -40,6 +40,9 @@ pub enum View {
     AsOfPublication,
     /// As it is today, but for what the lock file pins: registries may state times that are not of publication.
     Today,
+    /// As it is today, and only what the scripts call is installed: a requirement that nobody calls may need the very
+    /// artifact.
+    TodayNeeded,
 }
 
 /// What is done with a candidate, whatever the toolchain.
@@ -68,6 +71,8 @@ pub struct Install {
     pub by: InstalledBy,
     /// Exact versions.
     pub pins: Pins,
+    /// These alone, as `name@range`; everything when empty.
+    pub only: Vec<String>,
 }
 
 /// What pins what is installed.
@@ -103,16 +108,24 @@ pub fn work(
     let mut assists = Vec::new();
     let missing: Vec<_> = facts.archive.members.keys().filter(|path| !present.contains(*path)).map(String::as_str).collect();
     let steps = steps(&project.manifest, &missing, &mut assists);
-    let install = (!steps.is_empty()).then(|| install(project, &mut assists));
+    let only = if view == View::TodayNeeded { scripts::called_packages(&project.manifest, &steps) } else { Vec::new() };
+    let install = (!steps.is_empty()).then(|| Install { only, ..install(project, &mut assists) });
     let version = project.is_placeholder.then(|| facts.version.to_string());
     if let Some(version) = &version {
         assists.push(assist("version", version, "the source's manifest has a placeholder that is replaced at release"));
     }
     let cutoff = match view {
         View::AsOfPublication => published_at,
-        View::Today => None,
+        View::Today | View::TodayNeeded => None,
     };
-    if view == View::Today && install.is_some() {
+    if let Some(install) = install.as_ref().filter(|install| !install.only.is_empty()) {
+        assists.push(assist(
+            "called-packages",
+            &install.only.join(" "),
+            "not all that the source requires could be had: only what scripts call is there",
+        ));
+    }
+    if view != View::AsOfPublication && install.is_some() {
         assists.push(assist("newest-build-tools", "today's", "what the build needs could not be had as of the publication"));
     }
     Work { folder: folder.to_owned(), install, steps, version, cutoff, assists }
@@ -127,7 +140,7 @@ fn install(project: &Project, assists: &mut Vec<Assist>) -> Install {
         }
         None => (InstalledBy::Time, Pins::default()),
     };
-    Install { root: project.root.clone(), by, pins }
+    Install { root: project.root.clone(), by, pins, only: Vec::new() }
 }
 
 /// What is tried next with one candidate.
@@ -145,6 +158,9 @@ pub fn next_attempt(tried: &[Tried<Attempt>], facts: &Facts, toolchains: Toolcha
             if last.view == View::AsOfPublication && summary.starts_with("ended with code") =>
         {
             Some(Attempt { view: View::Today, ..*last })
+        }
+        Outcome::BuildFailed { phase: Phase::Fetch, summary } if last.view == View::Today && summary.starts_with("ended with code") => {
+            Some(Attempt { view: View::TodayNeeded, ..*last })
         }
         Outcome::BuildFailed { phase: Phase::Build, summary } if summary.starts_with("ended with code") => next,
         // The order of members depends on npm; where times are real, no tar can be the same.

@@ -4,6 +4,7 @@ use quorate_proto::result::Assist;
 use serde_json::Value;
 
 use crate::plan::assist;
+use crate::registry::npm::PackageName;
 use crate::registry::npm::packument::word;
 
 /// Longest name of a script that is run.
@@ -59,6 +60,29 @@ pub fn steps(manifest: &Value, missing: &[&str], assists: &mut Vec<Assist>) -> V
 
 fn script<'a>(manifest: &'a Value, name: &str) -> Option<&'a str> {
     word(&manifest["scripts"][name])
+}
+
+/// The requirements whose programs the steps call, as `name@range`.
+pub fn called_packages(manifest: &Value, steps: &[Step]) -> Vec<String> {
+    let mut texts: Vec<&str> = steps.iter().filter_map(|step| script(manifest, &step.script)).collect();
+    let mut at = 0;
+    while let Some(text) = texts.get(at).copied() {
+        for inner in called(manifest, text).into_iter().filter_map(|name| script(manifest, name)) {
+            if !texts.contains(&inner) {
+                texts.push(inner);
+            }
+        }
+        at += 1;
+    }
+    let words: Vec<&str> = texts.iter().flat_map(|text| text.split(|c: char| c.is_whitespace() || "&|;()\"'".contains(c))).collect();
+    let required = ["dependencies", "devDependencies"].into_iter().flat_map(|kind| manifest[kind].as_object().into_iter().flatten());
+    let named = required.filter_map(|(name, range)| Some((name.parse::<PackageName>().ok()?, word(range)?)));
+    // A range that is an address or a path is none of the registry's.
+    let plain = named.filter(|(_, range)| !range.contains([':', '/']));
+    plain
+        .filter(|(name, _)| words.contains(&name.as_str()) || words.contains(&name.bare()))
+        .map(|(name, range)| format!("{name}@{range}"))
+        .collect()
 }
 
 /// The commands of a script.
@@ -137,5 +161,15 @@ mod tests {
         assert_eq!(run(&json!({ "compile": "tsc", "prepublishOnly": "yarn compile" }), &["a.js"]).0, ["compile"]);
         assert_eq!(run(&json!({ "build": "tsc" }), &["a.js"]), (vec!["build".to_owned()], vec!["build-script".to_owned()]));
         assert_eq!(run(&json!({ "start": "x" }), &["a.js"]).0, [""; 0]);
+    }
+
+    #[test]
+    fn the_packages_that_scripts_call_are_known_by_their_programs() {
+        let manifest = json!({
+            "scripts": { "prepack": "npm run clean && npmignore --auto", "clean": "rimraf dist", "test": "tape" },
+            "devDependencies": { "npmignore": "^0.3.0", "rimraf": "3", "tape": "5", "@scope/npmignore": "git+https://x/y" },
+        });
+        let steps = [Step { script: "prepack".to_owned() }];
+        assert_eq!(called_packages(&manifest, &steps), ["npmignore@^0.3.0", "rimraf@3"]);
     }
 }
