@@ -33,4 +33,5 @@ pub mod resolve;
 pub mod sandbox;
 pub mod source;
 pub mod submit;
+pub mod toolchain;
 pub mod workshop;

@@ -22,6 +22,7 @@ use url::Url;
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
 use crate::definition::{DefinitionError, Definitions, Settings};
+use crate::ecosystem::npm::Npm;
 use crate::ecosystem::pypi::Pypi;
 use crate::ecosystem::{Ecosystem, Facilities, ListError, Listed, ToolchainUse};
 use crate::environment::{EnvironmentError, Host};
@@ -202,13 +203,14 @@ impl RebuildError {
 }
 
 /// Package URL types that are rebuilt.
-pub const KINDS: &[&str] = &["pypi"];
+pub const KINDS: &[&str] = &["npm", "pypi"];
 
 /// Rebuilds artifacts.
 #[derive(Debug)]
 pub struct Engine {
     facilities: Facilities,
     host: OnceCell<Host>,
+    npm: Npm,
     pypi: Pypi,
 }
 
@@ -247,7 +249,7 @@ impl Engine {
             limits: config.limits,
             decoys: config.secrets,
         };
-        Ok(Self { host: OnceCell::new(), pypi: Pypi::new(facilities.clone()), facilities })
+        Ok(Self { host: OnceCell::new(), npm: Npm::new(facilities.clone()), pypi: Pypi::new(facilities.clone()), facilities })
     }
 
     /// Where the rebuilt file of a finding is, by its digest.
@@ -258,6 +260,7 @@ impl Engine {
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         match job.package.package_type() {
+            "npm" => self.rebuild_as(&self.npm, job, progress).await,
             "pypi" => self.rebuild_as(&self.pypi, job, progress).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }
@@ -267,6 +270,7 @@ impl Engine {
     pub async fn infer(&self, job: &Job) -> Result<Settings, RebuildError> {
         match job.package.package_type() {
             "pypi" => self.infer_as(&self.pypi, job).await,
+            "npm" => self.infer_as(&self.npm, job).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }
     }

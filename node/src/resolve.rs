@@ -7,6 +7,7 @@
 pub mod apt;
 pub mod debian;
 pub mod git;
+pub mod npm;
 pub mod pypi;
 pub mod sources_index;
 

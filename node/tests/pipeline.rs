@@ -6,6 +6,8 @@
 mod attacks;
 #[path = "pipeline/index.rs"]
 mod index;
+#[path = "pipeline/npm.rs"]
+mod npm;
 #[path = "pipeline/real.rs"]
 mod real;
 #[path = "pipeline/release.rs"]

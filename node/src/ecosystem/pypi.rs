@@ -161,7 +161,7 @@ impl Ecosystem for Pypi {
         match rung {
             Rung::Git => git.candidates(&resolve::wanted(release).await, cache).await,
             Rung::Debian => match debian {
-                Some(debian) => debian.candidates(release, http, cache).await,
+                Some(debian) => resolve::archived(debian, release, http, cache).await,
                 None => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
             },
             Rung::Index => resolve::published(release, http, cache).await,

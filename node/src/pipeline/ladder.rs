@@ -126,7 +126,7 @@ impl Engine {
             let trial = self.trial(candidate, &laid_out, &attempt, &workshop, site, record).await?;
             climb.add(&attempt, trial.clone());
             tried.push(Tried { attempt, outcome: trial.outcome, is_toolless: trial.inputs.files.is_empty() });
-            if climb.is_enough() {
+            if climb.is_identical() {
                 break;
             }
         }
@@ -321,6 +321,11 @@ impl Climb {
 
     fn is_enough(&self) -> bool {
         self.best.as_ref().is_some_and(|best| rank(&best.outcome) <= 2)
+    }
+
+    /// Nothing does better. An ecosystem may try another toolchain for what is merely equivalent.
+    fn is_identical(&self) -> bool {
+        self.best.as_ref().is_some_and(|best| rank(&best.outcome) == 0)
     }
 
     fn finding<F>(self, release: &Release<F>, record: &Record) -> Finding {

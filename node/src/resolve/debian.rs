@@ -19,12 +19,10 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::apt::{self, Archive};
-use super::sources_index::{self, Entry, Pristine};
+use super::sources_index::{self, Entry, Family, Pristine};
 use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::{Http, RegistryError};
-use crate::release::Release;
-use crate::release::pypi::{Facts, Target};
 use crate::source::{commit_id::commit_id, unpack};
 
 /// Where Debian's own keys lie on a Debian machine.
@@ -45,6 +43,23 @@ pub struct Debian {
     pub suites: Vec<String>,
     /// The keys that may sign them.
     pub keyring: PathBuf,
+}
+
+/// What is looked for in Debian, in words that every ecosystem has.
+#[derive(Clone, Copy)]
+pub struct Sought<'a> {
+    /// How Debian calls packages of the ecosystem.
+    pub family: Family,
+    /// The name, in the ecosystem's spelling.
+    pub name: &'a str,
+    /// The version, in the ecosystem's spelling.
+    pub version: &'a str,
+    /// Whether an upstream version, as Debian spells it, is that one.
+    pub is_version: &'a (dyn Fn(&str) -> bool + Send + Sync),
+    /// The published source distribution: the same bytes are better called by their own name.
+    pub source_distribution: Option<Digest>,
+    /// The artifact, where it is itself a source distribution, which is no source of itself.
+    pub own: Option<Digest>,
 }
 
 /// An index that cannot be trusted or used.
@@ -89,12 +104,12 @@ impl Debian {
     }
 
     /// The archives of this release, best first.
-    pub async fn candidates(&self, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+    pub async fn candidates(&self, sought: &Sought<'_>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
         let mut found: Vec<(Pristine, Entry)> = Vec::new();
         let mut reason = None;
         for suite in &self.suites {
             match self.entries(suite, http, cache).await {
-                Ok(entries) => found.extend(matching(entries, release)),
+                Ok(entries) => found.extend(matching(entries, sought)),
                 Err(error) => reason = Some(worse(reason, error)),
             }
         }
@@ -104,12 +119,12 @@ impl Debian {
             if candidates.iter().any(|candidate| candidate.source.digest == Some(entry.digest)) {
                 continue;
             }
-            match self.candidate(&entry, release, http, cache).await {
+            match self.candidate(&entry, sought, http, cache).await {
                 Ok(candidate) => candidates.push(candidate),
                 Err(error) => reason = Some(worse(reason, error)),
             }
         }
-        let none = || ResolveError::None(format!("Debian has no source archive of version {}", release.facts.version));
+        let none = || ResolveError::None(format!("Debian has no source archive of version {}", sought.version));
         if candidates.is_empty() { Err(reason.unwrap_or_else(none)) } else { Ok(candidates) }
     }
 
@@ -117,7 +132,7 @@ impl Debian {
         let (expected, url) = self.sources_digest(suite, http, cache).await?;
         // Not by its own digest, which nobody signed: the text must be this user's own, and name what it was
         // made from, because another user of the cache could rename it.
-        let name = format!("python-sources-2-{}-{}", rustix::process::geteuid().as_raw(), expected.to_hex());
+        let name = format!("sources-3-{}-{}", rustix::process::geteuid().as_raw(), expected.to_hex());
         let held = |cache: &Cache| Some(sources_index::from_text(cache.own_derived(&name)?.strip_prefix(&format!("{expected}\n"))?));
         if let Some(entries) = held(cache) {
             return Ok(entries);
@@ -179,8 +194,8 @@ impl Debian {
         Err(DebianError::Signature { url: Box::new(url.clone()), keyring: self.keyring.display().to_string(), message }.into())
     }
 
-    async fn candidate(&self, entry: &Entry, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
-        if release.facts.target == Target::SourceDistribution && entry.digest == release.digest {
+    async fn candidate(&self, entry: &Entry, sought: &Sought<'_>, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
+        if sought.own == Some(entry.digest) {
             return Err(ResolveError::None("Debian's archive is the published source distribution itself".to_owned()));
         }
         let url = self.address(&format!("{}/{}", entry.directory, entry.file))?;
@@ -190,8 +205,11 @@ impl Debian {
         };
         let commit = commit_id(unpack::reader(&path, &entry.file)?);
         let found_by = if commit.is_some() { FoundBy::ArchiveCommit } else { FoundBy::Archive };
-        let kind = kind_of(&path, entry, commit.is_some()).await?;
-        if release.facts.target == Target::SourceDistribution && kind == SourceKind::SourceDistribution {
+        let kind = match sought.family {
+            Family::Python => kind_of(&path, entry, commit.is_some()).await?,
+            Family::Node => SourceKind::SourceArchive,
+        };
+        if sought.own.is_some() && kind == SourceKind::SourceDistribution {
             return Err(ResolveError::None("Debian's archive is the published source distribution packed anew".to_owned()));
         }
         let version = entry.version.replace('+', "%2B").replace(':', "%3A");
@@ -235,13 +253,12 @@ fn worse(first: Option<ResolveError>, error: ResolveError) -> ResolveError {
     }
 }
 
-/// Entries of this package and version that are another archive than the published source distribution:
-/// the same bytes are better called by their own name.
-fn matching(entries: Vec<Entry>, release: &Release<Facts>) -> Vec<(Pristine, Entry)> {
-    let published = release.facts.source_distribution.as_ref().and_then(|file| file.sha256);
+/// Entries of this package and version that are another archive than the published source distribution.
+fn matching(entries: Vec<Entry>, sought: &Sought<'_>) -> Vec<(Pristine, Entry)> {
     let fits = |entry: Entry| {
-        let (version, pristine) = sources_index::upstream(&entry.version)?;
-        let fits = entry.is_of(release.package.name()) && version == release.facts.version && Some(entry.digest) != published;
+        let (version, pristine) = sources_index::upstream(&entry.version);
+        let fits =
+            entry.is_of(sought.family, sought.name) && (sought.is_version)(&version) && Some(entry.digest) != sought.source_distribution;
         fits.then_some((pristine, entry))
     };
     entries.into_iter().filter_map(fits).collect()
@@ -250,7 +267,7 @@ fn matching(entries: Vec<Entry>, release: &Release<Facts>) -> Vec<(Pristine, Ent
 fn read_sources(path: &Path) -> std::io::Result<Vec<Entry>> {
     let mut bytes = Vec::new();
     XzReader::new(std::io::BufReader::new(fs::File::open(path)?), true).take(SOURCES_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(sources_index::python_entries(&String::from_utf8_lossy(&bytes)))
+    Ok(sources_index::known_entries(&String::from_utf8_lossy(&bytes)))
 }
 
 /// The digest of one file in a release file's list.

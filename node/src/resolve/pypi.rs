@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
+use std::str::FromStr as _;
 
+use pep440_rs::Version;
 use quorate_proto::result::{FoundBy, Source, SourceKind};
 
+use super::debian::Sought;
 use super::git::{MEMBERS_MAX, ManifestRule, Named, PublishedMember, VersionRule, Wanted};
-use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
+use super::sources_index::Family;
+use super::{Candidate, Debian, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::Http;
 use crate::release::Release;
@@ -42,6 +46,21 @@ pub async fn published(release: &Release<Facts>, http: &Http, cache: &Cache) -> 
     };
     let material = Material::Archive { path: download.path, name: file.name.to_string() };
     Ok(vec![Candidate { source, material, time: None, fetched_from: None, directory: None, lacks: Vec::new() }])
+}
+
+/// Debian's archives of the release.
+pub async fn archived(debian: &Debian, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+    let version = release.facts.version.clone();
+    let is_version = |text: &str| Version::from_str(&text.replace('~', "")).is_ok_and(|upstream| upstream == version);
+    let sought = Sought {
+        family: Family::Python,
+        name: release.package.name(),
+        version: &version.to_string(),
+        is_version: &is_version,
+        source_distribution: release.facts.source_distribution.as_ref().and_then(|file| file.sha256),
+        own: Some(release.digest).filter(|_| release.facts.target == Target::SourceDistribution),
+    };
+    debian.candidates(&sought, http, cache).await
 }
 
 /// What the git ladder looks for.
