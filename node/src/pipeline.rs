@@ -20,9 +20,11 @@ use url::Url;
 
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
+use crate::ecosystem::deb::Deb;
 use crate::ecosystem::pypi::Pypi;
 use crate::ecosystem::{Ecosystem, Facilities, ListError, Listed, ToolchainUse};
 use crate::environment::{EnvironmentError, Host};
+use crate::registry::deb::address::Settings;
 use crate::registry::{Download, Http, RegistryError};
 use crate::release::Release;
 use crate::resolve::{Debian, GitAccess, ResolveError};
@@ -42,6 +44,8 @@ pub struct EngineConfig {
     pub cache_dir: PathBuf,
     /// Registries by package URL type, where the machine's own package client is not to be asked.
     pub registries: BTreeMap<String, String>,
+    /// What is configured about Debian's archive besides its address.
+    pub deb: Settings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
     /// How repositories are reached.
@@ -195,13 +199,14 @@ impl RebuildError {
 }
 
 /// Package URL types that are rebuilt.
-pub const KINDS: &[&str] = &["pypi"];
+pub const KINDS: &[&str] = &["deb", "pypi"];
 
 /// Rebuilds artifacts.
 #[derive(Debug)]
 pub struct Engine {
     facilities: Facilities,
     host: OnceCell<Host>,
+    deb: Deb,
     pypi: Pypi,
 }
 
@@ -231,6 +236,7 @@ impl Engine {
             git: config.git,
             debian,
             registries: config.registries,
+            deb: config.deb,
             toolchains: config.toolchains,
             python: config.python,
             work_dir: config.work_dir,
@@ -238,7 +244,7 @@ impl Engine {
             limits: config.limits,
             decoys: config.secrets,
         };
-        Ok(Self { host: OnceCell::new(), pypi: Pypi::new(facilities.clone()), facilities })
+        Ok(Self { host: OnceCell::new(), deb: Deb::new(facilities.clone()), pypi: Pypi::new(facilities.clone()), facilities })
     }
 
     /// Where the rebuilt file of a finding is, by its digest.
@@ -249,6 +255,7 @@ impl Engine {
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         match job.package.package_type() {
+            "deb" => self.rebuild_as(&self.deb, job, progress).await,
             "pypi" => self.rebuild_as(&self.pypi, job, progress).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }

@@ -1,5 +1,6 @@
 //! How a candidate is built: one file an ecosystem. Plans are pure but for the toolchains they name.
 
+pub mod deb;
 pub mod pypi;
 
 use quorate_proto::result::Assist;

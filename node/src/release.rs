@@ -4,6 +4,7 @@
 //! kind at all: one file an ecosystem. What the published bytes say bounds the toolchain; nothing here is
 //! trusted to be true, because the rebuild is compared in the end.
 
+pub mod deb;
 pub mod pypi;
 
 use std::path::PathBuf;

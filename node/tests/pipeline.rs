@@ -40,6 +40,7 @@ impl Bench {
             work_dir: folder.path().join("work"),
             cache_dir: folder.path().join("cache"),
             registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
+            deb: Default::default(),
             toolchains: ToolchainUse::Exact,
             git: GitAccess::default(),
             debian: DebianUse::Off,

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use quorate_node::attest::Finding;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, KINDS, Progress, RebuildError, Step};
+use quorate_node::registry::deb::address::Settings;
 use quorate_node::resolve::GitAccess;
 use quorate_node::resolve::git::{Direct, Mirror};
 use quorate_node::sandbox;
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// clients are asked for the others.
     #[arg(long, value_name = "TYPE=URL", value_parser = typed)]
     registry: Vec<(String, String)>,
+    /// A folder with `.buildinfo` files of Debian packages; their versions are used where they can be had.
+    #[arg(long, value_name = "DIR")]
+    buildinfo_dir: Option<PathBuf>,
     /// Build with this machine's tools alone: no other cargo, npm or node is brought in.
     #[arg(long)]
     machine_toolchains: bool,
@@ -122,6 +126,7 @@ fn config(args: &Args, scratch: &Path) -> EngineConfig {
         work_dir: scratch.join("work"),
         cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
         registries: args.registry.iter().cloned().collect(),
+        deb: Settings { buildinfo_dir: args.buildinfo_dir.clone(), ..Settings::default() },
         toolchains: if args.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
         git: GitAccess {
             mirrors: args.git_mirror.clone(),

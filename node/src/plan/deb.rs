@@ -1,0 +1,91 @@
+//! How a Debian source package is built: which of its packages, in a root with which versions. Pure.
+
+use std::sync::{Arc, OnceLock};
+
+use quorate_proto::result::Assist;
+
+use super::assist;
+use crate::environment::Rootfs;
+use crate::registry::deb::index::SourcePackage;
+use crate::release::deb::{BuildInfo, Facts};
+
+/// Where Debian's own builders unpack sources.
+pub const PLACE: &str = "/build/reproducible-path";
+
+/// One way of building.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which versions the build environment has.
+    pub versions: Versions,
+    /// Which packages of the source are made.
+    pub parts: Parts,
+}
+
+/// Which versions the build environment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Those of the `.buildinfo`.
+    AsBuilt,
+    /// Those that the suite has now.
+    OfSuite,
+}
+
+/// Which packages of the source are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Those of the artifact's kind, as Debian's builders do: for all machines, or for one.
+    Kind,
+    /// All of them, as a maintainer's upload is made.
+    All,
+}
+
+/// A build in all its details.
+#[derive(Clone, Debug)]
+pub struct BuildPlan {
+    /// The source package.
+    pub source: SourcePackage,
+    /// Its `.dsc`.
+    pub dsc: String,
+    /// The folder that it is unpacked into.
+    pub folder: String,
+    /// What `dpkg-buildpackage --build` is told.
+    pub build: &'static str,
+    /// The environment that is asked for.
+    pub buildinfo: Option<BuildInfo>,
+    /// What the source does not say.
+    pub assists: Vec<Assist>,
+    /// The root that the fetch phase has made.
+    pub root: Arc<OnceLock<Rootfs>>,
+}
+
+/// Works out one attempt.
+pub fn plan(facts: &Facts, source: &SourcePackage, attempt: Attempt) -> BuildPlan {
+    let build = match attempt.parts {
+        Parts::All => "binary",
+        Parts::Kind if facts.binary.architecture == "all" => "all",
+        Parts::Kind => "any",
+    };
+    let buildinfo = facts.buildinfo.clone().filter(|_| attempt.versions == Versions::AsBuilt);
+    let mut assists = Vec::new();
+    match &buildinfo {
+        Some(buildinfo) => {
+            let reason = "the versions of the build environment are those that its builder recorded";
+            assists.push(assist("buildinfo", &buildinfo.digest.to_string(), reason));
+        }
+        None => {
+            let suites: Vec<_> =
+                facts.suites.iter().zip(&facts.dates).map(|(suite, date)| format!("{} of {date}", suite.name)).collect();
+            let reason = "no .buildinfo was used, so the build environment has the versions that the suite has now";
+            assists.push(assist("suite-as-it-is", &suites.join("; "), reason));
+        }
+    }
+    BuildPlan {
+        source: source.clone(),
+        dsc: source.dsc().map(|file| file.name.clone()).unwrap_or_default(),
+        folder: source.folder(),
+        build,
+        buildinfo,
+        assists,
+        root: Arc::default(),
+    }
+}

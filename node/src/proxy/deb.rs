@@ -1,0 +1,145 @@
+//! The recording proxy in front of a Debian archive.
+//!
+//! A build sees the suites that it is given and nothing besides: their signed release files, the one index of
+//! packages that each has for this machine, and the pool files that those list. Every byte is checked against
+//! the signed digests before it is handed out. The artifact that is being rebuilt is not shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use quorate_proto::Digest;
+use url::Url;
+
+use super::{FetchedFile, Recorder, ServeError, stream_of};
+use crate::cache::Cache;
+use crate::registry::deb::index::Binary;
+use crate::registry::{Http, RegistryError};
+use crate::release::deb::{Shelf, file_name, package_url};
+
+/// The archives that one build sees, by their number.
+#[derive(Clone, Debug)]
+pub struct Shelves {
+    /// Each at `/NUMBER/`.
+    pub all: Vec<Shelf>,
+    /// The artifact that is being rebuilt: a build that could fetch it would prove nothing.
+    pub withheld: Digest,
+    /// The client.
+    pub http: Http,
+    /// Where downloads are kept.
+    pub cache: Cache,
+}
+
+#[derive(Debug)]
+struct Shared {
+    shelves: Shelves,
+    /// By shelf: the places in its list of packages, by path.
+    pool: Vec<BTreeMap<String, usize>>,
+    recorder: Recorder,
+}
+
+/// What a path names.
+enum Thing<'a> {
+    Release(&'a Shelf),
+    Index(&'a Shelf),
+    Pool(&'a Shelf, &'a Binary),
+}
+
+impl Shelves {
+    /// What a proxy serves of it.
+    pub fn routes(self, recorder: Recorder) -> Router {
+        let pool = self.all.iter().map(|shelf| places(shelf, self.withheld)).collect();
+        let shared = Arc::new(Shared { shelves: self, pool, recorder });
+        Router::new().route("/{shelf}/{*path}", get(serve)).with_state(shared)
+    }
+}
+
+fn places(shelf: &Shelf, withheld: Digest) -> BTreeMap<String, usize> {
+    let shown = shelf.packages.iter().enumerate().filter(|(_, binary)| binary.digest != withheld);
+    shown.map(|(place, binary)| (binary.path.clone(), place)).collect()
+}
+
+impl Shared {
+    fn thing(&self, number: usize, path: &str) -> Option<Thing<'_>> {
+        let shelf = self.shelves.all.get(number)?;
+        if let Some(place) = self.pool.get(number)?.get(path) {
+            return Some(Thing::Pool(shelf, shelf.packages.get(*place)?));
+        }
+        let path = path.strip_prefix("dists/")?.strip_prefix(&shelf.suite.name)?.strip_prefix('/')?;
+        let folder = shelf.index.rsplit_once('/').map_or("", |(folder, _)| folder);
+        match path {
+            "InRelease" => Some(Thing::Release(shelf)),
+            path if path == shelf.index || path == format!("{folder}/by-hash/SHA256/{}", shelf.digest.to_hex()) => Some(Thing::Index(shelf)),
+            _ => None,
+        }
+    }
+
+    async fn bring(&self, number: usize, thing: &Thing<'_>) -> Result<Response, ServeError> {
+        match thing {
+            Thing::Release(shelf) => {
+                let bytes = shelf.signed.bytes.clone();
+                let fetched = of_suite(shelf, "InRelease", shelf.signed.url.clone(), Digest::of(&bytes), bytes.len() as u64)?;
+                self.recorder.hand_out(&format!("{number}/InRelease"), fetched)?;
+                Ok(bytes.into_response())
+            }
+            Thing::Index(shelf) => {
+                let url = shelf.suite.address(&format!("dists/{}/{}", shelf.suite.name, shelf.index))?;
+                let fetched = |size| of_suite(shelf, "Packages.xz", url.clone(), shelf.digest, size);
+                self.file(&format!("{number}/Packages.xz"), &url, shelf.digest, fetched).await
+            }
+            Thing::Pool(shelf, binary) => {
+                let url = shelf.suite.address(&binary.path)?;
+                let fetched = |size_bytes| {
+                    Ok(FetchedFile {
+                        name: file_name(binary).parse().map_err(|_| not_found(&url))?,
+                        project: binary.package.clone(),
+                        version: binary.version.clone(),
+                        uri: package_url(&binary.package, &binary.version, &binary.architecture),
+                        url: url.clone(),
+                        digest: binary.digest,
+                        size_bytes,
+                    })
+                };
+                self.file(&format!("{number}/{}", binary.path), &url, binary.digest, fetched).await
+            }
+        }
+    }
+
+    async fn file(
+        &self,
+        key: &str,
+        url: &Url,
+        digest: Digest,
+        fetched: impl FnOnce(u64) -> Result<FetchedFile, ServeError>,
+    ) -> Result<Response, ServeError> {
+        let path = self.recorder.bring(url, digest, &self.shelves.http, &self.shelves.cache).await?;
+        let file = tokio::fs::File::open(&path).await?;
+        let size_bytes = file.metadata().await?.len();
+        self.recorder.hand_out(key, fetched(size_bytes)?)?;
+        let headers = [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, size_bytes.to_string())];
+        Ok((headers, stream_of(file)).into_response())
+    }
+}
+
+/// A file of a suite itself: it has no version, and is no tool.
+fn of_suite(shelf: &Shelf, name: &str, url: Url, digest: Digest, size_bytes: u64) -> Result<FetchedFile, ServeError> {
+    let name = name.parse().map_err(|_| not_found(&url))?;
+    let project = format!("debian-archive {}", shelf.suite.name);
+    Ok(FetchedFile { name, project, version: String::new(), uri: url.to_string(), url, digest, size_bytes })
+}
+
+fn not_found(url: &Url) -> RegistryError {
+    RegistryError::NotFound { url: Box::new(url.clone()), status: 404 }
+}
+
+async fn serve(State(shared): State<Arc<Shared>>, UrlPath((number, path)): UrlPath<(usize, String)>) -> Response {
+    let Some(thing) = shared.thing(number, &path) else { return StatusCode::NOT_FOUND.into_response() };
+    match shared.bring(number, &thing).await {
+        Ok(response) => response,
+        Err(error) => shared.recorder.failed(&path, &error),
+    }
+}
