@@ -119,7 +119,7 @@ impl Deb {
             all.extend(shelf.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?);
         }
         let Facilities { http, cache, .. } = self.facilities.clone();
-        Ok(Shelves { all, withheld: release.digest, http, cache })
+        Ok(Shelves { all, http, cache })
     }
 }
 

@@ -61,6 +61,8 @@ pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: Shelves) -> R
     let served = proxy.served();
     chosen.map_err(|error| blame(error, &served, &seen))?;
     let debs = debs(&served, &cache)?;
+    // The build sees installed packages and no package file: it could otherwise copy what it should make.
+    fs::remove_dir_all(workshop.tools().join("apt"))?;
     let root = match debs.is_empty() {
         true => base,
         false => base.extend(&cache, &spec, &debs).await.map_err(|error| told(error, "installing build requirements"))?,

@@ -79,6 +79,10 @@ pub fn plan(facts: &Facts, source: &SourcePackage, attempt: Attempt) -> BuildPla
             assists.push(assist("suite-as-it-is", &suites.join("; "), reason));
         }
     }
+    if needs_itself(source, &facts.binary.package) {
+        let reason = "its source requires the package itself, which is then installed in the version that is being rebuilt";
+        assists.push(assist("built-with-itself", &facts.binary.package, reason));
+    }
     BuildPlan {
         source: source.clone(),
         dsc: source.dsc().map(|file| file.name.clone()).unwrap_or_default(),
@@ -87,5 +91,40 @@ pub fn plan(facts: &Facts, source: &SourcePackage, attempt: Attempt) -> BuildPla
         buildinfo,
         assists,
         root: Arc::default(),
+    }
+}
+
+/// Whether a build requires one of its own results, by name.
+fn needs_itself(source: &SourcePackage, package: &str) -> bool {
+    let required = |(field, text): (&String, &String)| {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let names = text.split([',', '|']).map(|one| one.trim_start().split(|c| !is_name(c)).next().unwrap_or_default());
+        field.starts_with("Build-Depends") && names.into_iter().any(|name| name == package)
+    };
+    source.requires.iter().any(required)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_needs_its_own_package_is_known() {
+        let source = |field: &str, text: &str| SourcePackage {
+            source: "a".to_owned(),
+            version: "1".to_owned(),
+            directory: String::new(),
+            files: Vec::new(),
+            architectures: Vec::new(),
+            requires: [(field.to_owned(), text.to_owned())].into(),
+        };
+        for (field, text, expected) in [
+            ("Build-Depends", "debhelper (>= 9),\npython3-a:any <!nocheck> | b", true),
+            ("Build-Depends-Indep", "x | python3-a", true),
+            ("Build-Depends", "python3-a-doc, python3", false),
+            ("Build-Conflicts", "python3-a", false),
+        ] {
+            assert_eq!(needs_itself(&source(field, text), "python3-a"), expected, "{text}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A build sees the suites that it is given and nothing besides: their signed release files, the one index of
 //! packages that each has for this machine, and the pool files that those list. Every byte is checked against
-//! the signed digests before it is handed out. The artifact that is being rebuilt is not shown.
+//! the signed digests before it is handed out. The artifact that is being rebuilt is shown like any other: some
+//! packages need themselves to be built, and the build itself sees no package file at all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +27,6 @@ use crate::release::deb::{Shelf, file_name, package_url};
 pub struct Shelves {
     /// Each at `/NUMBER/`.
     pub all: Vec<Shelf>,
-    /// The artifact that is being rebuilt: a build that could fetch it would prove nothing.
-    pub withheld: Digest,
     /// The client.
     pub http: Http,
     /// Where downloads are kept.
@@ -52,15 +51,14 @@ enum Thing<'a> {
 impl Shelves {
     /// What a proxy serves of it.
     pub fn routes(self, recorder: Recorder) -> Router {
-        let pool = self.all.iter().map(|shelf| places(shelf, self.withheld)).collect();
+        let pool = self.all.iter().map(places).collect();
         let shared = Arc::new(Shared { shelves: self, pool, recorder });
         Router::new().route("/{shelf}/{*path}", get(serve)).with_state(shared)
     }
 }
 
-fn places(shelf: &Shelf, withheld: Digest) -> BTreeMap<String, usize> {
-    let shown = shelf.packages.iter().enumerate().filter(|(_, binary)| binary.digest != withheld);
-    shown.map(|(place, binary)| (binary.path.clone(), place)).collect()
+fn places(shelf: &Shelf) -> BTreeMap<String, usize> {
+    shelf.packages.iter().enumerate().map(|(place, binary)| (binary.path.clone(), place)).collect()
 }
 
 impl Shared {
