@@ -40,7 +40,6 @@ pub struct Tools {
 pub struct Workshop {
     folder: tempfile::TempDir,
     tools: Tools,
-    root: Root,
 }
 
 /// One command in a workshop.
@@ -108,14 +107,7 @@ impl Workshop {
         for part in ["src", "tools", "out"] {
             fs::create_dir(folder.path().join(part))?;
         }
-        Ok(Self { folder, tools, root: Root::Host })
-    }
-
-    /// The same with another system for its commands.
-    #[must_use]
-    pub fn in_root(mut self, root: Root) -> Self {
-        self.root = root;
-        self
+        Ok(Self { folder, tools })
     }
 
     /// The source tree, on the host.
@@ -160,7 +152,11 @@ impl Workshop {
         let source = &place.source;
         let part = |name: &str, inside: &Path, mode| Bind { host: self.folder.path().join(name), inside: inside.into(), mode };
         let mut binds: Vec<_> = task.folders.iter().map(Bind::same_place).collect();
-        binds.extend([part("src", source, Mode::ReadWrite), part("tools", Path::new(TOOLS), task.tools), part("out", Path::new(OUT), Mode::ReadWrite)]);
+        binds.extend([
+            part("src", source, Mode::ReadWrite),
+            part("tools", Path::new(TOOLS), task.tools),
+            part("out", Path::new(OUT), Mode::ReadWrite),
+        ]);
         let mut env = fixed_variables();
         env.extend(task.variables);
         let command = Command {

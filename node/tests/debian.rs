@@ -37,7 +37,7 @@ fn config(work: &Path, cache: PathBuf) -> EngineConfig {
     }
 }
 
-async fn rebuild(config: &EngineConfig, package: &str) -> Result<Finding, RebuildError> {
+async fn rebuild(engine: &Engine, package: &str) -> Result<Finding, RebuildError> {
     let job = Job { package: package.parse().unwrap(), file: None, artifact_path: None };
-    Engine::new(config.clone()).unwrap().rebuild(&job, &Silent).await
+    engine.rebuild(&job, &Silent).await
 }

@@ -13,14 +13,14 @@ use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried};
 use crate::fetch::{Inputs, deb as fetch};
 use crate::pipeline::ARTIFACT_BYTES_MAX;
 use crate::plan::deb::{self as plan, Attempt, BuildPlan, Parts, Versions};
-use crate::proxy::deb::Shelves;
+use crate::proxy::deb::OpenSuites;
 use crate::rebuild::{Built, deb as rebuild};
 use crate::registry::address::AddressError;
 use crate::registry::deb::Suite;
 use crate::registry::deb::address::{Family, families};
 use crate::registry::deb::index::{self, Binary, SourcePackage};
 use crate::registry::{Download, RegistryError};
-use crate::release::deb::{self as release, Facts, Shelf};
+use crate::release::deb::{self as release, Facts, OpenSuite};
 use crate::release::{ChoiceError, Release};
 use crate::resolve::{Candidate, LaidOut, ResolveError, Rung, deb as resolve};
 use crate::source::tree;
@@ -61,7 +61,7 @@ impl Deb {
     }
 
     /// A suite with its packages. `None` when the archive has no such suite.
-    async fn shelf(&self, suite: &Suite, index: &str) -> Result<Option<Shelf>, RegistryError> {
+    async fn shelf(&self, suite: &Suite, index: &str) -> Result<Option<OpenSuite>, RegistryError> {
         let Facilities { http, cache, .. } = &self.facilities;
         let signed = match suite.signed(http, cache).await {
             Err(RegistryError::NotFound { .. }) => return Ok(None),
@@ -86,13 +86,13 @@ impl Deb {
         }
         kept.insert(digest, Arc::clone(&packages));
         drop(kept);
-        Ok(Some(Shelf { suite: suite.clone(), signed, index: index.to_owned(), digest, packages }))
+        Ok(Some(OpenSuite { suite: suite.clone(), signed, index: index.to_owned(), digest, packages }))
     }
 
     /// The entry in one release of Debian, if that has it.
     async fn look(&self, family: &Family, package: &Purl, wanted: Option<&FileName>) -> Result<Option<Listing>, ListError> {
         let index = release::index_name(package.qualifier("arch"));
-        let mut base: Option<Shelf> = None;
+        let mut base: Option<OpenSuite> = None;
         for suite in family {
             let Some(shelf) = self.shelf(suite, &index).await? else { continue };
             if let Some(binary) = release::choose(&shelf.packages, package, wanted)? {
@@ -112,14 +112,14 @@ impl Deb {
         Ok(None)
     }
 
-    async fn shelves(&self, release: &Release<Facts>) -> Result<Shelves, BuildError> {
+    async fn shelves(&self, release: &Release<Facts>) -> Result<OpenSuites, BuildError> {
         let mut all = Vec::new();
         for suite in &release.facts.suites {
             let shelf = self.shelf(suite, &release::index_name(None)).await;
             all.extend(shelf.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?);
         }
         let Facilities { http, cache, .. } = self.facilities.clone();
-        Ok(Shelves { all, http, cache })
+        Ok(OpenSuites { all, http, cache })
     }
 }
 
@@ -255,7 +255,9 @@ fn next_attempt(tried: &[Tried<Attempt>], facts: &Facts) -> Option<Attempt> {
         (Attempt { versions: Versions::AsBuilt, .. }, Outcome::BuildFailed { phase: Phase::Fetch, .. }) => {
             Some(Attempt { versions: Versions::OfSuite, ..*last })
         }
-        (Attempt { parts: Parts::Kind, .. }, Outcome::Different { .. } | Outcome::BuildFailed { phase: Phase::Build, .. }) if facts.is_mixed => {
+        (Attempt { parts: Parts::Kind, .. }, Outcome::Different { .. } | Outcome::BuildFailed { phase: Phase::Build, .. })
+            if facts.is_mixed =>
+        {
             Some(Attempt { parts: Parts::All, ..*last })
         }
         _ => None,

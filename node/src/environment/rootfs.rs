@@ -266,7 +266,8 @@ async fn fill(wish: &Wish<'_>, dir: &Path) -> Result<(), RootfsError> {
 /// mmdebstrap's tar stream into `tar`: so owners are right as root, and all is ours as an ordinary user.
 async fn unpack(wish: &Wish<'_>, dir: &Path, root: &Path) -> Result<(), RootfsError> {
     let mut maker = wish.maker(dir)?;
-    let mut maker = maker.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(RootfsError::host("starting mmdebstrap"))?;
+    let mut maker =
+        maker.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(RootfsError::host("starting mmdebstrap"))?;
     let words = maker.stderr.take();
     let stream: Stdio = match maker.stdout.take().map(TryInto::try_into) {
         Some(Ok(stream)) => stream,

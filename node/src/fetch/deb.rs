@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::ecosystem::Surroundings;
 use crate::environment::{Rootfs, RootfsError, RootfsSpec};
 use crate::plan::deb::{BuildPlan, PLACE};
-use crate::proxy::deb::Shelves;
+use crate::proxy::deb::OpenSuites;
 use crate::proxy::{FetchedFile, Proxy, Served};
 use crate::sandbox::{Exit, Mode, Network, Root};
 use crate::workshop::{BuildError, Failure, Place, TOOLS, Task, Workshop, violations};
@@ -48,7 +48,7 @@ Acquire::http::Proxy "DIRECT";
 "#;
 
 /// Unpacks the source, makes the root, and remembers it in the plan.
-pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: Shelves) -> Result<Inputs, BuildError> {
+pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: OpenSuites) -> Result<Inputs, BuildError> {
     let cache = shelves.cache.clone();
     let spec = spec(&shelves);
     let base = Rootfs::make(&cache, &spec).await.map_err(|error| told(error, "making the suite's root"))?;
@@ -73,8 +73,8 @@ pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: Shelves) -> R
 }
 
 /// The suites as they are on the day of their release files.
-fn spec(shelves: &Shelves) -> RootfsSpec {
-    let line = |shelf: &crate::release::deb::Shelf| {
+fn spec(shelves: &OpenSuites) -> RootfsSpec {
+    let line = |shelf: &crate::release::deb::OpenSuite| {
         format!("deb {} {} main", shelf.suite.archive.as_str().trim_end_matches('/'), shelf.suite.name)
     };
     // What the index is, and not what the clock says: the same index makes the same root.
@@ -102,7 +102,7 @@ fn unpack(plan: &BuildPlan) -> Vec<String> {
 }
 
 /// apt's own folders, its configuration and the keys.
-fn prepare(workshop: &Workshop, shelves: &Shelves) -> Result<(), BuildError> {
+fn prepare(workshop: &Workshop, shelves: &OpenSuites) -> Result<(), BuildError> {
     let apt = workshop.tools().join("apt");
     for folder in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(apt.join(folder))?;
@@ -165,7 +165,8 @@ async fn step(
 /// A failure of apt is the archive's when the archive failed and may not fail again.
 fn blame(error: BuildError, served: &Served, seen: &[String]) -> BuildError {
     let BuildError::Failed(failure) = error else { return error };
-    let reasons = |is_passing| served.failures.values().filter(move |failed| failed.is_passing == is_passing).map(|failed| failed.reason.as_str());
+    let reasons =
+        |is_passing| served.failures.values().filter(move |failed| failed.is_passing == is_passing).map(|failed| failed.reason.as_str());
     let passing: Vec<_> = reasons(true).collect();
     if failure.violations.is_empty() && seen.is_empty() && !passing.is_empty() {
         return BuildError::Registry(passing.join("; "));
@@ -187,4 +188,3 @@ fn debs(served: &Served, cache: &Cache) -> Result<Vec<(FetchedFile, PathBuf)>, B
         })
         .collect()
 }
-

@@ -73,8 +73,7 @@ pub fn plan(facts: &Facts, source: &SourcePackage, attempt: Attempt) -> BuildPla
             assists.push(assist("buildinfo", &buildinfo.digest.to_string(), reason));
         }
         None => {
-            let suites: Vec<_> =
-                facts.suites.iter().zip(&facts.dates).map(|(suite, date)| format!("{} of {date}", suite.name)).collect();
+            let suites: Vec<_> = facts.suites.iter().zip(&facts.dates).map(|(suite, date)| format!("{} of {date}", suite.name)).collect();
             let reason = "no .buildinfo was used, so the build environment has the versions that the suite has now";
             assists.push(assist("suite-as-it-is", &suites.join("; "), reason));
         }

@@ -20,13 +20,13 @@ use super::{FetchedFile, Recorder, ServeError, stream_of};
 use crate::cache::Cache;
 use crate::registry::deb::index::Binary;
 use crate::registry::{Http, RegistryError};
-use crate::release::deb::{Shelf, file_name, package_url};
+use crate::release::deb::{OpenSuite, file_name, package_url};
 
 /// The archives that one build sees, by their number.
 #[derive(Clone, Debug)]
-pub struct Shelves {
+pub struct OpenSuites {
     /// Each at `/NUMBER/`.
-    pub all: Vec<Shelf>,
+    pub all: Vec<OpenSuite>,
     /// The client.
     pub http: Http,
     /// Where downloads are kept.
@@ -35,7 +35,7 @@ pub struct Shelves {
 
 #[derive(Debug)]
 struct Shared {
-    shelves: Shelves,
+    shelves: OpenSuites,
     /// By shelf: the places in its list of packages, by path.
     pool: Vec<BTreeMap<String, usize>>,
     recorder: Recorder,
@@ -43,12 +43,12 @@ struct Shared {
 
 /// What a path names.
 enum Thing<'a> {
-    Release(&'a Shelf),
-    Index(&'a Shelf),
-    Pool(&'a Shelf, &'a Binary),
+    Release(&'a OpenSuite),
+    Index(&'a OpenSuite),
+    Pool(&'a OpenSuite, &'a Binary),
 }
 
-impl Shelves {
+impl OpenSuites {
     /// What a proxy serves of it.
     pub fn routes(self, recorder: Recorder) -> Router {
         let pool = self.all.iter().map(places).collect();
@@ -57,7 +57,7 @@ impl Shelves {
     }
 }
 
-fn places(shelf: &Shelf) -> BTreeMap<String, usize> {
+fn places(shelf: &OpenSuite) -> BTreeMap<String, usize> {
     shelf.packages.iter().enumerate().map(|(place, binary)| (binary.path.clone(), place)).collect()
 }
 
@@ -71,7 +71,9 @@ impl Shared {
         let folder = shelf.index.rsplit_once('/').map_or("", |(folder, _)| folder);
         match path {
             "InRelease" => Some(Thing::Release(shelf)),
-            path if path == shelf.index || path == format!("{folder}/by-hash/SHA256/{}", shelf.digest.to_hex()) => Some(Thing::Index(shelf)),
+            path if path == shelf.index || path == format!("{folder}/by-hash/SHA256/{}", shelf.digest.to_hex()) => {
+                Some(Thing::Index(shelf))
+            }
             _ => None,
         }
     }
@@ -124,7 +126,7 @@ impl Shared {
 }
 
 /// A file of a suite itself: it has no version, and is no tool.
-fn of_suite(shelf: &Shelf, name: &str, url: Url, digest: Digest, size_bytes: u64) -> Result<FetchedFile, ServeError> {
+fn of_suite(shelf: &OpenSuite, name: &str, url: Url, digest: Digest, size_bytes: u64) -> Result<FetchedFile, ServeError> {
     let name = name.parse().map_err(|_| not_found(&url))?;
     let project = format!("debian-archive {}", shelf.suite.name);
     Ok(FetchedFile { name, project, version: String::new(), uri: url.to_string(), url, digest, size_bytes })

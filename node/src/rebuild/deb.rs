@@ -16,6 +16,8 @@ use crate::workshop::{BuildError, Failure, Place, Task, Workshop, violations};
 /// changelog. A home that does not exist keeps builds from reading or leaving anything there.
 const VARIABLES: &[(&str, &str)] = &[
     ("DEBIAN_FRONTEND", "noninteractive"),
+    // In a namespace of one user a change of owner is invalid, not forbidden, and fakeroot forgives only that.
+    ("FAKEROOTDONTTRYCHOWN", "1"),
     ("HOME", "/sbuild-nonexistent"),
     ("LANG", "C.UTF-8"),
     ("LC_ALL", "C.UTF-8"),

@@ -19,7 +19,7 @@ const BUILDINFO_PACKAGES_MAX: usize = 4000;
 
 /// A suite that was read: its signed release file and its packages.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct OpenSuite {
     /// The suite.
     pub suite: Suite,
     /// Its release file.
@@ -80,11 +80,9 @@ pub fn choose<'a>(packages: &'a [Binary], package: &Purl, wanted: Option<&FileNa
     let of_arch = |binary: &&Binary| package.qualifier("arch").is_none_or(|arch| binary.architecture == arch);
     let found = packages.iter().filter(|binary| binary.package == package.name() && binary.version == version).find(of_arch);
     match (found, wanted) {
-        (Some(binary), Some(file)) if file_name(binary) != file.as_str() => Err(ChoiceError::UnknownFile {
-            package: Box::new(package.clone()),
-            file: file.clone(),
-            known: file_name(binary).to_owned(),
-        }),
+        (Some(binary), Some(file)) if file_name(binary) != file.as_str() => {
+            Err(ChoiceError::UnknownFile { package: Box::new(package.clone()), file: file.clone(), known: file_name(binary).to_owned() })
+        }
         (found, _) => Ok(found),
     }
 }

@@ -65,7 +65,10 @@ async fn candidate(suite: &Suite, package: &SourcePackage, http: &Http, cache: &
         directory: None,
         digest: Some(dsc.digest),
         found_by: FoundBy::Archive,
+        evidence: None,
+        signature: None,
     };
     let fetched_from = suite.address(&format!("{}/{}", package.directory, dsc.name))?.to_string();
-    Ok(Candidate { source, material: Material::Files(files), time: None, fetched_from: Some(fetched_from) })
+    let material = Material::Files(files);
+    Ok(Candidate { source, material, time: None, fetched_from: Some(fetched_from), directory: None, lacks: Vec::new() })
 }

@@ -77,7 +77,8 @@ pub(crate) const DEB: &[u8] = b"the published bytes";
 impl Parts {
     pub(crate) fn honest() -> Self {
         let tar = Digest::of(b"tar").to_hex();
-        let dsc = format!("Format: 3.0 (native)\nSource: demo\nVersion: 1.0\nArchitecture: all\nChecksums-Sha256:\n {tar} 3 demo_1.0.tar.xz\n");
+        let dsc =
+            format!("Format: 3.0 (native)\nSource: demo\nVersion: 1.0\nArchitecture: all\nChecksums-Sha256:\n {tar} 3 demo_1.0.tar.xz\n");
         let deb = Digest::of(DEB).to_hex();
         let packages = format!(
             "Package: demo\nVersion: 1.0\nArchitecture: all\nFilename: pool/demo_1.0_all.deb\nSize: {}\nSHA256: {deb}\n\n",
@@ -110,9 +111,7 @@ impl Parts {
 pub(crate) fn sources(dsc: &str) -> String {
     let (own, tar) = (Digest::of(dsc.as_bytes()).to_hex(), Digest::of(b"tar").to_hex());
     let size = dsc.len();
-    format!(
-        "Package: demo\nVersion: 1.0\nDirectory: pool\nChecksums-Sha256:\n {own} {size} demo_1.0.dsc\n {tar} 3 demo_1.0.tar.xz\n\n"
-    )
+    format!("Package: demo\nVersion: 1.0\nDirectory: pool\nChecksums-Sha256:\n {own} {size} demo_1.0.dsc\n {tar} 3 demo_1.0.tar.xz\n\n")
 }
 
 fn xz(text: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What an archive can do wrong, and what a node says then.
 
 use quorate_node::attest::Finding;
-use quorate_node::pipeline::{Disposition, RebuildError};
+use quorate_node::pipeline::{Disposition, Engine, RebuildError};
 use quorate_node::registry::deb::address::Settings;
 use quorate_node::release::deb::machine;
 use quorate_proto::Digest;
@@ -16,7 +16,7 @@ async fn asked_for(package: &str, files: Files, key: &Key) -> Result<Finding, Re
     let mut config = config(folder.path(), folder.path().join("cache"));
     config.registries = [("deb".to_owned(), serve(files).await)].into();
     config.deb = Settings { keyring: Some(key.keyring()), ..Settings::default() };
-    rebuild(&config, package).await
+    rebuild(&Engine::new(config).unwrap(), package).await
 }
 
 async fn asked(files: Files, key: &Key) -> Result<Finding, RebuildError> {

@@ -1,20 +1,22 @@
 //! Real packages of Debian, rebuilt in a real root. Where the archive cannot be reached or lacks a file, or
 //! mmdebstrap is missing, the case is skipped and says so.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use quorate_node::cache::Cache;
 use quorate_node::environment::{Inventory, RootfsError, RootfsSpec};
 use quorate_node::fetch::deb::fetch;
-use quorate_node::pipeline::Disposition;
+use quorate_node::pipeline::{Disposition, Engine};
 use quorate_node::plan::deb::{Attempt, Parts, Versions, plan};
-use quorate_node::proxy::deb::Shelves;
+use quorate_node::proxy::deb::OpenSuites;
 use quorate_node::registry::Http;
 use quorate_node::registry::deb::{Suite, index};
-use quorate_node::release::deb::{Facts, Shelf, index_name};
+use quorate_node::release::deb::{Facts, OpenSuite, index_name};
 use quorate_node::resolve::Debian;
 use quorate_node::sandbox::{Limits, Sandbox};
 use quorate_node::workshop::{BuildError, Tools, Workshop};
+use quorate_proto::Digest;
 use quorate_proto::result::{EnvironmentClass, FoundBy, Outcome, Phase, SourceKind};
 
 use super::archive::native;
@@ -56,9 +58,10 @@ async fn five_small_packages_are_rebuilt_to_the_byte() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), roots());
+    let engine = Engine::new(config(folder.path(), roots())).unwrap();
+    let mut inventories = BTreeMap::new();
     for package in SMALL {
-        let finding = match rebuild(&config, &format!("pkg:deb/debian/{package}?distro=bookworm")).await {
+        let finding = match rebuild(&engine, &format!("pkg:deb/debian/{package}?distro=bookworm")).await {
             Ok(finding) => finding,
             Err(error) => {
                 let is_known = matches!(error.disposition(), Disposition::Retry) || format!("{error:?}").contains("UnknownVersion");
@@ -84,19 +87,42 @@ async fn five_small_packages_are_rebuilt_to_the_byte() {
         let names: Vec<_> = provenance.resolved_dependencies.iter().map(|one| one.name.as_str()).collect();
         assert!(names.contains(&"InRelease") && names.iter().any(|name| name.starts_with("debhelper_")), "{names:?}");
         assert_eq!(finding.violations, [""; 0]);
+        assert_eq!(finding.assists[0].name, "suite-as-it-is");
+        inventories.insert(package, (finding.published, inventory));
+    }
+    if let Some((published, inventory)) = inventories.get(SMALL[0]) {
+        with_the_versions_of(*published, inventory).await;
     }
 }
 
+/// The same package again, with a `.buildinfo` that names the versions of an inventory.
+async fn with_the_versions_of(published: Digest, inventory: &Inventory) {
+    let folder = tempfile::tempdir().unwrap();
+    let installed: Vec<_> = inventory.packages.iter().map(|package| format!(" {} (= {})", package.name, package.version)).collect();
+    let text = format!(
+        "Format: 1.0\nSource: kernel-wedge\nChecksums-Sha256:\n {} 1 kernel-wedge_2.106~deb12u1_all.deb\nInstalled-Build-Depends:\n{}\n",
+        published.to_hex(),
+        installed.join(",\n")
+    );
+    std::fs::write(folder.path().join("kernel-wedge_2.106~deb12u1_all.buildinfo"), text).unwrap();
+    let mut config = config(folder.path(), roots());
+    config.deb.buildinfo_dir = Some(folder.path().into());
+    let finding = rebuild(&Engine::new(config).unwrap(), &format!("pkg:deb/debian/{}", SMALL[0])).await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?}", finding.outcome);
+    assert_eq!(finding.assists[0].name, "buildinfo");
+    assert_eq!(Inventory::parse(&finding.blobs[0]).unwrap(), *inventory);
+}
+
 /// The whole suite, as a build of bookworm sees it.
-async fn shelves(http: &Http, cache: &Cache) -> Option<Shelves> {
+async fn shelves(http: &Http, cache: &Cache) -> Option<OpenSuites> {
     let debian = Debian::of_this_machine().ok()?;
     let suite = Suite { archive: debian.mirror, name: "bookworm".to_owned(), keyring: debian.keyring };
     let signed = suite.signed(http, cache).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
     let name = index_name(None);
     let (digest, path) = suite.index(&signed, &name, http, cache).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
     let packages = index::binaries(&path).unwrap().into();
-    let all = vec![Shelf { suite, signed, index: name, digest, packages }];
-    Some(Shelves { all, http: http.clone(), cache: cache.clone() })
+    let all = vec![OpenSuite { suite, signed, index: name, digest, packages }];
+    Some(OpenSuites { all, http: http.clone(), cache: cache.clone() })
 }
 
 #[tokio::test]
@@ -118,7 +144,7 @@ async fn requirements_that_the_suite_cannot_meet_are_a_failed_build_that_names_t
     }
     let dsc = std::fs::read(&files[0]).unwrap();
     let mut source = index::dsc(&dsc).unwrap();
-    source.files.push(index::SourceFile { name: "demo_1.0.dsc".to_owned(), size_bytes: 0, digest: quorate_proto::Digest::of(&dsc) });
+    source.files.push(index::SourceFile { name: "demo_1.0.dsc".to_owned(), size_bytes: 0, digest: Digest::of(&dsc) });
     let facts = Facts {
         binary: shelves.all[0].packages.iter().find(|binary| binary.architecture == "all").unwrap().clone(),
         suites: Vec::new(),

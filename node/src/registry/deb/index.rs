@@ -262,7 +262,9 @@ mod tests {
     fn an_index_names_the_file_and_the_source_of_each_package() {
         let hex = Digest::of(b"x").to_hex();
         let stanza = |more: &str, path: &str| {
-            format!("Package: a\n{more}Version: 1:2-3\nDescription: x\n Size: 9\nArchitecture: all\nFilename: {path}\nSize: 12\nSHA256: {hex}\n\n")
+            format!(
+                "Package: a\n{more}Version: 1:2-3\nDescription: x\n Size: 9\nArchitecture: all\nFilename: {path}\nSize: 12\nSHA256: {hex}\n\n"
+            )
         };
         let text = stanza("", "pool/main/a/a_2-3_all.deb")
             + "\n"
@@ -289,7 +291,10 @@ mod tests {
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nFormat: 3.0 (native)\nSource: kernel-wedge\nArchitecture: all\nVersion: 1:2.106~deb12u1-4\nBuild-Depends: debhelper (>= 9),\n x\nChecksums-Sha256:\n {hex} 10 kernel-wedge_2.106.tar.xz\n\n-----BEGIN PGP SIGNATURE-----\n"
         );
         let found = dsc(text.as_bytes()).unwrap();
-        assert_eq!((found.folder().as_str(), found.requires["Build-Depends"].as_str()), ("kernel-wedge-2.106~deb12u1", "debhelper (>= 9),\nx"));
+        assert_eq!(
+            (found.folder().as_str(), found.requires["Build-Depends"].as_str()),
+            ("kernel-wedge-2.106~deb12u1", "debhelper (>= 9),\nx")
+        );
         for (from, to) in [("kernel-wedge\nA", "../x\nA"), ("1:2.106", "$(id)"), ("kernel-wedge_2.106.tar.xz", "../../x")] {
             assert_eq!(dsc(text.replace(from, to).as_bytes()), None, "{to}");
         }
@@ -298,8 +303,9 @@ mod tests {
     #[test]
     fn a_release_file_names_the_digest_of_its_index() {
         let hex = Digest::of(b"x").to_hex();
-        let text =
-            format!("Suite: stable\nDate: today\nMD5Sum:\n 00 1 main/source/Sources.xz\nSHA256:\n {hex} 12 main/source/Sources.xz\n {hex} 12\n");
+        let text = format!(
+            "Suite: stable\nDate: today\nMD5Sum:\n 00 1 main/source/Sources.xz\nSHA256:\n {hex} 12 main/source/Sources.xz\n {hex} 12\n"
+        );
         let release = ReleaseFile::parse(&text);
         assert_eq!((release.digest("main/source/Sources.xz"), release.date.as_str()), (Some(Digest::of(b"x")), "today"));
         assert_eq!(release.digest("main/source/Sources.gz"), None);
