@@ -138,13 +138,21 @@ pub struct DebConfig {
     /// The suites that are searched for a package URL without `distro`, in this order. Default: this machine's
     /// and Debian's others.
     pub suites: Vec<String>,
+    /// The suite of apt's own archive that builds take place in, where `index_url` is no whole archive. Default:
+    /// none; builds take place in the suite that is searched.
+    pub base: Option<String>,
     /// A folder with `.buildinfo` files. Default: none; environments then have the versions of today.
     pub buildinfo_dir: Option<PathBuf>,
 }
 
 impl DebConfig {
     fn settings(&self) -> Settings {
-        Settings { keyring: self.keyring.clone(), suites: self.suites.clone(), buildinfo_dir: self.buildinfo_dir.clone() }
+        Settings {
+            keyring: self.keyring.clone(),
+            suites: self.suites.clone(),
+            base: self.base.clone(),
+            buildinfo_dir: self.buildinfo_dir.clone(),
+        }
     }
 }
 

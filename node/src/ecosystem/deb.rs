@@ -17,7 +17,7 @@ use crate::proxy::deb::OpenSuites;
 use crate::rebuild::{Built, deb as rebuild};
 use crate::registry::address::AddressError;
 use crate::registry::deb::Suite;
-use crate::registry::deb::address::{Family, families};
+use crate::registry::deb::address::{self, Family};
 use crate::registry::deb::index::{self, Binary, SourcePackage};
 use crate::registry::{Download, RegistryError};
 use crate::release::deb::{self as release, Facts, OpenSuite};
@@ -57,7 +57,7 @@ impl Deb {
         if !is_debian || !index::is_name(package.name()) {
             return Err(ChoiceError::NoProject(Box::new(package.clone())).into());
         }
-        Ok(families(package, configured, &self.facilities.deb)?)
+        Ok(address::families(package, configured, &self.facilities.deb)?)
     }
 
     /// A suite with its packages. `None` when the archive has no such suite.
@@ -92,7 +92,10 @@ impl Deb {
     /// The entry in one release of Debian, if that has it.
     async fn look(&self, family: &Family, package: &Purl, wanted: Option<&FileName>) -> Result<Option<Listing>, ListError> {
         let index = release::index_name(package.qualifier("arch"));
-        let mut base: Option<OpenSuite> = None;
+        let mut base = match address::base(&self.facilities.deb)? {
+            Some(suite) => self.shelf(&suite, &index).await?,
+            None => None,
+        };
         for suite in family {
             let Some(shelf) = self.shelf(suite, &index).await? else { continue };
             if let Some(binary) = release::choose(&shelf.packages, package, wanted)? {
@@ -261,5 +264,44 @@ fn next_attempt(tried: &[Tried<Attempt>], facts: &Facts) -> Option<Attempt> {
             Some(Attempt { parts: Parts::All, ..*last })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::deb::BuildInfo;
+
+    fn facts(is_mixed: bool, has_buildinfo: bool) -> Facts {
+        let binary = Binary {
+            package: String::new(),
+            version: String::new(),
+            architecture: "all".to_owned(),
+            source: String::new(),
+            source_version: String::new(),
+            path: String::new(),
+            size_bytes: 0,
+            digest: Digest::of(b""),
+        };
+        let buildinfo = has_buildinfo.then(|| BuildInfo { packages: BTreeMap::new(), digest: Digest::of(b"") });
+        Facts { binary, suites: Vec::new(), dates: Vec::new(), is_mixed, buildinfo }
+    }
+
+    fn failed(phase: Phase) -> Outcome {
+        Outcome::BuildFailed { phase, summary: "ended with code 2".to_owned() }
+    }
+
+    #[test]
+    fn versions_are_loosened_only_when_they_cannot_be_had() {
+        let first = next_attempt(&[], &facts(false, true));
+        assert_eq!(first, Some(Attempt { versions: Versions::AsBuilt, parts: Parts::Kind }));
+        let after = |outcome, versions, is_mixed| {
+            let tried = [Tried { attempt: Attempt { versions, parts: Parts::Kind }, outcome, is_toolless: false }];
+            next_attempt(&tried, &facts(is_mixed, true)).map(|attempt| (attempt.versions, attempt.parts))
+        };
+        assert_eq!(after(failed(Phase::Fetch), Versions::AsBuilt, false), Some((Versions::OfSuite, Parts::Kind)));
+        assert_eq!(after(failed(Phase::Fetch), Versions::OfSuite, true), None);
+        assert_eq!(after(failed(Phase::Build), Versions::OfSuite, false), None);
+        assert_eq!(after(failed(Phase::Build), Versions::OfSuite, true), Some((Versions::OfSuite, Parts::All)));
     }
 }

@@ -50,7 +50,7 @@ Acquire::http::Proxy "DIRECT";
 /// Unpacks the source, makes the root, and remembers it in the plan.
 pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: OpenSuites) -> Result<Inputs, BuildError> {
     let cache = shelves.cache.clone();
-    let spec = spec(&shelves);
+    let spec = spec(&shelves)?;
     let base = Rootfs::make(&cache, &spec).await.map_err(|error| told(error, "making the suite's root"))?;
     let place = Place { root: Root::Folder(base.folder.clone()), source: PLACE.into() };
     let mut seen = Vec::new();
@@ -72,20 +72,18 @@ pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: OpenSuites) -
     Ok(Inputs { files: served.files, unfiltered: Vec::new(), violations: seen, surroundings: Some(surroundings) })
 }
 
-/// The suites as they are on the day of their release files.
-fn spec(shelves: &OpenSuites) -> RootfsSpec {
-    let line = |shelf: &crate::release::deb::OpenSuite| {
-        format!("deb {} {} main", shelf.suite.archive.as_str().trim_end_matches('/'), shelf.suite.name)
-    };
-    // What the index is, and not what the clock says: the same index makes the same root.
-    let state: Vec<_> = shelves.all.iter().map(|shelf| shelf.digest.to_hex()[..16].to_owned()).collect();
-    RootfsSpec {
-        suite: shelves.all.first().map(|shelf| shelf.suite.name.clone()).unwrap_or_default(),
-        archives: shelves.all.iter().map(line).collect(),
-        keyring: shelves.all.first().map(|shelf| shelf.suite.keyring.clone()).unwrap_or_default(),
+/// The release's own suite, as it is now; what else there is takes part in what apt chooses.
+fn spec(suites: &OpenSuites) -> Result<RootfsSpec, BuildError> {
+    let first = suites.all.first().ok_or_else(|| BuildError::Registry("the suite is gone from the archive".to_owned()))?;
+    let suite = &first.suite;
+    Ok(RootfsSpec {
+        suite: suite.name.clone(),
+        archives: vec![format!("deb {} {} main", suite.archive.as_str().trim_end_matches('/'), suite.name)],
+        keyring: suite.keyring.clone(),
         include: CORE.iter().map(ToString::to_string).collect(),
-        day: state.join("-"),
-    }
+        // What the index is, and not what the clock says: the same index makes the same root.
+        day: first.digest.to_hex(),
+    })
 }
 
 /// A root that cannot be made says nothing about the package; requirements that cannot be installed do.

@@ -23,6 +23,9 @@ pub struct Settings {
     pub keyring: Option<PathBuf>,
     /// The suites that are searched, in this order; this machine's and Debian's others when empty.
     pub suites: Vec<String>,
+    /// The suite of apt's own archive that builds take place in, where the archive that is searched is no whole
+    /// one, such as a repository of a few packages.
+    pub base: Option<String>,
     /// A folder with `.buildinfo` files.
     pub buildinfo_dir: Option<PathBuf>,
 }
@@ -40,6 +43,14 @@ pub fn families(package: &Purl, configured: Option<&str>, settings: &Settings) -
     let keyring = settings.keyring.clone().unwrap_or_else(|| KEYRING.into());
     let family = |name: String| family(&name, &archive, security.as_ref(), &keyring);
     Ok(names(package.qualifier("distro"), settings)?.into_iter().map(family).collect())
+}
+
+/// The suite that builds take place in, where that is not the one that is searched.
+pub fn base(settings: &Settings) -> Result<Option<Suite>, AddressError> {
+    let Some(name) = &settings.base else { return Ok(None) };
+    let [name] = &names(Some(name), settings)?[..] else { return Ok(None) };
+    let archive = mirror_in(Path::new("/etc/apt")).ok_or_else(|| AddressError::Unknown { client: "apt".to_owned() })?;
+    Ok(Some(Suite { archive, name: name.clone(), keyring: KEYRING.into() }))
 }
 
 fn names(distro: Option<&str>, settings: &Settings) -> Result<Vec<String>, AddressError> {

@@ -310,4 +310,15 @@ mod tests {
         assert_eq!((release.digest("main/source/Sources.xz"), release.date.as_str()), (Some(Digest::of(b"x")), "today"));
         assert_eq!(release.digest("main/source/Sources.gz"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400), text in "(Package|SHA256|Source|Checksums-Sha256|Filename|-)(: | |\\n)[a-z0-9 ./\\n:()]{0,200}") {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let _ = dsc(bytes);
+                let _ = ReleaseFile::parse(&String::from_utf8_lossy(bytes));
+                let _ = scan(bytes, |paragraph| { let _ = binary(paragraph); Ok(()) });
+            }
+        }
+    }
 }
