@@ -61,7 +61,7 @@ impl Deb {
     }
 
     /// A suite with its packages. `None` when the archive has no such suite.
-    async fn shelf(&self, suite: &Suite, index: &str) -> Result<Option<OpenSuite>, RegistryError> {
+    async fn open(&self, suite: &Suite, index: &str) -> Result<Option<OpenSuite>, RegistryError> {
         let Facilities { http, cache, .. } = &self.facilities;
         let signed = match suite.signed(http, cache).await {
             Err(RegistryError::NotFound { .. }) => return Ok(None),
@@ -70,15 +70,14 @@ impl Deb {
         let Some(digest) = signed.release.digest(index) else { return Ok(None) };
         let held = || self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = held().get(&digest).cloned();
-        let packages = match known {
-            Some(packages) => packages,
-            None => {
-                let (_, path) = suite.index(&signed, index, http, cache).await?;
-                let read = tokio::task::spawn_blocking(move || index::binaries(&path)).await;
-                let url = || Box::new(signed.url.clone());
-                let read = read.map_err(|error| RegistryError::Disk { url: url(), source: std::io::Error::other(error) })?;
-                Arc::new(read.map_err(|error| RegistryError::Malformed { url: url(), reason: format!("{index}: {error}") })?)
-            }
+        let packages = if let Some(packages) = known {
+            packages
+        } else {
+            let (_, path) = suite.index(&signed, index, http, cache).await?;
+            let read = tokio::task::spawn_blocking(move || index::binaries(&path)).await;
+            let url = || Box::new(signed.url.clone());
+            let read = read.map_err(|error| RegistryError::Disk { url: url(), source: std::io::Error::other(error) })?;
+            Arc::new(read.map_err(|error| RegistryError::Malformed { url: url(), reason: format!("{index}: {error}") })?)
         };
         let mut kept = held();
         while kept.len() >= INDEXES_MAX && !kept.contains_key(&digest) {
@@ -93,33 +92,33 @@ impl Deb {
     async fn look(&self, family: &Family, package: &Purl, wanted: Option<&FileName>) -> Result<Option<Listing>, ListError> {
         let index = release::index_name(package.qualifier("arch"));
         let mut base = match address::base(&self.facilities.deb)? {
-            Some(suite) => self.shelf(&suite, &index).await?,
+            Some(suite) => self.open(&suite, &index).await?,
             None => None,
         };
         for suite in family {
-            let Some(shelf) = self.shelf(suite, &index).await? else { continue };
-            if let Some(binary) = release::choose(&shelf.packages, package, wanted)? {
-                let shelves: Vec<_> = base.iter().chain([&shelf]).collect();
+            let Some(opened) = self.open(suite, &index).await? else { continue };
+            if let Some(binary) = release::choose(&opened.packages, package, wanted)? {
+                let suites: Vec<_> = base.iter().chain([&opened]).collect();
                 let folder = self.facilities.deb.buildinfo_dir.as_deref();
                 let facts = Facts {
                     binary: binary.clone(),
-                    suites: shelves.iter().map(|shelf| shelf.suite.clone()).collect(),
-                    dates: shelves.iter().map(|shelf| shelf.signed.release.date.clone()).collect(),
-                    is_mixed: release::is_mixed(&shelf.packages, binary),
+                    suites: suites.iter().map(|opened| opened.suite.clone()).collect(),
+                    dates: suites.iter().map(|opened| opened.signed.release.date.clone()).collect(),
+                    is_mixed: release::is_mixed(&opened.packages, binary),
                     buildinfo: folder.and_then(|folder| release::buildinfo(folder, binary)),
                 };
-                return Ok(Some(Listing { suite: shelf.suite, facts }));
+                return Ok(Some(Listing { suite: opened.suite, facts }));
             }
-            base.get_or_insert(shelf);
+            base.get_or_insert(opened);
         }
         Ok(None)
     }
 
-    async fn shelves(&self, release: &Release<Facts>) -> Result<OpenSuites, BuildError> {
+    async fn open_all(&self, release: &Release<Facts>) -> Result<OpenSuites, BuildError> {
         let mut all = Vec::new();
         for suite in &release.facts.suites {
-            let shelf = self.shelf(suite, &release::index_name(None)).await;
-            all.extend(shelf.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?);
+            let opened = self.open(suite, &release::index_name(None)).await;
+            all.extend(opened.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?);
         }
         let Facilities { http, cache, .. } = self.facilities.clone();
         Ok(OpenSuites { all, http, cache })
@@ -175,7 +174,10 @@ impl Ecosystem for Deb {
     fn find(&self, release: &Release<Facts>, candidate: &Candidate, tree: &Path) -> Result<(PathBuf, SourcePackage), ResolveError> {
         let none = |what: &str| ResolveError::None(format!("{}: {what}", candidate.source.uri));
         let names = std::fs::read_dir(tree)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let name = names.into_iter().find(|name| name.ends_with(".dsc")).ok_or_else(|| none("it has no .dsc"))?;
+        let name = names
+            .into_iter()
+            .find(|name| Path::new(name).extension().is_some_and(|extension| extension == "dsc"))
+            .ok_or_else(|| none("it has no .dsc"))?;
         let bytes = tree::read(tree, &name, DSC_BYTES_MAX)?.ok_or_else(|| none("its .dsc is no file"))?;
         let mut source = index::dsc(&bytes).ok_or_else(|| none("its .dsc cannot be read"))?;
         let wanted = &release.facts.binary;
@@ -222,7 +224,7 @@ impl Ecosystem for Deb {
     }
 
     async fn fetch(&self, release: &Release<Facts>, workshop: &Workshop, plan: &BuildPlan) -> Result<Inputs, BuildError> {
-        fetch::fetch(workshop, plan, self.shelves(release).await?).await
+        fetch::fetch(workshop, plan, self.open_all(release).await?).await
     }
 
     async fn rebuild(&self, release: &Release<Facts>, workshop: &Workshop, plan: &BuildPlan) -> Result<Built, BuildError> {

@@ -4,6 +4,7 @@
 //! The source package is unpacked in the same root: its files are a stranger's, and so are its patches.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -48,24 +49,25 @@ Acquire::http::Proxy "DIRECT";
 "#;
 
 /// Unpacks the source, makes the root, and remembers it in the plan.
-pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, shelves: OpenSuites) -> Result<Inputs, BuildError> {
-    let cache = shelves.cache.clone();
-    let spec = spec(&shelves)?;
+pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, suites: OpenSuites) -> Result<Inputs, BuildError> {
+    let cache = suites.cache.clone();
+    let spec = spec(&suites)?;
     let base = Rootfs::make(&cache, &spec).await.map_err(|error| told(error, "making the suite's root"))?;
     let place = Place { root: Root::Folder(base.folder.clone()), source: PLACE.into() };
     let mut seen = Vec::new();
     step(workshop, &place, Phase::Plan, &unpack(plan), Network::None, &mut seen).await?;
-    prepare(workshop, &shelves)?;
-    let proxy = Proxy::start(|recorder| shelves.routes(recorder))?;
+    prepare(workshop, &suites)?;
+    let proxy = Proxy::start(|recorder| suites.routes(recorder))?;
     let chosen = choose(workshop, plan, &place, &proxy, &mut seen).await;
     let served = proxy.served();
     chosen.map_err(|error| blame(error, &served, &seen))?;
     let debs = debs(&served, &cache)?;
     // The build sees installed packages and no package file: it could otherwise copy what it should make.
     fs::remove_dir_all(workshop.tools().join("apt"))?;
-    let root = match debs.is_empty() {
-        true => base,
-        false => base.extend(&cache, &spec, &debs).await.map_err(|error| told(error, "installing build requirements"))?,
+    let root = if debs.is_empty() {
+        base
+    } else {
+        base.extend(&cache, &spec, &debs).await.map_err(|error| told(error, "installing build requirements"))?
     };
     let surroundings = Surroundings { environment: root.environment.clone(), inventory: root.inventory.clone() };
     let _ = plan.root.set(root);
@@ -100,17 +102,18 @@ fn unpack(plan: &BuildPlan) -> Vec<String> {
 }
 
 /// apt's own folders, its configuration and the keys.
-fn prepare(workshop: &Workshop, shelves: &OpenSuites) -> Result<(), BuildError> {
+fn prepare(workshop: &Workshop, suites: &OpenSuites) -> Result<(), BuildError> {
     let apt = workshop.tools().join("apt");
     for folder in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(apt.join(folder))?;
     }
     fs::write(apt.join("apt.conf"), APT_CONF)?;
     let mut lines = String::new();
-    for (number, shelf) in shelves.all.iter().enumerate() {
+    for (number, opened) in suites.all.iter().enumerate() {
         let keyring = format!("keyring-{number}.gpg");
-        fs::copy(&shelf.suite.keyring, apt.join(&keyring))?;
-        lines += &format!("deb [signed-by={TOOLS}/apt/{keyring}] http://127.0.0.1:{PORT}/{number} {} main\n", shelf.suite.name);
+        fs::copy(&opened.suite.keyring, apt.join(&keyring))?;
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "deb [signed-by={TOOLS}/apt/{keyring}] http://127.0.0.1:{PORT}/{number} {} main", opened.suite.name);
     }
     fs::write(apt.join("sources.list"), lines)?;
     Ok(workshop.hand_over()?)

@@ -67,16 +67,13 @@ pub fn plan(facts: &Facts, source: &SourcePackage, attempt: Attempt) -> BuildPla
     };
     let buildinfo = facts.buildinfo.clone().filter(|_| attempt.versions == Versions::AsBuilt);
     let mut assists = Vec::new();
-    match &buildinfo {
-        Some(buildinfo) => {
-            let reason = "the versions of the build environment are those that its builder recorded";
-            assists.push(assist("buildinfo", &buildinfo.digest.to_string(), reason));
-        }
-        None => {
-            let suites: Vec<_> = facts.suites.iter().zip(&facts.dates).map(|(suite, date)| format!("{} of {date}", suite.name)).collect();
-            let reason = "no .buildinfo was used, so the build environment has the versions that the suite has now";
-            assists.push(assist("suite-as-it-is", &suites.join("; "), reason));
-        }
+    if let Some(buildinfo) = &buildinfo {
+        let reason = "the versions of the build environment are those that its builder recorded";
+        assists.push(assist("buildinfo", &buildinfo.digest.to_string(), reason));
+    } else {
+        let suites: Vec<_> = facts.suites.iter().zip(&facts.dates).map(|(suite, date)| format!("{} of {date}", suite.name)).collect();
+        let reason = "no .buildinfo was used, so the build environment has the versions that the suite has now";
+        assists.push(assist("suite-as-it-is", &suites.join("; "), reason));
     }
     if needs_itself(source, &facts.binary.package) {
         let reason = "its source requires the package itself, which is then installed in the version that is being rebuilt";

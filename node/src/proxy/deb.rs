@@ -35,8 +35,8 @@ pub struct OpenSuites {
 
 #[derive(Debug)]
 struct Shared {
-    shelves: OpenSuites,
-    /// By shelf: the places in its list of packages, by path.
+    suites: OpenSuites,
+    /// By suite: the places in its list of packages, by path.
     pool: Vec<BTreeMap<String, usize>>,
     recorder: Recorder,
 }
@@ -52,27 +52,27 @@ impl OpenSuites {
     /// What a proxy serves of it.
     pub fn routes(self, recorder: Recorder) -> Router {
         let pool = self.all.iter().map(places).collect();
-        let shared = Arc::new(Shared { shelves: self, pool, recorder });
-        Router::new().route("/{shelf}/{*path}", get(serve)).with_state(shared)
+        let shared = Arc::new(Shared { suites: self, pool, recorder });
+        Router::new().route("/{number}/{*path}", get(serve)).with_state(shared)
     }
 }
 
-fn places(shelf: &OpenSuite) -> BTreeMap<String, usize> {
-    shelf.packages.iter().enumerate().map(|(place, binary)| (binary.path.clone(), place)).collect()
+fn places(opened: &OpenSuite) -> BTreeMap<String, usize> {
+    opened.packages.iter().enumerate().map(|(place, binary)| (binary.path.clone(), place)).collect()
 }
 
 impl Shared {
     fn thing(&self, number: usize, path: &str) -> Option<Thing<'_>> {
-        let shelf = self.shelves.all.get(number)?;
+        let opened = self.suites.all.get(number)?;
         if let Some(place) = self.pool.get(number)?.get(path) {
-            return Some(Thing::Pool(shelf, shelf.packages.get(*place)?));
+            return Some(Thing::Pool(opened, opened.packages.get(*place)?));
         }
-        let path = path.strip_prefix("dists/")?.strip_prefix(&shelf.suite.name)?.strip_prefix('/')?;
-        let folder = shelf.index.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = path.strip_prefix("dists/")?.strip_prefix(&opened.suite.name)?.strip_prefix('/')?;
+        let folder = opened.index.rsplit_once('/').map_or("", |(folder, _)| folder);
         match path {
-            "InRelease" => Some(Thing::Release(shelf)),
-            path if path == shelf.index || path == format!("{folder}/by-hash/SHA256/{}", shelf.digest.to_hex()) => {
-                Some(Thing::Index(shelf))
+            "InRelease" => Some(Thing::Release(opened)),
+            path if path == opened.index || path == format!("{folder}/by-hash/SHA256/{}", opened.digest.to_hex()) => {
+                Some(Thing::Index(opened))
             }
             _ => None,
         }
@@ -80,19 +80,19 @@ impl Shared {
 
     async fn bring(&self, number: usize, thing: &Thing<'_>) -> Result<Response, ServeError> {
         match thing {
-            Thing::Release(shelf) => {
-                let bytes = shelf.signed.bytes.clone();
-                let fetched = of_suite(shelf, "InRelease", shelf.signed.url.clone(), Digest::of(&bytes), bytes.len() as u64)?;
+            Thing::Release(opened) => {
+                let bytes = opened.signed.bytes.clone();
+                let fetched = of_suite(opened, "InRelease", opened.signed.url.clone(), Digest::of(&bytes), bytes.len() as u64)?;
                 self.recorder.hand_out(&format!("{number}/InRelease"), fetched)?;
                 Ok(bytes.into_response())
             }
-            Thing::Index(shelf) => {
-                let url = shelf.suite.address(&format!("dists/{}/{}", shelf.suite.name, shelf.index))?;
-                let fetched = |size| of_suite(shelf, "Packages.xz", url.clone(), shelf.digest, size);
-                self.file(&format!("{number}/Packages.xz"), &url, shelf.digest, fetched).await
+            Thing::Index(opened) => {
+                let url = opened.suite.address(&format!("dists/{}/{}", opened.suite.name, opened.index))?;
+                let fetched = |size| of_suite(opened, "Packages.xz", url.clone(), opened.digest, size);
+                self.file(&format!("{number}/Packages.xz"), &url, opened.digest, fetched).await
             }
-            Thing::Pool(shelf, binary) => {
-                let url = shelf.suite.address(&binary.path)?;
+            Thing::Pool(opened, binary) => {
+                let url = opened.suite.address(&binary.path)?;
                 let fetched = |size_bytes| {
                     Ok(FetchedFile {
                         name: file_name(binary).parse().map_err(|_| not_found(&url))?,
@@ -116,7 +116,7 @@ impl Shared {
         digest: Digest,
         fetched: impl FnOnce(u64) -> Result<FetchedFile, ServeError>,
     ) -> Result<Response, ServeError> {
-        let path = self.recorder.bring(url, digest, &self.shelves.http, &self.shelves.cache).await?;
+        let path = self.recorder.bring(url, digest, &self.suites.http, &self.suites.cache).await?;
         let file = tokio::fs::File::open(&path).await?;
         let size_bytes = file.metadata().await?.len();
         self.recorder.hand_out(key, fetched(size_bytes)?)?;
@@ -126,9 +126,9 @@ impl Shared {
 }
 
 /// A file of a suite itself: it has no version, and is no tool.
-fn of_suite(shelf: &OpenSuite, name: &str, url: Url, digest: Digest, size_bytes: u64) -> Result<FetchedFile, ServeError> {
+fn of_suite(opened: &OpenSuite, name: &str, url: Url, digest: Digest, size_bytes: u64) -> Result<FetchedFile, ServeError> {
     let name = name.parse().map_err(|_| not_found(&url))?;
-    let project = format!("debian-archive {}", shelf.suite.name);
+    let project = format!("debian-archive {}", opened.suite.name);
     Ok(FetchedFile { name, project, version: String::new(), uri: url.to_string(), url, digest, size_bytes })
 }
 

@@ -115,7 +115,7 @@ pub fn buildinfo(folder: &Path, binary: &Binary) -> Option<BuildInfo> {
     let version = binary.source_version.split_once(':').map_or(binary.source_version.as_str(), |(_, version)| version);
     let start = format!("{}_{version}_", binary.source);
     let mut names: Vec<_> = std::fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| name.starts_with(&start) && name.ends_with(".buildinfo"));
+    names.retain(|name| name.starts_with(&start) && Path::new(name).extension().is_some_and(|extension| extension == "buildinfo"));
     names.sort();
     names.iter().find_map(|name| {
         let path = folder.join(name);

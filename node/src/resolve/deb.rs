@@ -47,12 +47,11 @@ async fn candidate(suite: &Suite, package: &SourcePackage, http: &Http, cache: &
     }
     let mut files = Vec::new();
     for file in &package.files {
-        let path = match cache.get(file.digest) {
-            Some(path) => path,
-            None => {
-                let url = suite.address(&format!("{}/{}", package.directory, file.name))?;
-                http.download(&url, Some(file.digest), file.size_bytes.max(1), cache).await?.path
-            }
+        let path = if let Some(path) = cache.get(file.digest) {
+            path
+        } else {
+            let url = suite.address(&format!("{}/{}", package.directory, file.name))?;
+            http.download(&url, Some(file.digest), file.size_bytes.max(1), cache).await?.path
         };
         files.push((file.name.parse::<FileName>().map_err(|error| none(&error.to_string()))?, path));
     }

@@ -114,7 +114,7 @@ async fn with_the_versions_of(published: Digest, inventory: &Inventory) {
 }
 
 /// The whole suite, as a build of bookworm sees it.
-async fn shelves(http: &Http, cache: &Cache) -> Option<OpenSuites> {
+async fn suites(http: &Http, cache: &Cache) -> Option<OpenSuites> {
     let debian = Debian::of_this_machine().ok()?;
     let suite = Suite { archive: debian.mirror, name: "bookworm".to_owned(), keyring: debian.keyring };
     let signed = suite.signed(http, cache).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
@@ -135,7 +135,7 @@ async fn requirements_that_the_suite_cannot_meet_are_a_failed_build_that_names_t
     let control = "Source: demo\nMaintainer: A B <a@b.example>\nBuild-Depends: no-such-package (>= 1)\n\nPackage: demo\nArchitecture: all\nDescription: demo\n";
     let Some(files) = native(folder.path(), control) else { return eprintln!("SKIPPED: dpkg-source is missing (package dpkg-dev)") };
     let (http, cache) = (Http::new().unwrap(), Cache::open(roots()).unwrap());
-    let Some(shelves) = shelves(&http, &cache).await else { return };
+    let Some(suites) = suites(&http, &cache).await else { return };
     let sandbox = Sandbox::detect(&config.sandbox).unwrap();
     std::fs::create_dir(folder.path().join("work")).unwrap();
     let workshop = Workshop::new(&folder.path().join("work"), Tools { sandbox, limits: Limits::default(), decoys: Vec::new() }).unwrap();
@@ -146,7 +146,7 @@ async fn requirements_that_the_suite_cannot_meet_are_a_failed_build_that_names_t
     let mut source = index::dsc(&dsc).unwrap();
     source.files.push(index::SourceFile { name: "demo_1.0.dsc".to_owned(), size_bytes: 0, digest: Digest::of(&dsc) });
     let facts = Facts {
-        binary: shelves.all[0].packages.iter().find(|binary| binary.architecture == "all").unwrap().clone(),
+        binary: suites.all[0].packages.iter().find(|binary| binary.architecture == "all").unwrap().clone(),
         suites: Vec::new(),
         dates: Vec::new(),
         is_mixed: false,
@@ -154,7 +154,7 @@ async fn requirements_that_the_suite_cannot_meet_are_a_failed_build_that_names_t
     };
     let plan = plan(&facts, &source, Attempt { versions: Versions::OfSuite, parts: Parts::Kind });
     workshop.hand_over().unwrap();
-    match fetch(&workshop, &plan, shelves).await {
+    match fetch(&workshop, &plan, suites).await {
         Err(BuildError::Failed(failure)) => {
             assert_eq!(failure.phase, Phase::Fetch);
             assert!(failure.summary.contains("no-such-package"), "{}", failure.summary);

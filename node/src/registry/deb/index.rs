@@ -232,7 +232,7 @@ pub fn is_version(version: &str) -> bool {
 impl SourcePackage {
     /// Its `.dsc`.
     pub fn dsc(&self) -> Option<&SourceFile> {
-        self.files.iter().find(|file| file.name.to_ascii_lowercase().ends_with(".dsc"))
+        self.files.iter().find(|file| Path::new(&file.name).extension().is_some_and(|extension| extension == "dsc"))
     }
 
     /// The folder that Debian's own builders unpack it into.
