@@ -39,5 +39,5 @@ fn config(work: &Path, cache: PathBuf) -> EngineConfig {
 
 async fn rebuild(engine: &Engine, package: &str) -> Result<Finding, RebuildError> {
     let job = Job { package: package.parse().unwrap(), file: None, artifact_path: None };
-    engine.rebuild(&job, &Silent).await
+    Box::pin(engine.rebuild(&job, &Silent)).await
 }
