@@ -255,8 +255,8 @@ impl Engine {
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         match job.package.package_type() {
-            "deb" => self.rebuild_as(&self.deb, job, progress).await,
-            "pypi" => self.rebuild_as(&self.pypi, job, progress).await,
+            "deb" => Box::pin(self.rebuild_as(&self.deb, job, progress)).await,
+            "pypi" => Box::pin(self.rebuild_as(&self.pypi, job, progress)).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }
     }

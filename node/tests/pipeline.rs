@@ -18,6 +18,7 @@ use index::{Answer, Index, UPLOADED};
 use quorate_node::attest::Finding;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
+use quorate_node::registry::deb::address::Settings;
 use quorate_node::resolve::GitAccess;
 use quorate_node::sandbox::{self, Limits};
 use quorate_proto::comparison::{DifferenceClass, Executable};
@@ -40,7 +41,7 @@ impl Bench {
             work_dir: folder.path().join("work"),
             cache_dir: folder.path().join("cache"),
             registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
-            deb: Default::default(),
+            deb: Settings::default(),
             toolchains: ToolchainUse::Exact,
             git: GitAccess::default(),
             debian: DebianUse::Off,
