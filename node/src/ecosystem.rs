@@ -4,6 +4,7 @@
 //! archives and its build tools. Neither knows the other's insides, and no ecosystem knows another one.
 
 pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::environment::Host;
 use crate::fetch::Inputs;
 use crate::rebuild::Built;
 use crate::registry::address::AddressError;
+use crate::registry::deb::address::ArchiveSettings;
 use crate::registry::{Download, Http, RegistryError};
 use crate::release::{ChoiceError, Release};
 use crate::resolve::{Candidate, Debian, GitAccess, LaidOut, ResolveError, Rung};
@@ -40,6 +42,8 @@ pub struct Facilities {
     pub debian: Option<Debian>,
     /// Registries by package URL type, where the machine's own package client is not to be asked.
     pub registries: BTreeMap<String, String>,
+    /// What is configured about Debian's archive besides its address.
+    pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
     /// The Python that builds run on: a path or a command.

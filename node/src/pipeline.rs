@@ -22,10 +22,12 @@ use url::Url;
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
 use crate::definition::{DefinitionError, Definitions, Settings};
+use crate::ecosystem::deb::Deb;
 use crate::ecosystem::npm::Npm;
 use crate::ecosystem::pypi::Pypi;
 use crate::ecosystem::{Ecosystem, Facilities, ListError, Listed, ToolchainUse};
 use crate::environment::{EnvironmentError, Host};
+use crate::registry::deb::address::ArchiveSettings;
 use crate::registry::{Download, Http, RegistryError};
 use crate::release::Release;
 use crate::resolve::{Debian, GitAccess, ResolveError};
@@ -45,6 +47,8 @@ pub struct EngineConfig {
     pub cache_dir: PathBuf,
     /// Registries by package URL type, where the machine's own package client is not to be asked.
     pub registries: BTreeMap<String, String>,
+    /// What is configured about Debian's archive besides its address.
+    pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
     /// How repositories are reached.
@@ -203,13 +207,14 @@ impl RebuildError {
 }
 
 /// Package URL types that are rebuilt.
-pub const KINDS: &[&str] = &["npm", "pypi"];
+pub const KINDS: &[&str] = &["deb", "npm", "pypi"];
 
 /// Rebuilds artifacts.
 #[derive(Debug)]
 pub struct Engine {
     facilities: Facilities,
     host: OnceCell<Host>,
+    deb: Deb,
     npm: Npm,
     pypi: Pypi,
 }
@@ -241,6 +246,7 @@ impl Engine {
             git: config.git,
             debian,
             registries: config.registries,
+            deb: config.deb,
             toolchains: config.toolchains,
             python: config.python,
             work_dir: config.work_dir,
@@ -249,7 +255,13 @@ impl Engine {
             limits: config.limits,
             decoys: config.secrets,
         };
-        Ok(Self { host: OnceCell::new(), npm: Npm::new(facilities.clone()), pypi: Pypi::new(facilities.clone()), facilities })
+        Ok(Self {
+            host: OnceCell::new(),
+            deb: Deb::new(facilities.clone()),
+            npm: Npm::new(facilities.clone()),
+            pypi: Pypi::new(facilities.clone()),
+            facilities,
+        })
     }
 
     /// Where the rebuilt file of a finding is, by its digest.
@@ -260,8 +272,9 @@ impl Engine {
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         match job.package.package_type() {
-            "npm" => self.rebuild_as(&self.npm, job, progress).await,
-            "pypi" => self.rebuild_as(&self.pypi, job, progress).await,
+            "deb" => Box::pin(self.rebuild_as(&self.deb, job, progress)).await,
+            "npm" => Box::pin(self.rebuild_as(&self.npm, job, progress)).await,
+            "pypi" => Box::pin(self.rebuild_as(&self.pypi, job, progress)).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }
     }
@@ -269,8 +282,9 @@ impl Engine {
     /// What inference finds for an artifact, in the words of a definition. Nothing is built.
     pub async fn infer(&self, job: &Job) -> Result<Settings, RebuildError> {
         match job.package.package_type() {
-            "pypi" => self.infer_as(&self.pypi, job).await,
-            "npm" => self.infer_as(&self.npm, job).await,
+            "deb" => Box::pin(self.infer_as(&self.deb, job)).await,
+            "npm" => Box::pin(self.infer_as(&self.npm, job)).await,
+            "pypi" => Box::pin(self.infer_as(&self.pypi, job)).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }
     }

@@ -6,6 +6,7 @@
 //! "no such version". A file is handed out only after its bytes were checked against its index.
 
 pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::collections::{BTreeMap, BTreeSet};

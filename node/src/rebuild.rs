@@ -2,6 +2,7 @@
 //! an ecosystem.
 
 pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::io::{self, Read as _};

@@ -5,6 +5,7 @@
 //! trusted to be true, because the rebuild is compared in the end.
 
 pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, EngineConfig, KINDS};
+use quorate_node::registry::deb::address::ArchiveSettings;
 use quorate_node::resolve::GitAccess;
 use quorate_node::resolve::git::{Direct, Mirror};
 use quorate_node::sandbox;
@@ -23,6 +24,9 @@ pub(crate) struct EngineArgs {
     /// A folder of reviewed definitions, one YAML file each.
     #[arg(long, value_name = "DIR")]
     definitions: Option<PathBuf>,
+    /// A folder with `.buildinfo` files of Debian packages; their versions are used where they can be had.
+    #[arg(long, value_name = "DIR")]
+    buildinfo_dir: Option<PathBuf>,
     /// Build with this machine's tools alone: no other cargo, npm or node is brought in.
     #[arg(long)]
     machine_toolchains: bool,
@@ -45,6 +49,7 @@ impl EngineArgs {
         work_dir: scratch.join("work"),
         cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
         registries: self.registry.iter().cloned().collect(),
+        deb: ArchiveSettings { buildinfo_dir: self.buildinfo_dir.clone(), ..ArchiveSettings::default() },
         toolchains: if self.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
         git: GitAccess {
             mirrors: self.git_mirror.clone(),

@@ -187,7 +187,8 @@ fn source(source: &Source, fetched_from: Option<&str>) -> ResourceDescriptor {
 /// where there are too many.
 fn toolchain(trial: &Trial) -> Vec<Tool> {
     let mut tools = trial.described.tools.clone();
-    let fetched = trial.inputs.files.values();
+    // What has no version is an index.
+    let fetched = trial.inputs.files.values().filter(|file| !file.version.is_empty());
     tools.extend(fetched.map(|file| Tool { name: file.project.clone(), version: file.version.clone(), digest: Some(file.digest) }));
     tools.truncate(TOOLS_LISTED_MAX);
     tools.sort();

@@ -1,20 +1,16 @@
 //! Candidates from Debian: the original archive of a source package, by a chain of digests that begins
 //! with a signature.
 //!
-//! `InRelease` (checked by `gpgv` against Debian's keyring) → `Sources.xz` by SHA-256 → the entry of this
-//! package and version → `orig.tar` by SHA-256 → the commit in it, if `git archive` made it. Debian's
-//! release dates are not checked: mirrors lag, and an old signed index still names true digests.
+//! `Sources.xz` of a signed suite ([`crate::registry::deb`]) → the entry of this package and version →
+//! `orig.tar` by SHA-256 → the commit in it, if `git archive` made it.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use lzma_rust2::XzReader;
 use quorate_proto::Digest;
 use quorate_proto::result::{FoundBy, Source, SourceKind};
-use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use url::Url;
 
@@ -22,17 +18,17 @@ use super::apt::{self, Archive};
 use super::sources_index::{self, Entry, Family, Pristine};
 use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
-use crate::registry::{Http, RegistryError};
+use crate::registry::Http;
+use crate::registry::deb::Suite;
 use crate::source::{commit_id::commit_id, unpack};
 
 /// Where Debian's own keys lie on a Debian machine.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const SUITES: [&str; 2] = ["trixie", "bookworm"];
-const IN_RELEASE_BYTES_MAX: u64 = 8 << 20;
-const SOURCES_XZ_BYTES_MAX: u64 = 128 << 20;
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The suites that hold most sources.
+pub const SUITES: [&str; 2] = ["trixie", "bookworm"];
+/// The index of source packages.
+const SOURCES: &str = "main/source/Sources.xz";
 const SOURCES_BYTES_MAX: u64 = 1 << 30;
-/// How long an `InRelease` is used before it is fetched again.
-const IN_RELEASE_AGE_MAX: Duration = Duration::from_hours(1);
 
 /// Debian's archive, as this node may use it.
 #[derive(Clone, Debug)]
@@ -68,22 +64,6 @@ pub enum DebianError {
     /// No mirror, or no keys.
     #[error("{0}")]
     Absent(String),
-    /// The signature is not of Debian.
-    #[error("{url} is not signed by a key of {keyring}: {message}")]
-    Signature {
-        /// The signed file.
-        url: Box<Url>,
-        /// The keys that were accepted.
-        keyring: String,
-        /// What gpgv said.
-        message: String,
-    },
-    /// A signed index without the part that is needed.
-    #[error("{url} lists no main/source/Sources.xz")]
-    NoSources {
-        /// The signed file.
-        url: Box<Url>,
-    },
 }
 
 impl Debian {
@@ -129,7 +109,11 @@ impl Debian {
     }
 
     async fn entries(&self, suite: &str, http: &Http, cache: &Cache) -> Result<Vec<Entry>, ResolveError> {
-        let (expected, url) = self.sources_digest(suite, http, cache).await?;
+        let suite = Suite { archive: self.mirror.clone(), name: suite.to_owned(), keyring: self.keyring.clone() };
+        let signed = suite.signed(http, cache).await?;
+        let Some(expected) = signed.release.digest(SOURCES) else {
+            return Err(ResolveError::None(format!("{} lists no {SOURCES}", signed.url)));
+        };
         // Not by its own digest, which nobody signed: the text must be this user's own, and name what it was
         // made from, because another user of the cache could rename it.
         let name = format!("sources-3-{}-{}", rustix::process::geteuid().as_raw(), expected.to_hex());
@@ -147,51 +131,10 @@ impl Debian {
         if let Some(entries) = held(cache) {
             return Ok(entries);
         }
-        let path = match cache.get(expected) {
-            Some(path) => path,
-            None => self.download_sources(suite, expected, &url, http, cache).await?,
-        };
+        let (_, path) = suite.index(&signed, SOURCES, http, cache).await?;
         let entries = spawn_blocking(move || read_sources(&path)).await.map_err(std::io::Error::other)??;
         cache.put_derived(&name, format!("{expected}\n{}", sources_index::to_text(&entries)).as_bytes())?;
         Ok(entries)
-    }
-
-    /// By its digest, which cannot change under us; by its name where a mirror keeps no digests.
-    async fn download_sources(&self, suite: &str, digest: Digest, url: &Url, http: &Http, cache: &Cache) -> Result<PathBuf, ResolveError> {
-        match http.download(url, Some(digest), SOURCES_XZ_BYTES_MAX, cache).await {
-            Err(RegistryError::NotFound { .. }) => {
-                let url = self.address(&format!("dists/{suite}/main/source/Sources.xz"))?;
-                Ok(http.download(&url, Some(digest), SOURCES_XZ_BYTES_MAX, cache).await?.path)
-            }
-            other => Ok(other?.path),
-        }
-    }
-
-    /// The digest and address of a suite's `Sources.xz`, by its signed `InRelease`.
-    async fn sources_digest(&self, suite: &str, http: &Http, cache: &Cache) -> Result<(Digest, Url), ResolveError> {
-        let url = self.address(&format!("dists/{suite}/InRelease"))?;
-        let held = cache.derived(&format!("in-release-{}", Digest::of(url.as_str().as_bytes()).to_hex()));
-        let age = fs::metadata(&held).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-        if age.is_none_or(|age| age > IN_RELEASE_AGE_MAX) {
-            let body = http.bytes(&url, "*/*", IN_RELEASE_BYTES_MAX).await?;
-            cache.put_derived(&held.file_name().unwrap_or_default().to_string_lossy(), &body.bytes)?;
-        }
-        let text = self.signed_text(&held, &url).await?;
-        let digest = digest_in_release(&text, "main/source/Sources.xz");
-        let digest = digest.ok_or_else(|| DebianError::NoSources { url: Box::new(url.clone()) })?;
-        Ok((digest, self.address(&format!("dists/{suite}/main/source/by-hash/SHA256/{}", digest.to_hex()))?))
-    }
-
-    /// The text that the signature covers, and nothing around it.
-    async fn signed_text(&self, path: &Path, url: &Url) -> Result<String, ResolveError> {
-        let mut command = Command::new("gpgv");
-        command.arg("--keyring").arg(&self.keyring).args(["--output", "-"]).arg(path);
-        let output = command.env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true).output().await?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let message = String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect();
-        Err(DebianError::Signature { url: Box::new(url.clone()), keyring: self.keyring.display().to_string(), message }.into())
     }
 
     async fn candidate(&self, entry: &Entry, sought: &Sought<'_>, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
@@ -270,17 +213,22 @@ fn read_sources(path: &Path) -> std::io::Result<Vec<Entry>> {
     Ok(sources_index::known_entries(&String::from_utf8_lossy(&bytes)))
 }
 
-/// The digest of one file in a release file's list.
-fn digest_in_release(text: &str, name: &str) -> Option<Digest> {
-    let paragraphs = apt::paragraphs(text);
-    let list = paragraphs.iter().find_map(|paragraph| apt::value(paragraph, "SHA256"))?;
-    let line = list.lines().find(|line| line.split_whitespace().nth(2) == Some(name))?;
-    Digest::from_hex(line.split_whitespace().next()?).ok()
-}
-
 /// The first archive in apt's lists that is signed with Debian's keys or says nothing of keys; security
 /// archives hold updates only.
-fn mirror_in(apt_folder: &Path) -> Option<Url> {
+pub fn mirror_in(apt_folder: &Path) -> Option<Url> {
+    let archives = archives_in(apt_folder);
+    let known: Vec<_> = archives.iter().filter(|archive| !is_security(archive)).collect();
+    let chosen =
+        known.iter().copied().find(|archive| is_debian(archive)).or_else(|| known.into_iter().find(|archive| archive.signed_by.is_none()));
+    address_of(chosen?)
+}
+
+/// The archive of security updates in apt's lists.
+pub fn security_in(apt_folder: &Path) -> Option<Url> {
+    archives_in(apt_folder).iter().find(|archive| is_security(archive) && is_debian(archive)).and_then(address_of)
+}
+
+fn archives_in(apt_folder: &Path) -> Vec<Archive> {
     let mut archives = Vec::new();
     let mut files = vec![apt_folder.join("sources.list")];
     files.extend(fs::read_dir(apt_folder.join("sources.list.d")).into_iter().flatten().flatten().map(|entry| entry.path()));
@@ -293,12 +241,19 @@ fn mirror_in(apt_folder: &Path) -> Option<Url> {
             _ => {}
         }
     }
-    let is_debian = |archive: &&Archive| archive.signed_by.as_deref().is_some_and(|key| key.contains("debian-archive"));
-    let is_whole = |archive: &&Archive| !archive.uri.trim_end_matches('/').ends_with("-security");
-    let known: Vec<_> = archives.iter().filter(is_whole).collect();
-    let chosen =
-        known.iter().copied().find(|archive| is_debian(archive)).or_else(|| known.into_iter().find(|archive| archive.signed_by.is_none()));
-    chosen?.uri.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
+    archives
+}
+
+fn is_debian(archive: &Archive) -> bool {
+    archive.signed_by.as_deref().is_some_and(|key| key.contains("debian-archive"))
+}
+
+fn is_security(archive: &Archive) -> bool {
+    archive.uri.trim_end_matches('/').ends_with("-security")
+}
+
+fn address_of(archive: &Archive) -> Option<Url> {
+    archive.uri.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
 }
 
 #[cfg(test)]
@@ -314,14 +269,6 @@ mod tests {
         let sources = "URIs: http://debian.example/debian-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\nURIs: http://debian.example/debian\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n";
         fs::write(dir.path().join("sources.list.d/debian.sources"), sources).unwrap();
         assert_eq!(mirror_in(dir.path()).unwrap().as_str(), "http://debian.example/debian");
-    }
-
-    #[test]
-    fn a_release_file_names_the_digest_of_its_index() {
-        let hex = Digest::of(b"x").to_hex();
-        let text =
-            format!("Suite: stable\nMD5Sum:\n 00 1 main/source/Sources.xz\nSHA256:\n {hex} 12 main/source/Sources.xz\n {hex} 12 other\n");
-        assert_eq!(digest_in_release(&text, "main/source/Sources.xz"), Some(Digest::of(b"x")));
-        assert_eq!(digest_in_release(&text, "main/source/Sources.gz"), None);
+        assert_eq!(security_in(dir.path()).unwrap().as_str(), "http://debian.example/debian-security");
     }
 }
