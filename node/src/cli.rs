@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+mod definition;
 mod doctor;
+mod engine;
 mod enqueue;
 mod environment;
 mod feed;
@@ -38,6 +40,9 @@ enum Command {
     Run(run::Args),
     /// Put a rebuild into the queue of a node, whether or not it runs.
     Enqueue(enqueue::Args),
+    /// Reviewed definitions.
+    #[command(subcommand)]
+    Definition(definition::Command),
     /// List what this node has signed.
     Feed(feed::Args),
     /// Root keys and node certificates.
@@ -92,6 +97,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rebuild(args) => rebuild::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Enqueue(args) => enqueue::run(args),
+        Command::Definition(command) => definition::run(command).await,
         Command::Feed(args) => feed::run(&args),
         Command::Operator(command) => operator::run(command),
         Command::Key(command) => key::run(command),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::ecosystem::ToolchainUse;
 use crate::pipeline::{DebianUse, EngineConfig};
+use crate::registry::deb::address::ArchiveSettings;
 use crate::resolve::git::{Direct, GitAccess, Mirror, SourceKeys};
 use crate::sandbox;
 
@@ -97,6 +98,8 @@ pub struct BuildConfig {
     pub work_dir: Option<PathBuf>,
     /// Where downloads are kept; nodes on one machine may share it. Default: `cache` in the data folder.
     pub cache_dir: Option<PathBuf>,
+    /// A folder of reviewed definitions, one YAML file each. Default: none are used.
+    pub definitions: Option<PathBuf>,
     /// Build tools: `exact` (default) brings in the very versions, `machine` takes what is installed.
     pub toolchains: Toolchains,
 }
@@ -123,7 +126,36 @@ pub struct RegistryConfig {
     /// `[registry.npm]`: the registry. Default: what npm is configured to use.
     pub npm: RegistryAddress,
     /// `[registry.deb]`: the archive. Default: what apt is configured to use.
-    pub deb: RegistryAddress,
+    pub deb: DebConfig,
+}
+
+/// `[registry.deb]`: Debian's archive.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DebConfig {
+    /// Its base address, with `dists` and `pool` below it.
+    pub index_url: Option<String>,
+    /// The keys that may sign it, and no others. Default: Debian's own.
+    pub keyring: Option<PathBuf>,
+    /// The suites that are searched for a package URL without `distro`, in this order. Default: this machine's
+    /// and Debian's others.
+    pub suites: Vec<String>,
+    /// The suite of apt's own archive that builds take place in, where `index_url` is no whole archive. Default:
+    /// none; builds take place in the suite that is searched.
+    pub base: Option<String>,
+    /// A folder with `.buildinfo` files. Default: none; environments then have the versions of today.
+    pub buildinfo_dir: Option<PathBuf>,
+}
+
+impl DebConfig {
+    fn settings(&self) -> ArchiveSettings {
+        ArchiveSettings {
+            keyring: self.keyring.clone(),
+            suites: self.suites.clone(),
+            base: self.base.clone(),
+            buildinfo_dir: self.buildinfo_dir.clone(),
+        }
+    }
 }
 
 /// `[registry.…]`.
@@ -136,8 +168,9 @@ pub struct RegistryAddress {
 
 impl RegistryConfig {
     fn by_type(&self) -> BTreeMap<String, String> {
-        let all = [("pypi", &self.pypi), ("cargo", &self.cargo), ("npm", &self.npm), ("deb", &self.deb)];
-        all.into_iter().filter_map(|(kind, registry)| Some((kind.to_owned(), registry.index_url.clone()?))).collect()
+        let (pypi, cargo, npm) = (&self.pypi.index_url, &self.cargo.index_url, &self.npm.index_url);
+        let all = [("pypi", pypi), ("cargo", cargo), ("npm", npm), ("deb", &self.deb.index_url)];
+        all.into_iter().filter_map(|(kind, url)| Some((kind.to_owned(), url.clone()?))).collect()
     }
 }
 
@@ -245,7 +278,7 @@ impl Default for MeshSection {
 
 impl Default for BuildConfig {
     fn default() -> Self {
-        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None, toolchains: Toolchains::Exact }
+        Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None, definitions: None, toolchains: Toolchains::Exact }
     }
 }
 
@@ -270,8 +303,9 @@ impl Config {
     fn under(mut self, base: &Path) -> Self {
         let paths = [&mut self.data_dir, &mut self.node.key, &mut self.node.certificate, &mut self.node.policy];
         let optional =
-            [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
-        let more = optional.into_iter().flatten();
+            [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.build.definitions, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
+        let deb = &mut self.registry.deb;
+        let more = optional.into_iter().chain([&mut deb.keyring, &mut deb.buildinfo_dir]).flatten();
         paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
         self
     }
@@ -324,6 +358,7 @@ impl Config {
             work_dir: self.build.work_dir.clone().unwrap_or_else(|| self.data_dir.join("work")),
             cache_dir: self.build.cache_dir.clone().unwrap_or_else(|| self.data_dir.join("cache")),
             registries: self.registry.by_type(),
+            deb: self.registry.deb.settings(),
             toolchains: match self.build.toolchains {
                 Toolchains::Exact => ToolchainUse::Exact,
                 Toolchains::Machine => ToolchainUse::Machine,
@@ -331,6 +366,7 @@ impl Config {
             git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys() },
             debian,
             python: self.build.python.clone(),
+            definitions: self.build.definitions.clone(),
             sandbox: self.sandbox.clone(),
             limits,
             secrets: vec![self.node.key.clone()],

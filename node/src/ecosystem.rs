@@ -3,6 +3,8 @@
 //! The pipeline decides what is tried next and what a finding says; an ecosystem knows its registry, its
 //! archives and its build tools. Neither knows the other's insides, and no ecosystem knows another one.
 
+pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::collections::BTreeMap;
@@ -15,10 +17,12 @@ use quorate_proto::{Digest, FileName, Purl};
 use serde_json::{Map, Value};
 
 use crate::cache::Cache;
+use crate::definition::{Definitions, Settings};
 use crate::environment::Host;
 use crate::fetch::Inputs;
 use crate::rebuild::Built;
 use crate::registry::address::AddressError;
+use crate::registry::deb::address::ArchiveSettings;
 use crate::registry::{Download, Http, RegistryError};
 use crate::release::{ChoiceError, Release};
 use crate::resolve::{Candidate, Debian, GitAccess, LaidOut, ResolveError, Rung};
@@ -38,12 +42,16 @@ pub struct Facilities {
     pub debian: Option<Debian>,
     /// Registries by package URL type, where the machine's own package client is not to be asked.
     pub registries: BTreeMap<String, String>,
+    /// What is configured about Debian's archive besides its address.
+    pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
     /// The Python that builds run on: a path or a command.
     pub python: PathBuf,
     /// Where builds lie while they run.
     pub work_dir: PathBuf,
+    /// Reviewed definitions.
+    pub definitions: Definitions,
     /// The sandbox.
     pub sandbox: Sandbox,
     /// What one build command may use up.
@@ -116,6 +124,8 @@ pub struct Described {
     pub parameters: Map<String, Value>,
     /// What the build is told that the source does not say.
     pub assists: Vec<Assist>,
+    /// What a definition could set instead: times, versions of tools, variables.
+    pub settings: Settings,
     /// Tools that no registry served for this build: the machine's own, and cached toolchains.
     pub tools: Vec<Tool>,
 }

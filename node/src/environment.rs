@@ -6,6 +6,7 @@
 
 mod difference;
 mod inventory;
+pub mod npm;
 mod rootfs;
 mod shelf;
 

@@ -1,5 +1,7 @@
 //! Brings in what a build needs through the recording proxy, and records what came: one file an ecosystem.
 
+pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::collections::BTreeMap;

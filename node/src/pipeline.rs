@@ -5,6 +5,7 @@
 //! exist, a machine that cannot build.
 
 mod bounds;
+mod defined;
 mod ladder;
 mod record;
 
@@ -20,9 +21,13 @@ use url::Url;
 
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
+use crate::definition::{DefinitionError, Definitions, Settings};
+use crate::ecosystem::deb::Deb;
+use crate::ecosystem::npm::Npm;
 use crate::ecosystem::pypi::Pypi;
 use crate::ecosystem::{Ecosystem, Facilities, ListError, Listed, ToolchainUse};
 use crate::environment::{EnvironmentError, Host};
+use crate::registry::deb::address::ArchiveSettings;
 use crate::registry::{Download, Http, RegistryError};
 use crate::release::Release;
 use crate::resolve::{Debian, GitAccess, ResolveError};
@@ -42,6 +47,8 @@ pub struct EngineConfig {
     pub cache_dir: PathBuf,
     /// Registries by package URL type, where the machine's own package client is not to be asked.
     pub registries: BTreeMap<String, String>,
+    /// What is configured about Debian's archive besides its address.
+    pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
     /// How repositories are reached.
@@ -54,6 +61,8 @@ pub struct EngineConfig {
     pub sandbox: sandbox::Config,
     /// What one build command may use up.
     pub limits: Limits,
+    /// The folder of reviewed definitions, if there is one.
+    pub definitions: Option<PathBuf>,
     /// Where the node's secrets lie: builds see decoys there.
     pub secrets: Vec<PathBuf>,
 }
@@ -148,6 +157,9 @@ pub enum RebuildError {
     /// Not a package of a kind that is known here.
     #[error("{0} is of a kind that this node does not rebuild; it rebuilds {kinds}", kinds = KINDS.join(", "))]
     Ecosystem(Box<Purl>),
+    /// The definitions cannot be used.
+    #[error("reading definitions")]
+    Definitions(#[from] DefinitionError),
     /// This machine cannot build.
     #[error("preparing the sandbox")]
     Sandbox(#[from] SandboxError),
@@ -195,13 +207,15 @@ impl RebuildError {
 }
 
 /// Package URL types that are rebuilt.
-pub const KINDS: &[&str] = &["pypi"];
+pub const KINDS: &[&str] = &["deb", "npm", "pypi"];
 
 /// Rebuilds artifacts.
 #[derive(Debug)]
 pub struct Engine {
     facilities: Facilities,
     host: OnceCell<Host>,
+    deb: Deb,
+    npm: Npm,
     pypi: Pypi,
 }
 
@@ -225,20 +239,29 @@ impl Engine {
                 Debian::with(mirror, suites).map_err(|error| tracing::warn!(%error, "no Debian archive")).ok()
             }
         };
+        let definitions = config.definitions.as_deref().map(Definitions::open).transpose()?.unwrap_or_default();
         let facilities = Facilities {
             http: Http::new().map_err(RebuildError::Client)?,
             cache,
             git: config.git,
             debian,
             registries: config.registries,
+            deb: config.deb,
             toolchains: config.toolchains,
             python: config.python,
             work_dir: config.work_dir,
+            definitions,
             sandbox: Sandbox::detect(&config.sandbox)?,
             limits: config.limits,
             decoys: config.secrets,
         };
-        Ok(Self { host: OnceCell::new(), pypi: Pypi::new(facilities.clone()), facilities })
+        Ok(Self {
+            host: OnceCell::new(),
+            deb: Deb::new(facilities.clone()),
+            npm: Npm::new(facilities.clone()),
+            pypi: Pypi::new(facilities.clone()),
+            facilities,
+        })
     }
 
     /// Where the rebuilt file of a finding is, by its digest.
@@ -249,7 +272,19 @@ impl Engine {
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         match job.package.package_type() {
-            "pypi" => self.rebuild_as(&self.pypi, job, progress).await,
+            "deb" => Box::pin(self.rebuild_as(&self.deb, job, progress)).await,
+            "npm" => Box::pin(self.rebuild_as(&self.npm, job, progress)).await,
+            "pypi" => Box::pin(self.rebuild_as(&self.pypi, job, progress)).await,
+            _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
+        }
+    }
+
+    /// What inference finds for an artifact, in the words of a definition. Nothing is built.
+    pub async fn infer(&self, job: &Job) -> Result<Settings, RebuildError> {
+        match job.package.package_type() {
+            "deb" => Box::pin(self.infer_as(&self.deb, job)).await,
+            "npm" => Box::pin(self.infer_as(&self.npm, job)).await,
+            "pypi" => Box::pin(self.infer_as(&self.pypi, job)).await,
             _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
         }
     }
@@ -262,7 +297,10 @@ impl Engine {
         record.lap("release");
         let finding = match seen {
             Seen::Ended(finding) => *finding,
-            Seen::Release(release) => self.climb(ecosystem, &release, &mut record, progress).await?,
+            Seen::Release(release) => match self.facilities.definitions.find(&release.package, &release.file) {
+                None => self.climb(ecosystem, &release, &mut record, progress).await?,
+                Some(definition) => self.climb_by(definition, ecosystem, *release, &mut record, progress).await?,
+            },
         };
         Ok(record.close(finding, now()))
     }
@@ -294,6 +332,7 @@ impl Engine {
             digest: download.digest,
             path: download.path.clone(),
             registry: view,
+            settings: Settings::new(),
             facts: ecosystem.facts(listed, &download).await,
         };
         Ok(Seen::Release(Box::new(release)))

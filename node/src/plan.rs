@@ -1,5 +1,7 @@
 //! How a candidate is built: one file an ecosystem. Plans are pure but for the toolchains they name.
 
+pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use quorate_proto::result::Assist;

@@ -1,6 +1,8 @@
 //! Builds the target in the sandbox, without any network, and takes in the one file that was made: one file
 //! an ecosystem.
 
+pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::io::{self, Read as _};

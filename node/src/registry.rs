@@ -4,7 +4,9 @@
 //! while they stream. Which registry is asked is [`address`]'s business.
 
 pub mod address;
+pub mod deb;
 pub mod http;
+pub mod npm;
 pub mod pypi;
 
 use quorate_proto::Digest;
@@ -66,6 +68,14 @@ pub enum RegistryError {
         /// What arrived.
         got: Digest,
     },
+    /// Other bytes than the index promises, by a digest that is not SHA-256.
+    #[error("{url} is not the file that its index promises by {algorithm}")]
+    Integrity {
+        /// What was asked for.
+        url: Box<Url>,
+        /// The digest that does not fit.
+        algorithm: &'static str,
+    },
     /// An answer that cannot be read.
     #[error("{url} cannot be read: {reason}")]
     Malformed {
@@ -91,9 +101,21 @@ impl RegistryError {
         match self {
             Self::Status { status, .. } => *status >= 500 || *status == 429,
             Self::Unreachable { .. } | Self::Disk { .. } => true,
-            Self::NotFound { .. } | Self::Truncated { .. } | Self::TooLarge { .. } | Self::Checksum { .. } | Self::Malformed { .. } => {
-                false
-            }
+            Self::NotFound { .. }
+            | Self::Truncated { .. }
+            | Self::TooLarge { .. }
+            | Self::Checksum { .. }
+            | Self::Integrity { .. }
+            | Self::Malformed { .. } => false,
         }
     }
+}
+
+/// A base address that paths can be joined to.
+pub(crate) fn with_slash(mut base: Url) -> Url {
+    if !base.path().ends_with('/') {
+        let path = format!("{}/", base.path());
+        base.set_path(&path);
+    }
+    base
 }

@@ -4,12 +4,16 @@
 //! kind at all: one file an ecosystem. What the published bytes say bounds the toolchain; nothing here is
 //! trusted to be true, because the rebuild is compared in the end.
 
+pub mod npm;
+pub mod deb;
 pub mod pypi;
 
 use std::path::PathBuf;
 
 use quorate_proto::result::RegistryView;
 use quorate_proto::{Digest, FileName, Purl};
+
+use crate::definition::Settings;
 
 /// A release whose published file lies on this machine.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct Release<F> {
     pub path: PathBuf,
     /// What the node saw on the registry.
     pub registry: RegistryView,
+    /// What a reviewed definition sets; empty without one.
+    pub settings: Settings,
     /// What the published bytes and the registry's page say.
     pub facts: F,
 }

@@ -5,13 +5,16 @@
 //! right version) before anything is built from it. *How* it was found is part of the result.
 
 pub mod apt;
+pub mod deb;
 pub mod debian;
 pub mod git;
+pub mod npm;
 pub mod pypi;
 pub mod sources_index;
 
 use std::path::{Path, PathBuf};
 
+use quorate_proto::FileName;
 use quorate_proto::result::Source;
 
 use crate::source::git::{GitError, Repository};
@@ -91,6 +94,8 @@ pub enum Material {
         /// Its name, which tells the compression.
         name: String,
     },
+    /// Files of one source, by their names: the build itself puts them together.
+    Files(Vec<(FileName, PathBuf)>),
 }
 
 /// A candidate whose files lie in a folder.
@@ -164,6 +169,12 @@ impl Candidate {
                 let (path, name, into) = (path.clone(), name.clone(), into.to_owned());
                 let unpacked = tokio::task::spawn_blocking(move || unpack::unpack(&path, &name, &into)).await;
                 Ok(self.time.or(unpacked.map_err(std::io::Error::other)??.newest))
+            }
+            Material::Files(files) => {
+                let copies = files.iter().map(|(name, path)| (path.clone(), into.join(name.as_str()))).collect::<Vec<_>>();
+                let copy = move || copies.iter().try_for_each(|(from, to)| std::fs::copy(from, to).map(|_| ()));
+                tokio::task::spawn_blocking(copy).await.map_err(std::io::Error::other)??;
+                Ok(self.time)
             }
         }
     }

@@ -7,5 +7,6 @@ pub mod commit_id;
 pub mod git;
 pub mod manifest;
 pub mod meter;
+pub mod npm;
 pub mod tree;
 pub mod unpack;

@@ -40,7 +40,6 @@ pub struct Tools {
 pub struct Workshop {
     folder: tempfile::TempDir,
     tools: Tools,
-    root: Root,
 }
 
 /// One command in a workshop.
@@ -56,6 +55,15 @@ pub struct Task {
     pub folders: Vec<PathBuf>,
     /// Whether it may change what was fetched.
     pub tools: Mode,
+}
+
+/// Where a command runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The system that it sees.
+    pub root: Root,
+    /// Where it sees the source tree; it starts there.
+    pub source: PathBuf,
 }
 
 /// A build that did not come to an end, in the words of a result.
@@ -99,14 +107,7 @@ impl Workshop {
         for part in ["src", "tools", "out"] {
             fs::create_dir(folder.path().join(part))?;
         }
-        Ok(Self { folder, tools, root: Root::Host })
-    }
-
-    /// The same with another system for its commands.
-    #[must_use]
-    pub fn in_root(mut self, root: Root) -> Self {
-        self.root = root;
-        self
+        Ok(Self { folder, tools })
     }
 
     /// The source tree, on the host.
@@ -141,18 +142,28 @@ impl Workshop {
         ["src", "tools", "out"].iter().try_for_each(|part| self.tools.sandbox.prepare_writable(&self.folder.path().join(part)))
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its end, with this machine's own tools.
     pub async fn run(&self, task: Task) -> Result<Finished, SandboxError> {
-        let part = |name: &str, inside: &str, mode| Bind { host: self.folder.path().join(name), inside: inside.into(), mode };
+        self.run_in(task, &Place { root: Root::Host, source: SOURCE.into() }).await
+    }
+
+    /// Runs a command to its end in another system, or with the source tree in another place.
+    pub async fn run_in(&self, task: Task, place: &Place) -> Result<Finished, SandboxError> {
+        let source = &place.source;
+        let part = |name: &str, inside: &Path, mode| Bind { host: self.folder.path().join(name), inside: inside.into(), mode };
         let mut binds: Vec<_> = task.folders.iter().map(Bind::same_place).collect();
-        binds.extend([part("src", SOURCE, Mode::ReadWrite), part("tools", TOOLS, task.tools), part("out", OUT, Mode::ReadWrite)]);
+        binds.extend([
+            part("src", source, Mode::ReadWrite),
+            part("tools", Path::new(TOOLS), task.tools),
+            part("out", Path::new(OUT), Mode::ReadWrite),
+        ]);
         let mut env = fixed_variables();
         env.extend(task.variables);
         let command = Command {
-            root: self.root.clone(),
+            root: place.root.clone(),
             argv: task.argv,
             env,
-            cwd: SOURCE.into(),
+            cwd: source.clone(),
             binds,
             network: task.network,
             limits: self.tools.limits.clone(),

@@ -14,12 +14,15 @@ use quorate_proto::Timestamp;
 use quorate_proto::result::{FoundBy, SignatureFormat, SignatureState, SignedObject};
 
 use quorate_node::cache::Cache;
+use quorate_node::definition::Settings;
 use quorate_node::resolve::git::{GitAccess, ManifestRule, Mirror, Miss, Misses, Named, PublishedMember, SourceKeys, VersionRule, Wanted};
 use quorate_node::resolve::{Candidate, Lack, ResolveError};
 
 const ADDRESS: &str = "https://github.com/owner/demo";
 static REPOSITORIES: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| [ADDRESS.to_owned()]);
 /// The second at which the first commit is made; each further one comes an hour later.
+/// What no definition sets.
+static NO_SETTINGS: Settings = Settings::new();
 const BEGIN: i64 = 1_700_000_000;
 const HOUR: i64 = 3_600;
 
@@ -105,6 +108,7 @@ impl World {
             version: "1.2.3".to_owned(),
             published_at: Some(self.now()),
             members: Vec::new(),
+            settings: &NO_SETTINGS,
             versions: VersionRule::Semver,
             manifest: &Words,
         };
@@ -277,6 +281,7 @@ fn an_empty_repository_and_a_wrong_address_have_their_names() {
             version: "1.2.3".to_owned(),
             published_at: None,
             members: Vec::new(),
+            settings: &NO_SETTINGS,
             versions: VersionRule::Semver,
             manifest: &Words,
         };

@@ -6,6 +6,8 @@
 mod attacks;
 #[path = "pipeline/index.rs"]
 mod index;
+#[path = "pipeline/npm.rs"]
+mod npm;
 #[path = "pipeline/real.rs"]
 mod real;
 #[path = "pipeline/release.rs"]
@@ -18,6 +20,7 @@ use index::{Answer, Index, UPLOADED};
 use quorate_node::attest::Finding;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
+use quorate_node::registry::deb::address::ArchiveSettings;
 use quorate_node::resolve::GitAccess;
 use quorate_node::sandbox::{self, Limits};
 use quorate_proto::comparison::{DifferenceClass, Executable};
@@ -40,7 +43,9 @@ impl Bench {
             work_dir: folder.path().join("work"),
             cache_dir: folder.path().join("cache"),
             registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
+            deb: ArchiveSettings::default(),
             toolchains: ToolchainUse::Exact,
+            definitions: None,
             git: GitAccess::default(),
             debian: DebianUse::Off,
             python: PathBuf::from("python3"),

@@ -11,16 +11,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use quorate_node::attest::Finding;
-use quorate_node::ecosystem::ToolchainUse;
-use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, KINDS, Progress, RebuildError, Step};
-use quorate_node::resolve::GitAccess;
-use quorate_node::resolve::git::{Direct, Mirror};
-use quorate_node::sandbox;
+use quorate_node::pipeline::{Disposition, Engine, Job, Progress, RebuildError, Step};
 use quorate_proto::result::Outcome;
 use quorate_proto::{FileName, Purl};
 use serde_json::{Value, json};
 
 use super::Format;
+use super::engine::EngineArgs;
 
 /// Exit code when the rebuilt file differs.
 const DIFFERENT: u8 = 1;
@@ -47,28 +44,8 @@ pub(crate) struct Args {
     /// A file of the release by its name, or a file on this machine that stands for it.
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
-    /// Where repositories are to be had: `https://github.com/=/mirrors/{owner}+{name}/repo`.
-    #[arg(long, value_name = "PREFIX=TEMPLATE")]
-    git_mirror: Vec<Mirror>,
-    /// Clone repositories that have no mirror from their forge.
-    #[arg(long)]
-    git_direct: bool,
-    /// A registry for a package URL type, such as `npm=http://127.0.0.1:4873/`; the machine's own package
-    /// clients are asked for the others.
-    #[arg(long, value_name = "TYPE=URL", value_parser = typed)]
-    registry: Vec<(String, String)>,
-    /// Build with this machine's tools alone: no other cargo, npm or node is brought in.
-    #[arg(long)]
-    machine_toolchains: bool,
-    /// Do not look for source archives in Debian.
-    #[arg(long)]
-    no_debian: bool,
-    /// The interpreter that builds run on.
-    #[arg(long, value_name = "PYTHON", default_value = "python3")]
-    python: PathBuf,
-    /// Where downloads are kept; the user's cache folder when absent.
-    #[arg(long, value_name = "DIR", env = "QUORATE_CACHE_DIR")]
-    cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Keep the rebuilt file, the finding, the report of differences and the provenance in this folder; with
     /// `--list`, the rows as they are done in this file.
     #[arg(long, value_name = "DIR")]
@@ -80,7 +57,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let scratch = tempfile::Builder::new().prefix("quorate-rebuild-").tempdir().context("making a scratch folder")?;
-    let engine = Engine::new(config(&args, scratch.path()))?;
+    let engine = Engine::new(args.engine.config(scratch.path()))?;
     if let (Some(list), Some(out)) = (&args.list, &args.out) {
         let pace = batch::Pace { jobs: args.jobs, time_limit: Duration::from_secs(args.time_limit) };
         return batch::run(&engine, list, out, pace, args.format).await;
@@ -114,33 +91,6 @@ impl Progress for Talk {
         };
         eprintln!("{word:>8}  {detail}");
     }
-}
-
-fn config(args: &Args, scratch: &Path) -> EngineConfig {
-    let cache_dir = args.cache_dir.clone().or_else(super::cache_home);
-    EngineConfig {
-        work_dir: scratch.join("work"),
-        cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
-        registries: args.registry.iter().cloned().collect(),
-        toolchains: if args.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
-        git: GitAccess {
-            mirrors: args.git_mirror.clone(),
-            direct: if args.git_direct { Direct::Clone } else { Direct::Never },
-            ..GitAccess::default()
-        },
-        debian: if args.no_debian { DebianUse::Off } else { DebianUse::OfThisMachine },
-        python: args.python.clone(),
-        sandbox: sandbox::Config::default(),
-        limits: sandbox::Limits::default(),
-        secrets: Vec::new(),
-    }
-}
-
-fn typed(text: &str) -> Result<(String, String), String> {
-    let known = |kind: &str| KINDS.contains(&kind);
-    let pair = text.split_once('=').filter(|(kind, _)| known(kind));
-    let (kind, url) = pair.ok_or_else(|| format!("TYPE=URL, with one of {}", KINDS.join(", ")))?;
-    Ok((kind.to_owned(), url.to_owned()))
 }
 
 fn job(args: &Args) -> anyhow::Result<Job> {

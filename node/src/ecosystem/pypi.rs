@@ -161,7 +161,7 @@ impl Ecosystem for Pypi {
         match rung {
             Rung::Git => git.candidates(&resolve::wanted(release).await, cache).await,
             Rung::Debian => match debian {
-                Some(debian) => debian.candidates(release, http, cache).await,
+                Some(debian) => resolve::archived(debian, release, http, cache).await,
                 None => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
             },
             Rung::Index => resolve::published(release, http, cache).await,
@@ -198,6 +198,7 @@ impl Ecosystem for Pypi {
             package: release.package.name(),
             version: release.package.version().unwrap_or_default(),
             uploaded_at: release.registry.published_at,
+            settings: &release.settings,
             generator_until,
             source_kind: candidate.source.kind,
             laid_out,
@@ -222,6 +223,7 @@ impl Ecosystem for Pypi {
             words: plan.build.requires.join(", "),
             parameters,
             assists: plan.assists.clone(),
+            settings: plan.inferred(),
             tools: vec![tool("python", &plan.python.version, None), tool("pip", &plan.python.pip, None)],
         }
     }
@@ -293,6 +295,7 @@ mod tests {
             digest: Digest::of(b""),
             path: PathBuf::new(),
             registry: RegistryView { url: String::new(), size_bytes: 0, index_checksum: None, published_at: None, observed_at: now },
+            settings: crate::definition::Settings::new(),
             facts: Facts {
                 version: "1.0".parse().unwrap(),
                 target: Target::Wheel,

@@ -6,6 +6,8 @@
 //! range in `/etc/subuid`. Builds never write a root: they see it through `sandbox::Root::Folder`. What a
 //! build requires is therefore part of the root that it asks for (`include`), and part of its name.
 
+mod extension;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -19,10 +21,12 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
+use self::extension::Extension;
 use super::inventory::{self, Inventory};
 use super::shelf::Shelf;
 use super::{EnvironmentError, clipped_tail};
 use crate::cache::{Cache, CacheLock};
+use crate::proxy::FetchedFile;
 use crate::resolve::debian::Debian;
 use crate::sandbox::{find_in_path, remove_tree};
 
@@ -82,6 +86,12 @@ pub enum RootfsError {
         /// The suite.
         suite: String,
         /// The end of what it said.
+        message: String,
+    },
+    /// Packages that cannot be installed upon a root.
+    #[error("packages cannot be installed: {message}")]
+    Unmet {
+        /// The end of what was said.
         message: String,
     },
     /// The root was made and cannot be listed.
@@ -153,7 +163,17 @@ impl Rootfs {
     /// Takes the root from the cache, or makes it. Nodes of one machine wait for each other.
     pub async fn make(cache: &Cache, spec: &RootfsSpec) -> Result<Self, RootfsError> {
         spec.check()?;
-        let shelf = Shelf::new(cache, &spec.key().to_hex());
+        Self::kept(cache, &Wish::Suite(spec)).await
+    }
+
+    /// The same for a root with more packages, which were chosen and checked elsewhere; `self` is what `spec`
+    /// made.
+    pub async fn extend(&self, cache: &Cache, spec: &RootfsSpec, debs: &[(FetchedFile, PathBuf)]) -> Result<Self, RootfsError> {
+        Self::kept(cache, &Wish::More(Extension { spec, base: self, debs })).await
+    }
+
+    async fn kept(cache: &Cache, wish: &Wish<'_>) -> Result<Self, RootfsError> {
+        let shelf = Shelf::new(cache, &wish.key().to_hex());
         let _lock = off(&shelf, "waiting for the root's lock", Shelf::lock_for_making).await?;
         if let Some(found) = Self::open(&shelf)? {
             return Ok(found);
@@ -161,7 +181,7 @@ impl Rootfs {
         let clear = |shelf: &Shelf| remove_tree(&shelf.partial()).and_then(|()| remove_tree(&shelf.whole()));
         off(&shelf, "removing half a root", clear).await?;
         make_private(&shelf.partial()).map_err(RootfsError::host("making a folder in the cache"))?;
-        if let Err(error) = fill(spec, &shelf.partial()).await {
+        if let Err(error) = fill(wish, &shelf.partial()).await {
             let _ = off(&shelf, "removing half a root", clear).await;
             return Err(error);
         }
@@ -204,18 +224,50 @@ fn make_private(dir: &Path) -> io::Result<()> {
     fs::create_dir(dir.join("root"))
 }
 
-async fn fill(spec: &RootfsSpec, dir: &Path) -> Result<(), RootfsError> {
+/// A root that is to be made.
+enum Wish<'a> {
+    Suite(&'a RootfsSpec),
+    More(Extension<'a>),
+}
+
+impl Wish<'_> {
+    fn key(&self) -> Digest {
+        match self {
+            Self::Suite(spec) => spec.key(),
+            Self::More(extension) => extension.key(),
+        }
+    }
+
+    /// A command that writes the root as a tar stream.
+    fn maker(&self, dir: &Path) -> Result<Command, RootfsError> {
+        match self {
+            Self::Suite(spec) => arguments(spec),
+            Self::More(extension) => extension.maker(dir),
+        }
+    }
+
+    fn failed(&self, message: String) -> RootfsError {
+        match self {
+            Self::Suite(spec) => RootfsError::Failed { suite: spec.suite.clone(), message },
+            Self::More(_) => RootfsError::Unmet { message },
+        }
+    }
+}
+
+async fn fill(wish: &Wish<'_>, dir: &Path) -> Result<(), RootfsError> {
     let root = dir.join("root");
-    unpack(spec, &root).await?;
+    unpack(wish, dir, &root).await?;
+    let _ = fs::remove_dir_all(dir.join(extension::DEBS));
     let packages = inventory::packages(&root).await?;
     let inventory = Inventory::new(EnvironmentClass::Rootfs, inventory::system(&root), packages, Vec::new());
     fs::write(dir.join("inventory.json"), inventory.to_bytes()).map_err(RootfsError::host("keeping the inventory"))
 }
 
 /// mmdebstrap's tar stream into `tar`: so owners are right as root, and all is ours as an ordinary user.
-async fn unpack(spec: &RootfsSpec, root: &Path) -> Result<(), RootfsError> {
-    let mut maker = arguments(spec)?;
-    let mut maker = maker.spawn().map_err(RootfsError::host("starting mmdebstrap"))?;
+async fn unpack(wish: &Wish<'_>, dir: &Path, root: &Path) -> Result<(), RootfsError> {
+    let mut maker = wish.maker(dir)?;
+    let mut maker =
+        maker.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(RootfsError::host("starting mmdebstrap"))?;
     let words = maker.stderr.take();
     let stream: Stdio = match maker.stdout.take().map(TryInto::try_into) {
         Some(Ok(stream)) => stream,
@@ -231,31 +283,44 @@ async fn unpack(spec: &RootfsSpec, root: &Path) -> Result<(), RootfsError> {
     }
     let mut tar = tar.spawn().map_err(RootfsError::host("starting tar"))?;
     let ended = tokio::time::timeout(MAKING_MAX, async { tokio::join!(said(words), maker.wait(), tar.wait()) }).await;
-    let failed = |message: String| Err(RootfsError::Failed { suite: spec.suite.clone(), message });
+    let failed = |message: String| Err(wish.failed(message));
     match ended {
         Err(_) => failed(format!("it took over {} minutes", MAKING_MAX.as_secs() / 60)),
-        Ok((words, Ok(made), _)) if !made.success() => failed(clipped_tail(&words)),
+        Ok((words, Ok(made), _)) if !made.success() => failed(clipped_tail(&telling(&words))),
         Ok((_, Ok(_), Ok(unpacked))) if unpacked.success() => Ok(()),
-        Ok((words, ..)) => failed(format!("its archive could not be unpacked; {}", clipped_tail(&words))),
+        Ok((words, ..)) => failed(format!("its archive could not be unpacked; {}", clipped_tail(&telling(&words)))),
     }
 }
 
+/// Without mmdebstrap's own words that something has failed: what the failed program said stands before them.
+fn telling(words: &str) -> String {
+    const OWN: &[&str] = &["I: ", "E: setup failed", "E: command failed", "E: mmdebstrap failed", "E: run_chroot failed"];
+    words.lines().filter(|line| !OWN.iter().any(|own| line.starts_with(own))).collect::<Vec<_>>().join("\n")
+}
+
 fn arguments(spec: &RootfsSpec) -> Result<Command, RootfsError> {
-    let mut command = Command::new(find_in_path("mmdebstrap").ok_or(RootfsError::NoMmdebstrap)?);
-    command.args(["--variant=buildd", "--mode=unshare", "--format=tar", FORGET]);
+    let mut command = mmdebstrap()?;
+    command.args(["--variant=buildd", FORGET]);
     if !spec.include.is_empty() {
         command.arg(format!("--include={}", spec.include.iter().map(String::as_str).collect::<Vec<_>>().join(",")));
     }
     // A snapshot's index is long past its day.
     command.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
     command.args([spec.suite.as_str(), "-"]).args(spec.archives.iter().map(|line| signed_by(line, &spec.keyring)));
+    Ok(command)
+}
+
+/// The program with nothing of this process's environment but what leads to the archive.
+fn mmdebstrap() -> Result<Command, RootfsError> {
+    let mut command = Command::new(find_in_path("mmdebstrap").ok_or(RootfsError::NoMmdebstrap)?);
+    command.args(["--mode=unshare", "--format=tar"]);
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
     for passed in ["HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy"] {
         if let Some(value) = std::env::var_os(passed) {
             command.env(passed, value);
         }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::null());
     Ok(command)
 }
 

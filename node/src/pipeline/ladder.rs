@@ -114,7 +114,7 @@ impl Engine {
         let mut tried: Vec<Tried<E::Attempt>> = Vec::new();
         while let Some(attempt) = site.ecosystem.next_attempt(&tried, site.release, candidate) {
             let workshop = self.workshop()?;
-            let laid_out = lay_out(candidate, site, &workshop).await;
+            let laid_out = lay_out(candidate, site.ecosystem, site.release, &workshop).await;
             record.lap("resolve");
             let laid_out = match laid_out {
                 Ok(laid_out) => laid_out,
@@ -126,14 +126,14 @@ impl Engine {
             let trial = self.trial(candidate, &laid_out, &attempt, &workshop, site, record).await?;
             climb.add(&attempt, trial.clone());
             tried.push(Tried { attempt, outcome: trial.outcome, is_toolless: trial.inputs.files.is_empty() });
-            if climb.is_enough() {
+            if climb.is_identical() {
                 break;
             }
         }
         Ok(())
     }
 
-    fn workshop(&self) -> Result<Workshop, RebuildError> {
+    pub(super) fn workshop(&self) -> Result<Workshop, RebuildError> {
         let tools = Tools {
             sandbox: self.facilities.sandbox.clone(),
             limits: self.facilities.limits.clone(),
@@ -206,14 +206,15 @@ impl Engine {
     }
 }
 
-async fn lay_out<E: Ecosystem>(
+pub(super) async fn lay_out<E: Ecosystem>(
     candidate: &Candidate,
-    site: &Site<'_, E>,
+    ecosystem: &E,
+    release: &Release<E::Facts>,
     workshop: &Workshop,
 ) -> Result<LaidOut<E::Manifest>, ResolveError> {
     let tree = workshop.source();
     let time = candidate.lay_out(&tree).await?;
-    let (folder, manifest) = site.ecosystem.find(site.release, candidate, &tree)?;
+    let (folder, manifest) = ecosystem.find(release, candidate, &tree)?;
     Ok(LaidOut { folder, manifest, time })
 }
 
@@ -320,6 +321,11 @@ impl Climb {
 
     fn is_enough(&self) -> bool {
         self.best.as_ref().is_some_and(|best| rank(&best.outcome) <= 2)
+    }
+
+    /// Nothing does better. An ecosystem may try another toolchain for what is merely equivalent.
+    fn is_identical(&self) -> bool {
+        self.best.as_ref().is_some_and(|best| rank(&best.outcome) == 0)
     }
 
     fn finding<F>(self, release: &Release<F>, record: &Record) -> Finding {

@@ -183,12 +183,14 @@ fn source(source: &Source, fetched_from: Option<&str>) -> ResourceDescriptor {
     descriptor.with("kind", json!(source.kind)).with("foundBy", json!(source.found_by))
 }
 
-/// The tools that a result lists, by name.
+/// The tools that a result lists, by name. Those that no registry served for this build come before the others
+/// where there are too many.
 fn toolchain(trial: &Trial) -> Vec<Tool> {
     let mut tools = trial.described.tools.clone();
-    let fetched = trial.inputs.files.values();
+    // What has no version is an index.
+    let fetched = trial.inputs.files.values().filter(|file| !file.version.is_empty());
     tools.extend(fetched.map(|file| Tool { name: file.project.clone(), version: file.version.clone(), digest: Some(file.digest) }));
-    tools.sort();
     tools.truncate(TOOLS_LISTED_MAX);
+    tools.sort();
     tools
 }

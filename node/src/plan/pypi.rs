@@ -15,6 +15,7 @@ use quorate_proto::Timestamp;
 use quorate_proto::result::{Assist, SourceKind};
 
 use super::assist;
+use crate::definition::{Field, Settings};
 use crate::environment::Python;
 use crate::release::pypi::{Metadata, Target};
 use crate::resolve::LaidOut;
@@ -102,6 +103,8 @@ pub struct Basis<'a> {
     pub version: &'a str,
     /// When the published file was uploaded.
     pub uploaded_at: Option<Timestamp>,
+    /// What a reviewed definition sets.
+    pub settings: &'a Settings,
     /// The moment after the published file's generator came out, if that was looked up.
     pub generator_until: Option<Timestamp>,
     /// What kind of source it is.
@@ -159,7 +162,10 @@ pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError>
     if attempt.toolchain == Toolchain::Newest && basis.uploaded_at.is_some() {
         assists.push(assist("newest-build-tools", "today's", "the build tools of the upload day do not run on this machine's Python"));
     }
-    let epoch = epoch(basis, &mut assists);
+    let epoch = match basis.settings.get(&Field::Epoch).and_then(|text| text.parse().ok()) {
+        Some(epoch) => epoch,
+        None => epoch(basis, &mut assists),
+    };
     let settings = settings(basis, &build, &mut assists);
     Ok(BuildPlan {
         python: basis.python.clone(),
@@ -168,15 +174,41 @@ pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError>
         folder: basis.laid_out.folder.clone(),
         constraints: pins
             .iter()
-            .filter(|pin| !self_built(pin))
-            .map(|pin| checked_requirement(&pin.to_string()))
+            .filter(|pin| !self_built(pin) && !basis.settings.contains_key(&Field::Tool(pin.project.clone())))
+            .map(ToString::to_string)
+            .chain(tools_set(basis.settings))
+            .map(|pin| checked_requirement(&pin))
             .collect::<Result<_, _>>()?,
         build,
         cutoff,
         epoch,
         settings,
-        variables: told_version(basis, &mut assists),
+        variables: told_version(basis, &mut assists).into_iter().chain(variables_set(basis.settings)).collect(),
         assists,
+    })
+}
+
+impl BuildPlan {
+    /// What a definition could have set instead.
+    pub fn inferred(&self) -> Settings {
+        let pins = self.constraints.iter().filter_map(|text| text.split_once("=="));
+        let tools = pins.map(|(name, version)| (Field::Tool(name.trim().to_owned()), version.trim().to_owned()));
+        let variables = self.variables.iter().map(|(name, value)| (Field::Variable(name.clone()), value.clone()));
+        tools.chain(variables).chain([(Field::Epoch, self.epoch.to_string())]).collect()
+    }
+}
+
+fn tools_set(settings: &Settings) -> impl Iterator<Item = String> + '_ {
+    settings.iter().filter_map(|(field, version)| match field {
+        Field::Tool(name) => Some(format!("{name}=={version}")),
+        _ => None,
+    })
+}
+
+fn variables_set(settings: &Settings) -> impl Iterator<Item = (String, String)> + '_ {
+    settings.iter().filter_map(|(field, value)| match field {
+        Field::Variable(name) => Some((name.clone(), value.clone())),
+        _ => None,
     })
 }
 
@@ -307,6 +339,7 @@ mod tests {
             package: "demo",
             version: "1.0",
             uploaded_at: Some(Timestamp::from_unix_seconds(1_700_000_000)),
+            settings: &Settings::new(),
             generator_until: None,
             source_kind: SourceKind::SourceArchive,
             laid_out: &laid_out,
@@ -369,6 +402,7 @@ mod tests {
                 package: "poetry-core",
                 version: "1.9.0",
                 uploaded_at: None,
+                settings: &Settings::new(),
                 generator_until: None,
                 source_kind,
                 laid_out: &laid_out,

@@ -17,6 +17,9 @@ pub enum AddressError {
         /// Who said it.
         origin: &'static str,
     },
+    /// A name that could be no suite.
+    #[error("`{0}` is no suite of a Debian archive")]
+    Suite(String),
     /// Nothing names one and the package client could not be asked.
     #[error("no registry address: none is configured and `{client}` names none")]
     Unknown {

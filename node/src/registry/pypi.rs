@@ -27,7 +27,7 @@ pub struct Registry {
 impl Registry {
     /// The index at `index`, the base address of its simple API.
     pub fn new(http: Http, index: Url) -> Self {
-        Self { http, index: with_slash(index) }
+        Self { http, index: super::with_slash(index) }
     }
 
     /// The base address, ending in a slash.
@@ -49,12 +49,4 @@ impl Registry {
     pub async fn download(&self, file: &PublishedFile, limit: u64, cache: &Cache) -> Result<Download, RegistryError> {
         self.http.download(&file.url, file.sha256, limit, cache).await
     }
-}
-
-fn with_slash(mut index: Url) -> Url {
-    if !index.path().ends_with('/') {
-        let path = format!("{}/", index.path());
-        index.set_path(&path);
-    }
-    index
 }

@@ -1,40 +1,34 @@
 //! Candidates from Debian: the original archive of a source package, by a chain of digests that begins
 //! with a signature.
 //!
-//! `InRelease` (checked by `gpgv` against Debian's keyring) → `Sources.xz` by SHA-256 → the entry of this
-//! package and version → `orig.tar` by SHA-256 → the commit in it, if `git archive` made it. Debian's
-//! release dates are not checked: mirrors lag, and an old signed index still names true digests.
+//! `Sources.xz` of a signed suite ([`crate::registry::deb`]) → the entry of this package and version →
+//! `orig.tar` by SHA-256 → the commit in it, if `git archive` made it.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use lzma_rust2::XzReader;
 use quorate_proto::Digest;
 use quorate_proto::result::{FoundBy, Source, SourceKind};
-use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::apt::{self, Archive};
-use super::sources_index::{self, Entry, Pristine};
+use super::sources_index::{self, Entry, Family, Pristine};
 use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
-use crate::registry::{Http, RegistryError};
-use crate::release::Release;
-use crate::release::pypi::{Facts, Target};
+use crate::registry::Http;
+use crate::registry::deb::Suite;
 use crate::source::{commit_id::commit_id, unpack};
 
 /// Where Debian's own keys lie on a Debian machine.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const SUITES: [&str; 2] = ["trixie", "bookworm"];
-const IN_RELEASE_BYTES_MAX: u64 = 8 << 20;
-const SOURCES_XZ_BYTES_MAX: u64 = 128 << 20;
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The suites that hold most sources.
+pub const SUITES: [&str; 2] = ["trixie", "bookworm"];
+/// The index of source packages.
+const SOURCES: &str = "main/source/Sources.xz";
 const SOURCES_BYTES_MAX: u64 = 1 << 30;
-/// How long an `InRelease` is used before it is fetched again.
-const IN_RELEASE_AGE_MAX: Duration = Duration::from_hours(1);
 
 /// Debian's archive, as this node may use it.
 #[derive(Clone, Debug)]
@@ -47,28 +41,29 @@ pub struct Debian {
     pub keyring: PathBuf,
 }
 
+/// What is looked for in Debian, in words that every ecosystem has.
+#[derive(Clone, Copy)]
+pub struct Sought<'a> {
+    /// How Debian calls packages of the ecosystem.
+    pub family: Family,
+    /// The name, in the ecosystem's spelling.
+    pub name: &'a str,
+    /// The version, in the ecosystem's spelling.
+    pub version: &'a str,
+    /// Whether an upstream version, as Debian spells it, is that one.
+    pub is_version: &'a (dyn Fn(&str) -> bool + Send + Sync),
+    /// The published source distribution: the same bytes are better called by their own name.
+    pub source_distribution: Option<Digest>,
+    /// The artifact, where it is itself a source distribution, which is no source of itself.
+    pub own: Option<Digest>,
+}
+
 /// An index that cannot be trusted or used.
 #[derive(Debug, thiserror::Error)]
 pub enum DebianError {
     /// No mirror, or no keys.
     #[error("{0}")]
     Absent(String),
-    /// The signature is not of Debian.
-    #[error("{url} is not signed by a key of {keyring}: {message}")]
-    Signature {
-        /// The signed file.
-        url: Box<Url>,
-        /// The keys that were accepted.
-        keyring: String,
-        /// What gpgv said.
-        message: String,
-    },
-    /// A signed index without the part that is needed.
-    #[error("{url} lists no main/source/Sources.xz")]
-    NoSources {
-        /// The signed file.
-        url: Box<Url>,
-    },
 }
 
 impl Debian {
@@ -89,12 +84,12 @@ impl Debian {
     }
 
     /// The archives of this release, best first.
-    pub async fn candidates(&self, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+    pub async fn candidates(&self, sought: &Sought<'_>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
         let mut found: Vec<(Pristine, Entry)> = Vec::new();
         let mut reason = None;
         for suite in &self.suites {
             match self.entries(suite, http, cache).await {
-                Ok(entries) => found.extend(matching(entries, release)),
+                Ok(entries) => found.extend(matching(entries, sought)),
                 Err(error) => reason = Some(worse(reason, error)),
             }
         }
@@ -104,20 +99,24 @@ impl Debian {
             if candidates.iter().any(|candidate| candidate.source.digest == Some(entry.digest)) {
                 continue;
             }
-            match self.candidate(&entry, release, http, cache).await {
+            match self.candidate(&entry, sought, http, cache).await {
                 Ok(candidate) => candidates.push(candidate),
                 Err(error) => reason = Some(worse(reason, error)),
             }
         }
-        let none = || ResolveError::None(format!("Debian has no source archive of version {}", release.facts.version));
+        let none = || ResolveError::None(format!("Debian has no source archive of version {}", sought.version));
         if candidates.is_empty() { Err(reason.unwrap_or_else(none)) } else { Ok(candidates) }
     }
 
     async fn entries(&self, suite: &str, http: &Http, cache: &Cache) -> Result<Vec<Entry>, ResolveError> {
-        let (expected, url) = self.sources_digest(suite, http, cache).await?;
+        let suite = Suite { archive: self.mirror.clone(), name: suite.to_owned(), keyring: self.keyring.clone() };
+        let signed = suite.signed(http, cache).await?;
+        let Some(expected) = signed.release.digest(SOURCES) else {
+            return Err(ResolveError::None(format!("{} lists no {SOURCES}", signed.url)));
+        };
         // Not by its own digest, which nobody signed: the text must be this user's own, and name what it was
         // made from, because another user of the cache could rename it.
-        let name = format!("python-sources-2-{}-{}", rustix::process::geteuid().as_raw(), expected.to_hex());
+        let name = format!("sources-3-{}-{}", rustix::process::geteuid().as_raw(), expected.to_hex());
         let held = |cache: &Cache| Some(sources_index::from_text(cache.own_derived(&name)?.strip_prefix(&format!("{expected}\n"))?));
         if let Some(entries) = held(cache) {
             return Ok(entries);
@@ -132,55 +131,14 @@ impl Debian {
         if let Some(entries) = held(cache) {
             return Ok(entries);
         }
-        let path = match cache.get(expected) {
-            Some(path) => path,
-            None => self.download_sources(suite, expected, &url, http, cache).await?,
-        };
+        let (_, path) = suite.index(&signed, SOURCES, http, cache).await?;
         let entries = spawn_blocking(move || read_sources(&path)).await.map_err(std::io::Error::other)??;
         cache.put_derived(&name, format!("{expected}\n{}", sources_index::to_text(&entries)).as_bytes())?;
         Ok(entries)
     }
 
-    /// By its digest, which cannot change under us; by its name where a mirror keeps no digests.
-    async fn download_sources(&self, suite: &str, digest: Digest, url: &Url, http: &Http, cache: &Cache) -> Result<PathBuf, ResolveError> {
-        match http.download(url, Some(digest), SOURCES_XZ_BYTES_MAX, cache).await {
-            Err(RegistryError::NotFound { .. }) => {
-                let url = self.address(&format!("dists/{suite}/main/source/Sources.xz"))?;
-                Ok(http.download(&url, Some(digest), SOURCES_XZ_BYTES_MAX, cache).await?.path)
-            }
-            other => Ok(other?.path),
-        }
-    }
-
-    /// The digest and address of a suite's `Sources.xz`, by its signed `InRelease`.
-    async fn sources_digest(&self, suite: &str, http: &Http, cache: &Cache) -> Result<(Digest, Url), ResolveError> {
-        let url = self.address(&format!("dists/{suite}/InRelease"))?;
-        let held = cache.derived(&format!("in-release-{}", Digest::of(url.as_str().as_bytes()).to_hex()));
-        let age = fs::metadata(&held).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-        if age.is_none_or(|age| age > IN_RELEASE_AGE_MAX) {
-            let body = http.bytes(&url, "*/*", IN_RELEASE_BYTES_MAX).await?;
-            cache.put_derived(&held.file_name().unwrap_or_default().to_string_lossy(), &body.bytes)?;
-        }
-        let text = self.signed_text(&held, &url).await?;
-        let digest = digest_in_release(&text, "main/source/Sources.xz");
-        let digest = digest.ok_or_else(|| DebianError::NoSources { url: Box::new(url.clone()) })?;
-        Ok((digest, self.address(&format!("dists/{suite}/main/source/by-hash/SHA256/{}", digest.to_hex()))?))
-    }
-
-    /// The text that the signature covers, and nothing around it.
-    async fn signed_text(&self, path: &Path, url: &Url) -> Result<String, ResolveError> {
-        let mut command = Command::new("gpgv");
-        command.arg("--keyring").arg(&self.keyring).args(["--output", "-"]).arg(path);
-        let output = command.env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true).output().await?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let message = String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect();
-        Err(DebianError::Signature { url: Box::new(url.clone()), keyring: self.keyring.display().to_string(), message }.into())
-    }
-
-    async fn candidate(&self, entry: &Entry, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
-        if release.facts.target == Target::SourceDistribution && entry.digest == release.digest {
+    async fn candidate(&self, entry: &Entry, sought: &Sought<'_>, http: &Http, cache: &Cache) -> Result<Candidate, ResolveError> {
+        if sought.own == Some(entry.digest) {
             return Err(ResolveError::None("Debian's archive is the published source distribution itself".to_owned()));
         }
         let url = self.address(&format!("{}/{}", entry.directory, entry.file))?;
@@ -190,8 +148,11 @@ impl Debian {
         };
         let commit = commit_id(unpack::reader(&path, &entry.file)?);
         let found_by = if commit.is_some() { FoundBy::ArchiveCommit } else { FoundBy::Archive };
-        let kind = kind_of(&path, entry, commit.is_some()).await?;
-        if release.facts.target == Target::SourceDistribution && kind == SourceKind::SourceDistribution {
+        let kind = match sought.family {
+            Family::Python => kind_of(&path, entry, commit.is_some()).await?,
+            Family::Node => SourceKind::SourceArchive,
+        };
+        if sought.own.is_some() && kind == SourceKind::SourceDistribution {
             return Err(ResolveError::None("Debian's archive is the published source distribution packed anew".to_owned()));
         }
         let version = entry.version.replace('+', "%2B").replace(':', "%3A");
@@ -235,13 +196,12 @@ fn worse(first: Option<ResolveError>, error: ResolveError) -> ResolveError {
     }
 }
 
-/// Entries of this package and version that are another archive than the published source distribution:
-/// the same bytes are better called by their own name.
-fn matching(entries: Vec<Entry>, release: &Release<Facts>) -> Vec<(Pristine, Entry)> {
-    let published = release.facts.source_distribution.as_ref().and_then(|file| file.sha256);
+/// Entries of this package and version that are another archive than the published source distribution.
+fn matching(entries: Vec<Entry>, sought: &Sought<'_>) -> Vec<(Pristine, Entry)> {
     let fits = |entry: Entry| {
-        let (version, pristine) = sources_index::upstream(&entry.version)?;
-        let fits = entry.is_of(release.package.name()) && version == release.facts.version && Some(entry.digest) != published;
+        let (version, pristine) = sources_index::upstream(&entry.version);
+        let fits =
+            entry.is_of(sought.family, sought.name) && (sought.is_version)(&version) && Some(entry.digest) != sought.source_distribution;
         fits.then_some((pristine, entry))
     };
     entries.into_iter().filter_map(fits).collect()
@@ -250,20 +210,25 @@ fn matching(entries: Vec<Entry>, release: &Release<Facts>) -> Vec<(Pristine, Ent
 fn read_sources(path: &Path) -> std::io::Result<Vec<Entry>> {
     let mut bytes = Vec::new();
     XzReader::new(std::io::BufReader::new(fs::File::open(path)?), true).take(SOURCES_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(sources_index::python_entries(&String::from_utf8_lossy(&bytes)))
-}
-
-/// The digest of one file in a release file's list.
-fn digest_in_release(text: &str, name: &str) -> Option<Digest> {
-    let paragraphs = apt::paragraphs(text);
-    let list = paragraphs.iter().find_map(|paragraph| apt::value(paragraph, "SHA256"))?;
-    let line = list.lines().find(|line| line.split_whitespace().nth(2) == Some(name))?;
-    Digest::from_hex(line.split_whitespace().next()?).ok()
+    Ok(sources_index::known_entries(&String::from_utf8_lossy(&bytes)))
 }
 
 /// The first archive in apt's lists that is signed with Debian's keys or says nothing of keys; security
 /// archives hold updates only.
-fn mirror_in(apt_folder: &Path) -> Option<Url> {
+pub fn mirror_in(apt_folder: &Path) -> Option<Url> {
+    let archives = archives_in(apt_folder);
+    let known: Vec<_> = archives.iter().filter(|archive| !is_security(archive)).collect();
+    let chosen =
+        known.iter().copied().find(|archive| is_debian(archive)).or_else(|| known.into_iter().find(|archive| archive.signed_by.is_none()));
+    address_of(chosen?)
+}
+
+/// The archive of security updates in apt's lists.
+pub fn security_in(apt_folder: &Path) -> Option<Url> {
+    archives_in(apt_folder).iter().find(|archive| is_security(archive) && is_debian(archive)).and_then(address_of)
+}
+
+fn archives_in(apt_folder: &Path) -> Vec<Archive> {
     let mut archives = Vec::new();
     let mut files = vec![apt_folder.join("sources.list")];
     files.extend(fs::read_dir(apt_folder.join("sources.list.d")).into_iter().flatten().flatten().map(|entry| entry.path()));
@@ -276,12 +241,19 @@ fn mirror_in(apt_folder: &Path) -> Option<Url> {
             _ => {}
         }
     }
-    let is_debian = |archive: &&Archive| archive.signed_by.as_deref().is_some_and(|key| key.contains("debian-archive"));
-    let is_whole = |archive: &&Archive| !archive.uri.trim_end_matches('/').ends_with("-security");
-    let known: Vec<_> = archives.iter().filter(is_whole).collect();
-    let chosen =
-        known.iter().copied().find(|archive| is_debian(archive)).or_else(|| known.into_iter().find(|archive| archive.signed_by.is_none()));
-    chosen?.uri.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
+    archives
+}
+
+fn is_debian(archive: &Archive) -> bool {
+    archive.signed_by.as_deref().is_some_and(|key| key.contains("debian-archive"))
+}
+
+fn is_security(archive: &Archive) -> bool {
+    archive.uri.trim_end_matches('/').ends_with("-security")
+}
+
+fn address_of(archive: &Archive) -> Option<Url> {
+    archive.uri.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
 }
 
 #[cfg(test)]
@@ -297,14 +269,6 @@ mod tests {
         let sources = "URIs: http://debian.example/debian-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\nURIs: http://debian.example/debian\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n";
         fs::write(dir.path().join("sources.list.d/debian.sources"), sources).unwrap();
         assert_eq!(mirror_in(dir.path()).unwrap().as_str(), "http://debian.example/debian");
-    }
-
-    #[test]
-    fn a_release_file_names_the_digest_of_its_index() {
-        let hex = Digest::of(b"x").to_hex();
-        let text =
-            format!("Suite: stable\nMD5Sum:\n 00 1 main/source/Sources.xz\nSHA256:\n {hex} 12 main/source/Sources.xz\n {hex} 12 other\n");
-        assert_eq!(digest_in_release(&text, "main/source/Sources.xz"), Some(Digest::of(b"x")));
-        assert_eq!(digest_in_release(&text, "main/source/Sources.gz"), None);
+        assert_eq!(security_in(dir.path()).unwrap().as_str(), "http://debian.example/debian-security");
     }
 }

@@ -30,6 +30,7 @@ use quorate_proto::result::{FoundBy, SOURCE_EVIDENCE_CHARS_MAX, SignedObject, So
 
 use super::{Candidate, Material, ResolveError};
 use crate::cache::Cache;
+use crate::definition::{Field, Settings};
 use crate::source::commit_id::is_commit;
 use crate::source::git::{GitError, Tag};
 use looks::{Look, Looks};
@@ -64,6 +65,7 @@ pub struct GitAccess {
 }
 
 /// What is looked for, in words that every ecosystem has.
+#[derive(Clone)]
 pub struct Wanted<'a> {
     /// Addresses that may be the repository, best first: `https://forge/owner/name`.
     pub repositories: &'a [String],
@@ -84,6 +86,8 @@ pub struct Wanted<'a> {
     pub versions: VersionRule,
     /// How manifests are read.
     pub manifest: &'a dyn ManifestRule,
+    /// What a reviewed definition sets instead.
+    pub settings: &'a Settings,
 }
 
 impl Wanted<'_> {
@@ -96,10 +100,15 @@ impl Wanted<'_> {
 impl GitAccess {
     /// Commits that may be the source, best first, from the first repository that has any.
     pub async fn candidates(&self, wanted: &Wanted<'_>, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+        let own = wanted.settings.get(&Field::Repository).map(std::slice::from_ref);
+        let mut wanted = wanted.clone();
+        if let Some(directory) = wanted.settings.get(&Field::Directory) {
+            wanted.directory = Some(directory);
+        }
         let mut misses = Vec::new();
         let mut other = None;
-        for address in wanted.repositories.iter().take(REPOSITORIES_MAX) {
-            match self.candidates_at(address, wanted, cache).await {
+        for address in own.unwrap_or(wanted.repositories).iter().take(REPOSITORIES_MAX) {
+            match self.candidates_at(address, &wanted, cache).await {
                 Ok(candidates) => return Ok(candidates),
                 Err(ResolveError::Missing(Misses(more))) => misses.extend(more),
                 // What may pass hides whether there is anything.
@@ -138,7 +147,12 @@ struct Climb<'a> {
 
 impl Climb<'_> {
     async fn climb(&mut self) -> Result<(), ResolveError> {
-        self.publisher().await?;
+        if let Some(commit) = self.looks.wanted.settings.get(&Field::Commit) {
+            return self.named(&commit.clone(), FoundBy::Definition).await;
+        }
+        if let Some(commit) = self.looks.wanted.commit.map(str::to_owned) {
+            self.named(&commit, FoundBy::PublisherCommit).await?;
+        }
         self.tagged().await?;
         if self.is_settled() {
             return Ok(());
@@ -161,17 +175,16 @@ impl Climb<'_> {
         Ok(())
     }
 
-    /// The first rung: the commit that the publisher names.
-    async fn publisher(&mut self) -> Result<(), ResolveError> {
-        let Some(commit) = self.looks.wanted.commit.map(str::to_owned) else { return Ok(()) };
-        let look = if is_commit(&commit) { self.look(&commit).await? } else { None };
+    /// The first rung: the commit that the publisher, or a reviewer, names.
+    async fn named(&mut self, commit: &str, by: FoundBy) -> Result<(), ResolveError> {
+        let look = if is_commit(commit) { self.look(commit).await? } else { None };
         let Some(look) = look else {
             self.misses.push(Miss::MissingCommit { address: self.ground.address.clone(), commit: commit.chars().take(100).collect() });
             return Ok(());
         };
         match &look.package {
-            Ok(_) => self.add(look, FoundBy::PublisherCommit, None),
-            Err(why) => self.misses.push(Miss::WrongCommit { commit, why: why.to_string() }),
+            Ok(_) => self.add(look, by, None),
+            Err(why) => self.misses.push(Miss::WrongCommit { commit: commit.to_owned(), why: why.to_string() }),
         }
         Ok(())
     }

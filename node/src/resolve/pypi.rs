@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
+use std::str::FromStr as _;
 
+use pep440_rs::Version;
 use quorate_proto::result::{FoundBy, Source, SourceKind};
 
+use super::debian::Sought;
 use super::git::{MEMBERS_MAX, ManifestRule, Named, PublishedMember, VersionRule, Wanted};
-use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
+use super::sources_index::Family;
+use super::{Candidate, Debian, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::Http;
 use crate::release::Release;
@@ -44,6 +48,21 @@ pub async fn published(release: &Release<Facts>, http: &Http, cache: &Cache) -> 
     Ok(vec![Candidate { source, material, time: None, fetched_from: None, directory: None, lacks: Vec::new() }])
 }
 
+/// Debian's archives of the release.
+pub async fn archived(debian: &Debian, release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
+    let version = release.facts.version.clone();
+    let is_version = |text: &str| Version::from_str(&text.replace('~', "")).is_ok_and(|upstream| upstream == version);
+    let sought = Sought {
+        family: Family::Python,
+        name: release.package.name(),
+        version: &version.to_string(),
+        is_version: &is_version,
+        source_distribution: release.facts.source_distribution.as_ref().and_then(|file| file.sha256),
+        own: Some(release.digest).filter(|_| release.facts.target == Target::SourceDistribution),
+    };
+    debian.candidates(&sought, http, cache).await
+}
+
 /// What the git ladder looks for.
 pub async fn wanted(release: &Release<Facts>) -> Wanted<'_> {
     let (path, name, target) = (release.path.clone(), release.file.to_string(), release.facts.target);
@@ -58,6 +77,7 @@ pub async fn wanted(release: &Release<Facts>) -> Wanted<'_> {
         names: vec![name.to_owned(), bare.to_owned(), format!("python-{bare}")],
         version: release.facts.version.to_string(),
         published_at: release.registry.published_at,
+        settings: &release.settings,
         members,
         versions: VersionRule::Pep440,
         manifest: &PythonManifest,

@@ -3,7 +3,7 @@
 
 use quorate_node::attest::Finding;
 use quorate_node::pipeline::{DebianUse, Disposition, Engine, Job, Silent};
-use quorate_proto::result::{FoundBy, Outcome, SourceKind};
+use quorate_proto::result::{FoundBy, Outcome, Phase, SourceKind};
 
 use super::Bench;
 
@@ -40,4 +40,32 @@ async fn a_setuptools_wheel_from_its_source_distribution_is_equivalent() {
     let Some(finding) = real("pkg:pypi/toml@0.10.2", DebianUse::Off).await else { return };
     assert!(matches!(finding.outcome, Outcome::Equivalent { .. }), "{:?}", finding.outcome);
     assert_eq!(finding.source.map(|source| source.kind), Some(SourceKind::SourceDistribution));
+}
+
+/// An npm package from the Debian archive of its tag, on the node and npm that the registry has.
+async fn from_its_archive(package: &str, commit: &str) {
+    let Some(finding) = real(package, DebianUse::OfThisMachine).await else { return };
+    let Some(source) = finding.source.as_ref().filter(|source| source.kind == SourceKind::SourceArchive) else {
+        let Outcome::SourceUnavailable { summary } = &finding.outcome else { panic!("{:?}", finding.outcome) };
+        eprintln!("SKIPPED {package} from its tag's archive: Debian's mirror is out of reach or lacks it: {summary}");
+        return;
+    };
+    if let Outcome::BuildFailed { phase: Phase::Plan, summary } = &finding.outcome {
+        eprintln!("SKIPPED {package}: the registry lacks node or npm: {summary}");
+        return;
+    }
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?}", finding.outcome);
+    assert_eq!((source.found_by, source.commit.as_deref()), (FoundBy::ArchiveCommit, Some(commit)));
+    let tools: Vec<_> = finding.toolchain.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect();
+    assert_eq!(tools, ["node 16.20.2", "npm 8.19.4"]);
+}
+
+#[tokio::test]
+async fn ini_is_rebuilt_to_the_byte_from_the_archive_of_its_tag() {
+    from_its_archive("pkg:npm/ini@3.0.1", "153678b91f53c1827c1e8e089f721fe7dcc33cd4").await;
+}
+
+#[tokio::test]
+async fn commander_is_rebuilt_to_the_byte_from_the_archive_of_its_tag() {
+    from_its_archive("pkg:npm/commander@9.4.1", "0b4198dde02cc8fc571c1265afa5bde447f6fca8").await;
 }

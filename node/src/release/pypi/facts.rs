@@ -152,7 +152,7 @@ const FORGES: [&str; 8] = [
 const SEGMENT_BYTES_MAX: usize = 200;
 
 /// `https://forge/owner/name` out of an address below it; `None` where no forge is recognised.
-fn repository(url: &str) -> Option<String> {
+pub(crate) fn repository(url: &str) -> Option<String> {
     let url = url::Url::parse(url.trim_start_matches("git+")).ok()?;
     let host = url.host_str()?.trim_start_matches("www.").to_lowercase();
     let is_forge = FORGES.contains(&host.as_str());

@@ -172,6 +172,7 @@ fn inherited(folder: &str, file: &str, bytes: &[u8], folders: &[(&str, BTreeMap<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::Settings;
     use crate::resolve::git::VersionRule;
 
     /// `name version`, a hyphen for what is inherited or dynamic.
@@ -199,6 +200,7 @@ mod tests {
             names: vec!["demo".to_owned()],
             version: "1.2.3".to_owned(),
             published_at: None,
+            settings: &Settings::new(),
             members: Vec::new(),
             versions: VersionRule::Semver,
             manifest: &Words,

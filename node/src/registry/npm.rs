@@ -1,0 +1,107 @@
+//! An npm registry: package documents and tarballs.
+//!
+//! Mirrors strip fields and some state times of their own: everything but names, versions and a tarball's
+//! address is optional here, and bytes are believed only after the checksums of the document fit.
+
+pub mod address;
+pub mod integrity;
+pub mod name;
+pub mod packument;
+
+use std::path::Path;
+
+use url::Url;
+
+use super::{Download, Http, RegistryError};
+use crate::cache::Cache;
+use integrity::Integrity;
+pub use name::PackageName;
+pub use packument::{Entry, Packument};
+
+/// Largest package document, in bytes.
+pub const PACKUMENT_BYTES_MAX: u64 = 96 << 20;
+
+/// The whole document: the abbreviated one has no times.
+const ACCEPT: &str = "application/json";
+
+/// One registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    http: Http,
+    base: Url,
+}
+
+impl Registry {
+    /// The registry at `base`.
+    pub fn new(http: Http, base: Url) -> Self {
+        Self { http, base: super::with_slash(base) }
+    }
+
+    /// The base address, ending in a slash.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// The client.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// What the registry says of a package.
+    pub async fn packument(&self, name: &PackageName) -> Result<Packument, RegistryError> {
+        let url = self.join(&name.encoded())?;
+        let body = self.http.bytes(&url, ACCEPT, PACKUMENT_BYTES_MAX).await?;
+        let parsed = tokio::task::spawn_blocking(move || packument::parse(&body.bytes, &body.url)).await;
+        let parsed = parsed.unwrap_or_else(|error| Err(error.to_string()));
+        parsed.map_err(|reason| RegistryError::Malformed { url: Box::new(url), reason })
+    }
+
+    /// Where registries serve tarballs.
+    pub fn usual_tarball(&self, name: &PackageName, file: &str) -> Result<Url, RegistryError> {
+        self.join(&format!("{name}/-/{file}"))
+    }
+
+    /// Brings a tarball, checked against every checksum that is stated of it.
+    pub async fn download(&self, url: &Url, integrity: &Integrity, limit: u64, cache: &Cache) -> Result<Download, RegistryError> {
+        let download = self.http.download(url, None, limit, cache).await?;
+        checked(&download.path, url, integrity.clone()).await?;
+        Ok(download)
+    }
+
+    fn join(&self, path: &str) -> Result<Url, RegistryError> {
+        let joined = self.base.join(path).ok().filter(|url| url.as_str().starts_with(self.base.as_str()));
+        joined.ok_or_else(|| RegistryError::Malformed { url: Box::new(self.base.clone()), reason: format!("no address for `{path}`") })
+    }
+}
+
+/// Refuses a file whose bytes are not those that an index promises.
+pub async fn checked(path: &Path, url: &Url, integrity: Integrity) -> Result<(), RegistryError> {
+    let (path, boxed) = (path.to_owned(), Box::new(url.clone()));
+    let verified = tokio::task::spawn_blocking(move || integrity.verify(std::fs::File::open(path)?)).await;
+    match verified.map_err(std::io::Error::other).and_then(|verified| verified) {
+        Ok(None) => Ok(()),
+        Ok(Some(algorithm)) => Err(RegistryError::Integrity { url: boxed, algorithm }),
+        Err(source) => Err(RegistryError::Disk { url: boxed, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn addresses_stay_below_the_registry() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let registry = Registry::new(Http::new().unwrap(), "http://registry.example/npm".parse().unwrap());
+        let scoped: PackageName = "@scope/name".parse().unwrap();
+        assert_eq!(registry.join(&scoped.encoded()).unwrap().as_str(), "http://registry.example/npm/@scope%2Fname");
+        assert_eq!(
+            registry.usual_tarball(&scoped, "name-1.0.0.tgz").unwrap().as_str(),
+            "http://registry.example/npm/@scope/name/-/name-1.0.0.tgz"
+        );
+        for path in ["../x", "/x", "http://other.example/", "//other.example/x"] {
+            assert!(registry.join(path).is_err(), "{path}");
+        }
+    }
+}

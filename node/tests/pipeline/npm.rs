@@ -1,0 +1,231 @@
+//! npm packages from a registry that is made in the test, and a repository beside it, with this machine's own npm.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use data_encoding::BASE64;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use quorate_node::attest::Finding;
+use quorate_node::ecosystem::ToolchainUse;
+use quorate_node::pipeline::{Disposition, Engine, Job, RebuildError, Silent};
+use quorate_proto::result::{FoundBy, Outcome, Phase};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha512};
+use tokio::net::TcpListener;
+
+use super::Bench;
+use super::release::git;
+
+/// When the release was published; `helper` has a version before it and one after it.
+const PUBLISHED: &str = "2024-06-01T00:00:00Z";
+const BEFORE: &str = "2024-01-01T00:00:00Z";
+const AFTER: &str = "2024-07-01T00:00:00Z";
+
+const BUILD: &str =
+    "const fs = require('fs'); fs.mkdirSync('dist', { recursive: true }); fs.writeFileSync('dist/index.js', require('helper'));";
+
+/// A version on the registry.
+#[derive(Clone)]
+struct Listed {
+    package: &'static str,
+    version: &'static str,
+    time: &'static str,
+    bytes: Vec<u8>,
+    integrity: String,
+    status: u16,
+}
+
+impl Listed {
+    fn new(package: &'static str, version: &'static str, time: &'static str, bytes: Vec<u8>) -> Self {
+        let integrity = format!("sha512-{}", BASE64.encode(&Sha512::digest(&bytes)));
+        Self { package, version, time, bytes, integrity, status: 200 }
+    }
+}
+
+async fn registry(listed: Vec<Listed>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/", listener.local_addr().unwrap());
+    let router = Router::new().fallback(get(answer)).with_state(Arc::new((base.clone(), listed)));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    base
+}
+
+async fn answer(State(state): State<Arc<(String, Vec<Listed>)>>, uri: Uri) -> Response {
+    let (base, listed) = &*state;
+    let path = uri.path().trim_start_matches('/');
+    if let Some(found) = listed.iter().find(|one| path == format!("{0}/-/{0}-{1}.tgz", one.package, one.version)) {
+        return (StatusCode::from_u16(found.status).unwrap(), found.bytes.clone()).into_response();
+    }
+    let (mut versions, mut times) = (serde_json::Map::new(), BTreeMap::new());
+    for one in listed.iter().filter(|one| one.package == path) {
+        let tarball = format!("{base}{0}/-/{0}-{1}.tgz", one.package, one.version);
+        versions.insert(one.version.to_owned(), json!({ "dist": { "tarball": tarball, "integrity": one.integrity } }));
+        times.insert(one.version, one.time);
+    }
+    if versions.is_empty() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    json!({ "name": path, "versions": versions, "time": times }).to_string().into_response()
+}
+
+fn helper(version: &'static str, time: &'static str) -> Listed {
+    let manifest = json!({ "name": "helper", "version": version }).to_string();
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, text) in
+        [("package/package.json", manifest.as_str()), ("package/index.js", &format!("module.exports = 'helped by {version}\\n';\n"))]
+    {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    Listed::new("helper", version, time, tar.into_inner().unwrap().finish().unwrap())
+}
+
+/// A checkout of `demo` 1.0.0, with or without a lock file.
+fn checkout(folder: &Path, lock: Option<&Listed>) {
+    let manifest = json!({
+        "name": "demo", "version": "1.0.0", "files": ["dist"], "scripts": { "prepare": "node build.js" },
+        "devDependencies": { "helper": "^1.0.0" }, "repository": "github:example/demo",
+    });
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("package.json"), serde_json::to_string_pretty(&manifest).unwrap()).unwrap();
+    std::fs::write(folder.join("build.js"), BUILD).unwrap();
+    if let Some(pinned) = lock {
+        let entry = json!({ "version": pinned.version, "resolved": "https://registry.example/helper/-/helper-1.0.0.tgz", "integrity": pinned.integrity, "dev": true });
+        let root = json!({ "name": "demo", "version": "1.0.0", "devDependencies": { "helper": "^1.0.0" } });
+        let lock = json!({ "name": "demo", "version": "1.0.0", "lockfileVersion": 3, "requires": true, "packages": { "": root, "node_modules/helper": entry } });
+        std::fs::write(folder.join("package-lock.json"), lock.to_string()).unwrap();
+    }
+    git(folder, &["init", "--quiet"]);
+    git(folder, &["add", "."]);
+    git(folder, &["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "one"]);
+    git(folder, &["tag", "v1.0.0"]);
+}
+
+/// What the publisher's machine packed, with `built` in `dist`.
+fn packed(checkout: &Path, built: &str) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let [made, npm_home] = [folder.path().join("made"), folder.path().join("home")];
+    std::fs::create_dir_all(made.join("dist")).unwrap();
+    std::fs::copy(checkout.join("package.json"), made.join("package.json")).unwrap();
+    std::fs::write(made.join("dist/index.js"), built).unwrap();
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--ignore-scripts", "--silent"])
+        .current_dir(&made)
+        .env("npm_config_cache", &npm_home)
+        .env("npm_config_userconfig", "/dev/null");
+    let Ok(output) = npm.output() else {
+        eprintln!("SKIPPED: this machine has no npm");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(std::fs::read(made.join("demo-1.0.0.tgz")).unwrap())
+}
+
+struct Release {
+    bench: Bench,
+    listed: Vec<Listed>,
+}
+
+/// A release whose published `dist/index.js` is `built`.
+fn release(built: &str, pinned: Option<&Listed>, helpers: Vec<Listed>) -> Option<Release> {
+    let mut bench = Bench::new(None);
+    bench.config.toolchains = ToolchainUse::Machine;
+    let repository: PathBuf = bench.folder.path().join("example+demo");
+    checkout(&repository, pinned);
+    bench.config.git.mirrors = vec![format!("https://github.com/={}/{{owner}}+{{name}}", bench.folder.path().display()).parse().unwrap()];
+    let mut listed = helpers;
+    listed.push(Listed::new("demo", "1.0.0", PUBLISHED, packed(&repository, built)?));
+    Some(Release { bench, listed })
+}
+
+async fn rebuilt(mut release: Release) -> Result<Finding, RebuildError> {
+    let base = registry(release.listed).await;
+    release.bench.config.registries = [("npm".to_owned(), base)].into();
+    let job = Job { package: "pkg:npm/demo@1.0.0".parse().unwrap(), file: None, artifact_path: None };
+    Engine::new(release.bench.config.clone()).unwrap().rebuild(&job, &Silent).await
+}
+
+fn fetched(finding: &Finding) -> Vec<String> {
+    let provenance = &finding.provenance.as_ref().unwrap().predicate;
+    let dependencies = &provenance.build_definition.resolved_dependencies;
+    dependencies.iter().filter_map(|one| one.uri.clone()).filter(|uri| uri.starts_with("pkg:npm/")).collect()
+}
+
+#[tokio::test]
+async fn a_package_that_its_commit_makes_again_is_identical() {
+    let helpers = vec![helper("1.0.0", BEFORE), helper("1.1.0", AFTER)];
+    let Some(release) = release("helped by 1.0.0\n", Some(&helpers[0].clone()), helpers) else { return };
+    let finding = rebuilt(release).await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?} {:?}", finding.outcome, finding.assists);
+    assert_eq!(finding.source.as_ref().unwrap().found_by, FoundBy::Tag);
+    assert_eq!(fetched(&finding), ["pkg:npm/helper@1.0.0"]);
+    assert_eq!(finding.assists.iter().map(|assist| assist.name.as_str()).collect::<Vec<_>>(), ["nearest-toolchain"]);
+    let provenance = serde_json::to_value(&finding.provenance.unwrap().predicate).unwrap();
+    assert_eq!(provenance["buildDefinition"]["buildType"], "urn:quorate:build/npm/v1");
+    assert_eq!(provenance["buildDefinition"]["internalParameters"]["scripts"], json!(["prepare"]));
+    assert_ne!(provenance["buildDefinition"]["internalParameters"]["packedWith"], Value::Null);
+}
+
+#[tokio::test]
+async fn without_a_lock_the_registry_is_seen_as_it_was() {
+    let helpers = vec![helper("1.0.0", BEFORE), helper("1.1.0", AFTER)];
+    let Some(release) = release("helped by 1.0.0\n", None, helpers) else { return };
+    let finding = rebuilt(release).await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?} {:?}", finding.outcome, finding.assists);
+    assert_eq!(fetched(&finding), ["pkg:npm/helper@1.0.0"]);
+}
+
+#[tokio::test]
+async fn what_a_lock_pins_is_served_although_the_registry_states_a_later_time() {
+    let helpers = vec![helper("1.0.0", AFTER), helper("1.1.0", AFTER)];
+    let Some(release) = release("helped by 1.0.0\n", Some(&helpers[0].clone()), helpers) else { return };
+    let finding = rebuilt(release).await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?} {:?}", finding.outcome, finding.assists);
+}
+
+#[tokio::test]
+async fn a_backdoor_in_what_was_built_is_different_and_named() {
+    let helpers = vec![helper("1.0.0", BEFORE)];
+    let Some(release) = release("helped by 1.0.0\nrequire('child_process')", Some(&helpers[0].clone()), helpers) else { return };
+    let finding = rebuilt(release).await.unwrap();
+    let Outcome::Different { differences, .. } = &finding.outcome else { panic!("{:?}", finding.outcome) };
+    assert_eq!(differences.members.iter().map(|one| one.member.as_str()).collect::<Vec<_>>(), ["dist/index.js"]);
+}
+
+#[tokio::test]
+async fn a_tarball_that_is_not_the_one_of_its_index_is_unavailable() {
+    let helpers = vec![helper("1.0.0", BEFORE)];
+    let Some(mut release) = release("x", None, helpers) else { return };
+    release.listed.last_mut().unwrap().integrity = format!("sha512-{}", BASE64.encode(&Sha512::digest(b"other")));
+    let error = rebuilt(release).await.unwrap_err();
+    assert_eq!(error.disposition(), Disposition::Reject, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_requirement_of_other_bytes_than_the_lock_pins_is_not_built_with() {
+    let pinned = helper("1.0.0", BEFORE);
+    let mut other = helper("1.1.0", BEFORE);
+    other.version = "1.0.0";
+    let Some(release) = release("helped by 1.0.0\n", Some(&pinned), vec![other]) else { return };
+    let finding = rebuilt(release).await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::BuildFailed { phase: Phase::Fetch, .. }), "{:?}", finding.outcome);
+}
+
+#[tokio::test]
+async fn a_registry_that_fails_for_a_package_is_not_a_build_that_fails() {
+    let mut helpers = vec![helper("1.0.0", BEFORE)];
+    helpers[0].status = 500;
+    let Some(release) = release("helped by 1.0.0\n", Some(&helpers[0].clone()), helpers) else { return };
+    let error = rebuilt(release).await.unwrap_err();
+    assert_eq!(error.disposition(), Disposition::Retry, "{error:?}");
+}
