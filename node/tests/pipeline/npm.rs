@@ -199,7 +199,7 @@ async fn a_backdoor_in_what_was_built_is_different_and_named() {
     let Some(release) = release("helped by 1.0.0\nrequire('child_process')", Some(&helpers[0].clone()), helpers) else { return };
     let finding = rebuilt(release).await.unwrap();
     let Outcome::Different { differences, .. } = &finding.outcome else { panic!("{:?}", finding.outcome) };
-    assert_eq!(differences.members.iter().map(|one| one.member.as_str()).collect::<Vec<_>>(), ["dist/index.js"]);
+    assert_eq!(differences.members.iter().map(|one| one.member.as_str()).collect::<Vec<_>>(), ["package/dist/index.js"]);
 }
 
 #[tokio::test]
