@@ -71,7 +71,7 @@ pub struct Install {
     pub by: InstalledBy,
     /// Exact versions.
     pub pins: Pins,
-    /// These alone, as `name@range`; everything when empty.
+    /// These alone, as `name@version`; everything when empty.
     pub only: Vec<String>,
 }
 

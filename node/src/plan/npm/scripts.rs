@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::plan::assist;
 use crate::registry::npm::PackageName;
-use crate::registry::npm::packument::word;
+use crate::registry::npm::packument::{version, word};
 
 /// Longest name of a script that is run.
 const NAME_BYTES_MAX: usize = 100;
@@ -62,7 +62,8 @@ fn script<'a>(manifest: &'a Value, name: &str) -> Option<&'a str> {
     word(&manifest["scripts"][name])
 }
 
-/// The requirements whose programs the steps call, as `name@range`.
+/// The requirements whose programs the steps call, as `name@version`: the lowest version of the range, which is the
+/// surest to be older than the artifact and not to need it.
 pub fn called_packages(manifest: &Value, steps: &[Step]) -> Vec<String> {
     let mut texts: Vec<&str> = steps.iter().filter_map(|step| script(manifest, &step.script)).collect();
     let mut at = 0;
@@ -81,8 +82,14 @@ pub fn called_packages(manifest: &Value, steps: &[Step]) -> Vec<String> {
     let plain = named.filter(|(_, range)| !range.contains([':', '/']));
     plain
         .filter(|(name, _)| words.contains(&name.as_str()) || words.contains(&name.bare()))
-        .map(|(name, range)| format!("{name}@{range}"))
+        .map(|(name, range)| format!("{name}@{}", lowest(range)))
         .collect()
+}
+
+/// The lowest version of a simple range; other ranges stay as they are.
+fn lowest(range: &str) -> &str {
+    let bare = range.trim_start_matches(['^', '~', '>', '=', ' ']);
+    if version(bare).is_some() { bare } else { range }
 }
 
 /// The commands of a script.
@@ -170,6 +177,6 @@ mod tests {
             "devDependencies": { "npmignore": "^0.3.0", "rimraf": "3", "tape": "5", "@scope/npmignore": "git+https://x/y" },
         });
         let steps = [Step { script: "prepack".to_owned() }];
-        assert_eq!(called_packages(&manifest, &steps), ["npmignore@^0.3.0", "rimraf@3"]);
+        assert_eq!(called_packages(&manifest, &steps), ["npmignore@0.3.0", "rimraf@3"]);
     }
 }
