@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_gossip::Multiaddr;
-use quorate_proto::Purl;
 use serde::Deserialize;
 
 use crate::ecosystem::ToolchainUse;
 use crate::pipeline::{DebianUse, EngineConfig};
 use crate::resolve::git::{Direct, GitAccess, Mirror, SourceKeys};
 use crate::sandbox;
+pub use crate::watch::settings::WatchConfig;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -135,7 +135,8 @@ pub struct RegistryAddress {
 }
 
 impl RegistryConfig {
-    fn by_type(&self) -> BTreeMap<String, String> {
+    /// The base addresses that are configured, by package URL type.
+    pub fn by_type(&self) -> BTreeMap<String, String> {
         let all = [("pypi", &self.pypi), ("cargo", &self.cargo), ("npm", &self.npm), ("deb", &self.deb)];
         all.into_iter().filter_map(|(kind, registry)| Some((kind.to_owned(), registry.index_url.clone()?))).collect()
     }
@@ -178,14 +179,6 @@ pub enum DebianSource {
     /// From the mirror that this machine uses.
     #[default]
     ThisMachine,
-}
-
-/// `[watch]`: what is rebuilt without being asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WatchConfig {
-    /// Package URLs with a version, put into the queue at every start. What was done is not done again.
-    pub packages: Vec<Purl>,
 }
 
 /// `[limits]`: what one build command may use up.
@@ -271,7 +264,7 @@ impl Config {
         let paths = [&mut self.data_dir, &mut self.node.key, &mut self.node.certificate, &mut self.node.policy];
         let optional =
             [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
-        let more = optional.into_iter().flatten();
+        let more = optional.into_iter().chain([&mut self.watch.deb.keyring]).flatten();
         paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
         self
     }
@@ -282,8 +275,8 @@ impl Config {
         if self.build.jobs == 0 {
             return refuse("build.jobs", "at least one build at a time".to_owned());
         }
-        if let Some(package) = self.watch.packages.iter().find(|package| package.version().is_none()) {
-            return refuse("watch.packages", format!("{package} names no version"));
+        if let Err((key, reason)) = self.watch.check() {
+            return refuse(key, reason);
         }
         if let Some(Err(error)) = self.coordinator.submit.as_ref().map(|address| address.parse::<tonic::transport::Uri>()) {
             return refuse("coordinator.submit", error.to_string());
@@ -366,7 +359,9 @@ mod tests {
         assert!(matches!(load(&format!("colour = 1\n{SMALLEST}")), Err(ConfigError::Malformed { .. })));
         for (section, key) in [
             ("[build]\njobs = 0", "build.jobs"),
-            ("[watch]\npackages = [\"pkg:pypi/click\"]", "watch.packages"),
+            ("[watch]\npackages = [\"pkg:golang/x\"]", "watch.packages"),
+            ("[watch]\nevery_seconds = 0", "watch.every_seconds"),
+            ("[watch.deb]\nsuites = [\"../x\"]", "watch.deb"),
             ("[source]\ngit_mirrors = [\"nothing\"]", "source.git_mirrors"),
             ("[coordinator]\nsubmit = \"http://[\"", "coordinator.submit"),
         ] {
