@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_gossip::Multiaddr;
-use quorate_proto::Purl;
 use serde::Deserialize;
 
 use crate::ecosystem::ToolchainUse;
@@ -16,6 +15,7 @@ use crate::pipeline::{DebianUse, EngineConfig};
 use crate::registry::deb::address::ArchiveSettings;
 use crate::resolve::git::{Direct, GitAccess, Mirror, SourceKeys};
 use crate::sandbox;
+pub use crate::watch::settings::WatchConfig;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -167,7 +167,8 @@ pub struct RegistryAddress {
 }
 
 impl RegistryConfig {
-    fn by_type(&self) -> BTreeMap<String, String> {
+    /// The base addresses that are configured, by package URL type.
+    pub fn by_type(&self) -> BTreeMap<String, String> {
         let (pypi, cargo, npm) = (&self.pypi.index_url, &self.cargo.index_url, &self.npm.index_url);
         let all = [("pypi", pypi), ("cargo", cargo), ("npm", npm), ("deb", &self.deb.index_url)];
         all.into_iter().filter_map(|(kind, url)| Some((kind.to_owned(), url.clone()?))).collect()
@@ -211,14 +212,6 @@ pub enum DebianSource {
     /// From the mirror that this machine uses.
     #[default]
     ThisMachine,
-}
-
-/// `[watch]`: what is rebuilt without being asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WatchConfig {
-    /// Package URLs with a version, put into the queue at every start. What was done is not done again.
-    pub packages: Vec<Purl>,
 }
 
 /// `[limits]`: what one build command may use up.
@@ -305,7 +298,7 @@ impl Config {
         let optional =
             [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.build.definitions, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
         let deb = &mut self.registry.deb;
-        let more = optional.into_iter().chain([&mut deb.keyring, &mut deb.buildinfo_dir]).flatten();
+        let more = optional.into_iter().chain([&mut deb.keyring, &mut deb.buildinfo_dir, &mut self.watch.deb.keyring]).flatten();
         paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
         self
     }
@@ -316,8 +309,8 @@ impl Config {
         if self.build.jobs == 0 {
             return refuse("build.jobs", "at least one build at a time".to_owned());
         }
-        if let Some(package) = self.watch.packages.iter().find(|package| package.version().is_none()) {
-            return refuse("watch.packages", format!("{package} names no version"));
+        if let Err((key, reason)) = self.watch.check() {
+            return refuse(key, reason);
         }
         if let Some(Err(error)) = self.coordinator.submit.as_ref().map(|address| address.parse::<tonic::transport::Uri>()) {
             return refuse("coordinator.submit", error.to_string());
@@ -402,7 +395,9 @@ mod tests {
         assert!(matches!(load(&format!("colour = 1\n{SMALLEST}")), Err(ConfigError::Malformed { .. })));
         for (section, key) in [
             ("[build]\njobs = 0", "build.jobs"),
-            ("[watch]\npackages = [\"pkg:pypi/click\"]", "watch.packages"),
+            ("[watch]\npackages = [\"pkg:golang/x\"]", "watch.packages"),
+            ("[watch]\nevery_seconds = 0", "watch.every_seconds"),
+            ("[watch.deb]\nsuites = [\"../x\"]", "watch.deb"),
             ("[source]\ngit_mirrors = [\"nothing\"]", "source.git_mirrors"),
             ("[coordinator]\nsubmit = \"http://[\"", "coordinator.submit"),
         ] {

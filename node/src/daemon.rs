@@ -28,6 +28,8 @@ use crate::key::KeyFileError;
 use crate::pipeline::Job;
 use crate::queue::{self, Queue, QueueError};
 use crate::submit::Submitter;
+use crate::watch::settings::Kind;
+use crate::watch::{WatchError, Watches};
 use identity::Identity;
 pub use identity::IdentityError;
 use work::Work;
@@ -97,6 +99,9 @@ pub enum DaemonError {
     /// The queue.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Watching.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// The mesh.
     #[error(transparent)]
     Mesh(#[from] MeshError),
@@ -122,6 +127,7 @@ struct Daemon {
     queue: Queue,
     mesh: Mesh,
     work: Work,
+    watches: Watches,
     started: Instant,
     heads_heard: Option<Instant>,
     ready: PathBuf,
@@ -148,12 +154,14 @@ impl Daemon {
         let _ = std::fs::remove_file(&ready);
         let queue = Queue::open(&config.data_dir)?;
         queue.recover()?;
-        watch(&config, &queue, &feeds)?;
+        queue_unlisted(&config, &queue, &feeds)?;
         let mesh = start_mesh(&config, &identity, &feeds)?;
         let signed = Arc::new(Notify::new());
         start_submitter(&config, &feeds, &signed)?;
         let work = Work::new(feeds.clone(), queue.clone(), mesh.clone(), identity, signed);
-        let daemon = Self { config, feeds, queue, mesh, work, started: Instant::now(), heads_heard: None, ready };
+        let signed_already = feeds.clone();
+        let watches = Watches::start(&config, &queue, &(Arc::new(move |artifact: &_| signed_already.has_signed(artifact)) as _))?;
+        let daemon = Self { config, feeds, queue, mesh, work, watches, started: Instant::now(), heads_heard: None, ready };
         daemon.tell().await?;
         Ok(daemon)
     }
@@ -190,6 +198,7 @@ impl Daemon {
                     let reason = halted.borrow().clone().unwrap_or_default();
                     return Err(FeedError::Halted { reason }.into());
                 }
+                () = self.watches.ended() => return Err(DaemonError::Task),
                 Some(built) = self.work.built() => {
                     self.work.take_in(built).await?;
                     self.round().await?;
@@ -228,10 +237,11 @@ impl Daemon {
     }
 }
 
-/// Queues what is watched and was never done. What was done is built again only when somebody says so.
-fn watch(config: &Config, queue: &Queue, feeds: &Feeds) -> Result<(), DaemonError> {
+/// Queues listed releases of kinds whose registries are not watched. What was done is built again only when
+/// somebody says so.
+fn queue_unlisted(config: &Config, queue: &Queue, feeds: &Feeds) -> Result<(), DaemonError> {
     let signed = feeds.signed();
-    for package in &config.watch.packages {
+    for package in config.watch.packages.iter().filter(|package| Kind::of(package).is_none()) {
         let job = Job { package: package.clone(), file: None, artifact_path: None };
         if !queue::is_done(&job, &signed) {
             queue.enqueue(&job)?;

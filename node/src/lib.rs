@@ -5,7 +5,7 @@
 //! to the next and calls none before it; retries belong to the queue. Under each stage stands one file an
 //! ecosystem, and [`ecosystem`] ties those of one together.
 //!
-//! Around it stands the daemon: [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
+//! Around it stands the daemon: [`mod@watch`] → [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
 //! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`].
 
 pub mod attest;
@@ -34,4 +34,5 @@ pub mod sandbox;
 pub mod source;
 pub mod submit;
 pub mod toolchain;
+pub mod watch;
 pub mod workshop;

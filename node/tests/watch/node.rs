@@ -1,0 +1,170 @@
+//! The real program with a configuration: started, killed, started again; its queue, its feed, its status.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What a node does with its jobs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Builds {
+    /// It builds and signs.
+    #[expect(dead_code, reason = "for tests of the whole way, from published to signed")]
+    Run,
+    /// Jobs stay in the queue: the sandbox is kept from it.
+    Wait,
+}
+
+/// A node's folder, and its process while it runs.
+pub(crate) struct Node {
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node that watches as `watch` says: sections of its configuration.
+    pub(crate) fn new(watch: &str, builds: Builds) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Self { dir, child: None };
+        let operator = Self::json(&["operator", "init", "--dir", &node.text("root"), "--name", "alpha", "--format", "json"]);
+        Self::json(&["key", "init", "--dir", &node.text("data"), "--format", "json"]);
+        let (root, key, out) = (node.text("root/operator.key"), node.text("data/node.key"), node.text("node.cert"));
+        Self::json(&["operator", "certify", "--root", &root, "--node-key", &key, "--out", &out, "--days", "2", "--format", "json"]);
+        let operator = operator["operator"].as_str().unwrap();
+        let policy = format!("version = 1\nthreshold = 1\n[[operator]]\nname = \"alpha\"\nkey = \"{operator}\"\n");
+        fs::write(node.path("policy.toml"), policy).unwrap();
+        let sandbox = if builds == Builds::Wait { "[sandbox]\nbwrap = \"/no/such/program\"\n" } else { "" };
+        let config = format!(
+            "data_dir = \"data\"\n[node]\nkey = \"data/node.key\"\ncertificate = \"node.cert\"\npolicy = \"policy.toml\"\n\
+             [mesh]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n{sandbox}{watch}\n"
+        );
+        fs::write(node.path("node.toml"), config).unwrap();
+        node
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_quorate-node")).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn json(args: &[&str]) -> Value {
+        let output = Self::run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub(crate) fn start(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-node"));
+        command.args(["run", "--config", &self.text("node.toml")]).stdin(Stdio::null()).stderr(log);
+        self.child = Some(command.env("RUST_LOG", "warn,quorate_node=info").env("NO_COLOR", "1").spawn().unwrap());
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The jobs that the queue was given: package and file, sorted. Those that this node cannot rebuild have
+    /// been put aside.
+    pub(crate) fn jobs(&self) -> Vec<String> {
+        let names = self.names();
+        let entries = fs::read_dir(self.path("data/queue")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = entries.filter(|path| path.extension().is_some_and(|ending| ending == "job" || ending == "rejected"));
+        let ids: BTreeSet<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        let mut jobs: Vec<String> = ids.into_iter().map(|id| names.get(&id).cloned().unwrap_or(id)).collect();
+        jobs.sort();
+        jobs
+    }
+
+    /// What each job is called, by the log.
+    fn names(&self) -> BTreeMap<String, String> {
+        let log = self.log();
+        let published = log.lines().filter(|line| line.contains("watch: published"));
+        let name = |line: &str| {
+            let field = |name: &str| Some(line.split_once(name)?.1.split_whitespace().next()?.trim_end_matches(['"', ')']).to_owned());
+            Some((field(" job=")?, format!("{} {}", field(" package=")?, field(" file=Some(\"")?)))
+        };
+        published.filter_map(name).collect()
+    }
+
+    /// Waits until these are the jobs, no more and no fewer.
+    pub(crate) fn wait_for(&self, expected: &[&str]) {
+        let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        expected.sort();
+        let what = format!("{expected:?}");
+        // A job is there a moment before the log says what it is called.
+        self.until(&what, || self.jobs() == expected || self.jobs().len() > expected.len());
+        assert_eq!(self.jobs(), expected, "{}", self.log());
+    }
+
+    /// Waits until every watch has polled again without a problem after this.
+    pub(crate) fn wait_for_poll(&self) {
+        // Times are kept in whole seconds.
+        std::thread::sleep(Duration::from_millis(1100));
+        let since = self.polls();
+        self.until("a poll", || self.polls().iter().zip(&since).all(|(now, before)| now > before) && !self.polls().is_empty());
+    }
+
+    fn polls(&self) -> Vec<Option<String>> {
+        let watches = self.status()["watches"].as_array().cloned().unwrap_or_default();
+        watches.iter().map(|watch| watch["succeededAt"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// How often each file was handed to the queue, by the log.
+    pub(crate) fn handed(&self) -> BTreeMap<String, u32> {
+        let mut times = BTreeMap::new();
+        for line in self.log().lines().filter(|line| line.contains("watch: published")) {
+            let field =
+                |name: &str| line.split_once(name).and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or_default().to_owned();
+            *times.entry(field("package=")).or_default() += 1;
+        }
+        times
+    }
+
+    /// What its watches say of themselves.
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_slice(&Self::run(&["watch", "status", "--dir", &self.text("data"), "--format", "json"]).stdout).unwrap()
+    }
+
+    /// What it has signed: package and file, in order.
+    #[expect(dead_code, reason = "for tests of the whole way, from published to signed")]
+    pub(crate) fn signed(&self) -> Vec<Value> {
+        let output = Self::run(&["feed", "--dir", &self.text("data"), "--format", "json"]);
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub(crate) fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !reached() {
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}\n{:?}\n{}\n{}", self.jobs(), self.status(), self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
