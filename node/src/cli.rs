@@ -20,6 +20,7 @@ mod key;
 mod operator;
 mod rebuild;
 mod run;
+mod toolchains;
 
 /// Exit code of misuse and of failures.
 const FAILED: u8 = 2;
@@ -54,6 +55,9 @@ enum Command {
     /// What builds run in, and what differs between two environments.
     #[command(subcommand)]
     Environment(environment::Command),
+    /// Build tools of other versions than this machine's own.
+    #[command(subcommand)]
+    Toolchains(toolchains::Command),
     /// Say what this machine lacks, and the command that installs it.
     Doctor(doctor::Args),
 }
@@ -102,6 +106,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Operator(command) => operator::run(command),
         Command::Key(command) => key::run(command),
         Command::Environment(command) => environment::run(command).await,
+        Command::Toolchains(command) => toolchains::run(command).await,
         Command::Doctor(args) => doctor::run(args),
     }
 }
