@@ -20,6 +20,7 @@ mod key;
 mod operator;
 mod rebuild;
 mod run;
+mod toolchains;
 mod watch;
 
 /// Exit code of misuse and of failures.
@@ -58,6 +59,9 @@ enum Command {
     /// Watched registries.
     #[command(subcommand)]
     Watch(watch::Command),
+    /// Build tools of other versions than this machine's own.
+    #[command(subcommand)]
+    Toolchains(toolchains::Command),
     /// Say what this machine lacks, and the command that installs it.
     Doctor(doctor::Args),
 }
@@ -107,6 +111,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(command),
         Command::Environment(command) => environment::run(command).await,
         Command::Watch(command) => watch::run(&command),
+        Command::Toolchains(command) => toolchains::run(command).await,
         Command::Doctor(args) => doctor::run(args),
     }
 }

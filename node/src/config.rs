@@ -295,8 +295,13 @@ impl Config {
 
     fn under(mut self, base: &Path) -> Self {
         let paths = [&mut self.data_dir, &mut self.node.key, &mut self.node.certificate, &mut self.node.policy];
-        let optional =
-            [&mut self.build.work_dir, &mut self.build.cache_dir, &mut self.build.definitions, &mut self.source.git_allowed_signers, &mut self.source.git_keyring];
+        let optional = [
+            &mut self.build.work_dir,
+            &mut self.build.cache_dir,
+            &mut self.build.definitions,
+            &mut self.source.git_allowed_signers,
+            &mut self.source.git_keyring,
+        ];
         let deb = &mut self.registry.deb;
         let more = optional.into_iter().chain([&mut deb.keyring, &mut deb.buildinfo_dir, &mut self.watch.deb.keyring]).flatten();
         paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));

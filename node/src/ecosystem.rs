@@ -3,8 +3,9 @@
 //! The pipeline decides what is tried next and what a finding says; an ecosystem knows its registry, its
 //! archives and its build tools. Neither knows the other's insides, and no ecosystem knows another one.
 
-pub mod npm;
+pub mod cargo;
 pub mod deb;
+pub mod npm;
 pub mod pypi;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! Brings in what a build needs through the recording proxy, and records what came: one file an ecosystem.
 
-pub mod npm;
+pub mod cargo;
 pub mod deb;
+pub mod npm;
 pub mod pypi;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,7 @@ use url::Url;
 use crate::attest::Finding;
 use crate::cache::{Cache, digest_of_file};
 use crate::definition::{DefinitionError, Definitions, Settings};
+use crate::ecosystem::cargo::Crates;
 use crate::ecosystem::deb::Deb;
 use crate::ecosystem::npm::Npm;
 use crate::ecosystem::pypi::Pypi;
@@ -207,7 +208,7 @@ impl RebuildError {
 }
 
 /// Package URL types that are rebuilt.
-pub const KINDS: &[&str] = &["deb", "npm", "pypi"];
+pub const KINDS: &[&str] = &["cargo", "deb", "npm", "pypi"];
 
 /// Rebuilds artifacts.
 #[derive(Debug)]
@@ -217,6 +218,7 @@ pub struct Engine {
     deb: Deb,
     npm: Npm,
     pypi: Pypi,
+    cargo: Crates,
 }
 
 /// What is known of an artifact once the registry was asked.
@@ -260,6 +262,7 @@ impl Engine {
             deb: Deb::new(facilities.clone()),
             npm: Npm::new(facilities.clone()),
             pypi: Pypi::new(facilities.clone()),
+            cargo: Crates::new(facilities.clone()),
             facilities,
         })
     }
@@ -269,9 +272,15 @@ impl Engine {
         &self.facilities.cache
     }
 
+    /// The crates' own part, which brings in versions of cargo.
+    pub fn crates(&self) -> &Crates {
+        &self.cargo
+    }
+
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
         match job.package.package_type() {
+            "cargo" => Box::pin(self.rebuild_as(&self.cargo, job, progress)).await,
             "deb" => Box::pin(self.rebuild_as(&self.deb, job, progress)).await,
             "npm" => Box::pin(self.rebuild_as(&self.npm, job, progress)).await,
             "pypi" => Box::pin(self.rebuild_as(&self.pypi, job, progress)).await,
@@ -282,6 +291,7 @@ impl Engine {
     /// What inference finds for an artifact, in the words of a definition. Nothing is built.
     pub async fn infer(&self, job: &Job) -> Result<Settings, RebuildError> {
         match job.package.package_type() {
+            "cargo" => Box::pin(self.infer_as(&self.cargo, job)).await,
             "deb" => Box::pin(self.infer_as(&self.deb, job)).await,
             "npm" => Box::pin(self.infer_as(&self.npm, job)).await,
             "pypi" => Box::pin(self.infer_as(&self.pypi, job)).await,

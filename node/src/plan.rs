@@ -1,7 +1,8 @@
 //! How a candidate is built: one file an ecosystem. Plans are pure but for the toolchains they name.
 
-pub mod npm;
+pub mod cargo;
 pub mod deb;
+pub mod npm;
 pub mod pypi;
 
 use quorate_proto::result::Assist;

@@ -5,8 +5,9 @@
 //! bounded as a whole, and a registry that fails is answered with 502 and remembered: it must not look like
 //! "no such version". A file is handed out only after its bytes were checked against its index.
 
-pub mod npm;
+pub mod cargo;
 pub mod deb;
+pub mod npm;
 pub mod pypi;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,9 @@
 //! Builds the target in the sandbox, without any network, and takes in the one file that was made: one file
 //! an ecosystem.
 
-pub mod npm;
+pub mod cargo;
 pub mod deb;
+pub mod npm;
 pub mod pypi;
 
 use std::io::{self, Read as _};

@@ -4,6 +4,7 @@
 //! while they stream. Which registry is asked is [`address`]'s business.
 
 pub mod address;
+pub mod cargo;
 pub mod deb;
 pub mod http;
 pub mod npm;

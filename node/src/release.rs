@@ -4,9 +4,11 @@
 //! kind at all: one file an ecosystem. What the published bytes say bounds the toolchain; nothing here is
 //! trusted to be true, because the rebuild is compared in the end.
 
-pub mod npm;
+pub mod cargo;
 pub mod deb;
+pub mod npm;
 pub mod pypi;
+pub mod repository;
 
 use std::path::PathBuf;
 

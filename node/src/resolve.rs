@@ -5,6 +5,7 @@
 //! right version) before anything is built from it. *How* it was found is part of the result.
 
 pub mod apt;
+pub mod cargo;
 pub mod deb;
 pub mod debian;
 pub mod git;
@@ -75,6 +76,9 @@ pub enum Lack {
     /// A file whose content lies in large-file storage.
     #[error("large-file content of {0} is missing")]
     LargeFile(String),
+    /// A file whose content the repository does not have.
+    #[error("the repository lacks the content of {0}")]
+    Content(String),
 }
 
 /// Where a candidate's files are.

@@ -5,6 +5,7 @@
 //! about where it came from. It is hashed again each time it is used: a damaged toolchain is a missing one.
 //! Locks order the work of several processes that would otherwise make the same one at once.
 
+pub mod cargo;
 pub mod npm;
 
 use std::fs::{self, File, Permissions};

@@ -74,7 +74,8 @@ fn print(view: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
     println!("{}  {}", text(&view["package"]), text(&view["reason"]));
     for row in view["overrides"].as_array().into_iter().flatten() {
-        let drifted = if row["drifted"] == true { format!("  DRIFTED: reviewed against {}", text(&row["insteadOf"])) } else { String::new() };
+        let drifted =
+            if row["drifted"] == true { format!("  DRIFTED: reviewed against {}", text(&row["insteadOf"])) } else { String::new() };
         println!("  {}: {} -> {}{drifted}", text(&row["field"]), text(&row["inferred"]), text(&row["to"]));
     }
 }

@@ -44,26 +44,26 @@ pub(crate) struct EngineArgs {
 impl EngineArgs {
     /// The engine that they describe, with its builds below `scratch`.
     pub(crate) fn config(&self, scratch: &Path) -> EngineConfig {
-    let cache_dir = self.cache_dir.clone().or_else(super::cache_home);
-    EngineConfig {
-        work_dir: scratch.join("work"),
-        cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
-        registries: self.registry.iter().cloned().collect(),
-        deb: ArchiveSettings { buildinfo_dir: self.buildinfo_dir.clone(), ..ArchiveSettings::default() },
-        toolchains: if self.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
-        git: GitAccess {
-            mirrors: self.git_mirror.clone(),
-            direct: if self.git_direct { Direct::Clone } else { Direct::Never },
-            ..GitAccess::default()
-        },
-        debian: if self.no_debian { DebianUse::Off } else { DebianUse::OfThisMachine },
-        python: self.python.clone(),
-        definitions: self.definitions.clone(),
-        sandbox: sandbox::Config::default(),
-        limits: sandbox::Limits::default(),
-        secrets: Vec::new(),
+        let cache_dir = self.cache_dir.clone().or_else(super::cache_home);
+        EngineConfig {
+            work_dir: scratch.join("work"),
+            cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
+            registries: self.registry.iter().cloned().collect(),
+            deb: ArchiveSettings { buildinfo_dir: self.buildinfo_dir.clone(), ..ArchiveSettings::default() },
+            toolchains: if self.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
+            git: GitAccess {
+                mirrors: self.git_mirror.clone(),
+                direct: if self.git_direct { Direct::Clone } else { Direct::Never },
+                ..GitAccess::default()
+            },
+            debian: if self.no_debian { DebianUse::Off } else { DebianUse::OfThisMachine },
+            python: self.python.clone(),
+            definitions: self.definitions.clone(),
+            sandbox: sandbox::Config::default(),
+            limits: sandbox::Limits::default(),
+            secrets: Vec::new(),
+        }
     }
-}
 }
 
 fn typed(text: &str) -> Result<(String, String), String> {

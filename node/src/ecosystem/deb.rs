@@ -224,7 +224,13 @@ impl Ecosystem for Deb {
         });
         let Value::Object(parameters) = parameters else { unreachable!("an object literal") };
         let words = plan.source.requires.values().map(|text| text.replace('\n', " ")).collect::<Vec<_>>().join(", ");
-        Described { words: words.chars().take(200).collect(), parameters, assists: plan.assists.clone(), settings: Settings::new(), tools: Vec::new() }
+        Described {
+            words: words.chars().take(200).collect(),
+            parameters,
+            assists: plan.assists.clone(),
+            settings: Settings::new(),
+            tools: Vec::new(),
+        }
     }
 
     async fn fetch(&self, release: &Release<Facts>, workshop: &Workshop, plan: &BuildPlan) -> Result<Inputs, BuildError> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::ChoiceError;
-use super::pypi::repository;
+use super::repository::repository;
 use crate::registry::npm::packument::{version, word};
 use crate::registry::npm::{Entry, PackageName, Packument};
 pub use archive::{Archive, GzipHeader, Member, manifest, read_archive};

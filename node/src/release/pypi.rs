@@ -10,7 +10,6 @@ use quorate_proto::{FileName, Purl, Timestamp};
 use super::ChoiceError;
 use crate::registry::pypi::file_name::{Distribution, Kind, ProjectName, normal_name};
 use crate::registry::pypi::{Project, PublishedFile};
-pub(crate) use facts::repository;
 pub use facts::{FactsError, Metadata, read_facts, wheel_members};
 
 /// What is rebuilt.

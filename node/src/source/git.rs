@@ -2,6 +2,7 @@
 //!
 //! How git is run at all stands in [`command`], objects in bulk in [`objects`], forges in [`remote`].
 
+pub mod adopt;
 pub mod command;
 pub mod objects;
 pub mod remote;
@@ -73,14 +74,21 @@ impl Repository {
         Ok(Commit { id: id.to_owned(), tree: tree.to_owned(), committed_at })
     }
 
-    /// Writes a commit's files into the empty folder `into`. Submodules stay empty; no attribute of the
+    /// Writes a commit's files into the empty folder `into`, but for those whose contents the repository does
+    /// not have. Submodules stay empty; no attribute of the
     /// kind that archives apply (`export-ignore`, `export-subst`) has an effect.
     pub async fn export(&self, commit: &str, into: &Path) -> Result<(), GitError> {
-        fits::listing(&self.git(&["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit]).await?)?;
+        let listing = self.git(&["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit]).await?;
+        fits::listing(&listing)?;
         let scratch = tempfile::tempdir().map_err(|source| GitError::Run { command: "read-tree".to_owned(), source })?;
         let index = scratch.path().join("index");
         let envs = [("GIT_INDEX_FILE", index.as_os_str())];
         Call::new(&words(&["read-tree", commit])).within(&self.git_dir).envs(&envs).text().await?;
+        let missing = left_out(&listing);
+        if !missing.is_empty() {
+            let args = words(&["update-index", "-z", "--index-info"]);
+            Call::new(&args).within(&self.git_dir).envs(&envs).input(missing.as_bytes()).text().await?;
+        }
         let checkout = ["--work-tree".as_ref(), into.as_os_str(), OsStr::new("checkout-index"), "--all".as_ref(), "--quiet".as_ref()];
         Call::new(&checkout).within(&self.git_dir).envs(&envs).text().await?;
         Ok(())
@@ -89,6 +97,16 @@ impl Repository {
     async fn git(&self, args: &[&str]) -> Result<String, GitError> {
         Call::new(&words(args)).within(&self.git_dir).text().await
     }
+}
+
+/// What takes those entries out of an index whose size git cannot tell, because it does not have them.
+fn left_out(listing: &str) -> String {
+    let entry = |entry: &str| {
+        let (fields, path) = entry.split_once('\t')?;
+        let is_missing = fields.split_whitespace().nth(3) == Some("BAD");
+        is_missing.then(|| format!("0 {}\t{path}\0", "0".repeat(40)))
+    };
+    listing.split_terminator('\0').filter_map(entry).collect()
 }
 
 /// Whether a tree would be larger than an archive may be.

@@ -1,4 +1,5 @@
-//! What a commit's tree only points to: submodules, and contents that lie in large-file storage.
+//! What a commit's tree only points to: submodules, contents that lie in large-file storage, and contents
+//! that this copy of the repository does not have.
 
 use super::super::Lack;
 use crate::source::git::{Entry, EntryKind, GitError, Repository};
@@ -16,6 +17,10 @@ pub(super) async fn of(repository: &Repository, commit: &str) -> Result<Vec<Lack
     let entries = repository.entries(commit).await?;
     let submodules = entries.iter().filter(|entry| entry.kind == EntryKind::Submodule);
     let mut lacks: Vec<Lack> = submodules.map(|entry| Lack::Submodule(entry.path.clone())).collect();
+    let files: Vec<_> = entries.iter().filter(|entry| entry.kind != EntryKind::Submodule).collect();
+    let sizes = repository.sizes(&files.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>()).await?;
+    let missing = files.iter().zip(sizes).filter(|(_, size)| size.is_none());
+    lacks.extend(missing.map(|(entry, _)| Lack::Content(entry.path.clone())));
     lacks.extend(pointers(repository, &entries).await?.into_iter().map(Lack::LargeFile));
     lacks.truncate(LISTED_MAX);
     Ok(lacks)

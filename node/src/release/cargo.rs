@@ -1,0 +1,75 @@
+//! Files of a crate's version: there is one, and it says much about its making.
+
+pub mod archive;
+pub mod fingerprint;
+
+use quorate_proto::result::RegistryView;
+use quorate_proto::{Purl, Timestamp};
+use semver::Version;
+
+use super::ChoiceError;
+use crate::registry::cargo::{CrateName, Line, is_same};
+pub use archive::Published;
+
+/// What is known of how a published crate was made.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The crate's name, in the spelling of its publisher.
+    pub name: String,
+    /// The version.
+    pub version: Version,
+    /// What the published bytes say.
+    pub published: Published,
+    /// Versions of cargo that may have made it, likeliest first.
+    pub cargos: Vec<Version>,
+}
+
+/// The name that a package URL names.
+pub fn name_of(package: &Purl) -> Result<CrateName, ChoiceError> {
+    package.name().parse().map_err(|_| ChoiceError::NoProject(Box::new(package.clone())))
+}
+
+/// The version that a package URL names.
+pub fn version_of(package: &Purl) -> Result<Version, ChoiceError> {
+    let version = package.version().and_then(|version| Version::parse(version).ok());
+    version.ok_or_else(|| ChoiceError::NoVersion(Box::new(package.clone())))
+}
+
+/// The line of a version. What only a build number tells apart is one version to a registry.
+pub fn choose<'a>(lines: &'a [Line], package: &Purl, index: &str) -> Result<&'a Line, ChoiceError> {
+    let (name, version) = (name_of(package)?, version_of(package)?);
+    let unknown = || ChoiceError::UnknownVersion { package: Box::new(package.clone()), index: index.to_owned() };
+    let all = || lines.iter().filter(|line| is_same(&line.name, name.as_str()));
+    let exact = all().find(|line| line.version == version);
+    exact.or_else(|| all().find(|line| line.version.cmp_precedence(&version).is_eq())).ok_or_else(unknown)
+}
+
+/// What is said of a file on the registry.
+pub fn registry_view(line: &Line, url: String, observed_at: Timestamp) -> RegistryView {
+    RegistryView {
+        url,
+        size_bytes: 0,
+        index_checksum: Some(line.checksum),
+        published_at: line.published_at.map(Timestamp::whole_seconds),
+        observed_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::registry::cargo::parse;
+
+    #[test]
+    fn a_version_is_chosen_by_its_precedence() {
+        let line = |version: &str| format!(r#"{{"name":"demo","vers":"{version}","cksum":"{}"}}"#, "0".repeat(64));
+        let text = [line("1.0.0"), line("1.0.1+build.2"), line("1.0.1-rc.1")].join("\n");
+        let lines = parse(text.as_bytes(), &"demo".parse().unwrap()).unwrap();
+        let chosen = |purl: &str| choose(&lines, &purl.parse().unwrap(), "index").map(|line| line.version.to_string()).ok();
+        assert_eq!(chosen("pkg:cargo/demo@1.0.0").as_deref(), Some("1.0.0"));
+        assert_eq!(chosen("pkg:cargo/demo@1.0.1").as_deref(), Some("1.0.1+build.2"));
+        assert_eq!(chosen("pkg:cargo/demo@1.0.2"), None);
+        assert_eq!(chosen("pkg:cargo/demo@1"), None);
+    }
+}

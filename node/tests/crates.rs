@@ -1,0 +1,149 @@
+//! A crate from a local index and a local repository to a finding, in the real sandbox, with this machine's
+//! own cargo and no other host.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "crates/index.rs"]
+mod index;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use index::{Crate, serve};
+use quorate_node::attest::Finding;
+use quorate_node::ecosystem::ToolchainUse;
+use quorate_node::pipeline::{DebianUse, Engine, EngineConfig, Job, Silent};
+use quorate_node::registry::deb::address::ArchiveSettings;
+use quorate_node::resolve::GitAccess;
+use quorate_node::resolve::git::Direct;
+use quorate_node::sandbox::{self, Limits};
+use quorate_node::toolchain::cargo::installed;
+use quorate_proto::result::{FoundBy, Outcome};
+
+/// When the crate was published; a dependency has a version from before and one from after.
+const BEFORE: &str = "2024-05-01T00:00:00Z";
+const PUBLISHED: &str = "2024-06-01T00:00:00Z";
+const AFTER: &str = "2024-07-01T00:00:00Z";
+
+const MANIFEST: &str = "[package]\nname = \"demo\"\nversion.workspace = true\nedition = \"2021\"\nlicense = \"MIT\"\ndescription = \"d\"\nrepository = \"https://github.com/o/demo\"\n\n[dependencies]\nleaf = \"1\"\n";
+
+/// A repository, and a registry that lists what was packed from it.
+struct World {
+    folder: tempfile::TempDir,
+    commit: String,
+    index: String,
+}
+
+fn leaf(version: &str, published: &str) -> Crate {
+    Crate {
+        name: "leaf".to_owned(),
+        version: version.to_owned(),
+        published: published.to_owned(),
+        dependencies: Vec::new(),
+        bytes: b"leaf".to_vec(),
+    }
+}
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=t", "-c", "user.email=t@localhost"]).args(args).current_dir(folder);
+    let output = command.env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+impl World {
+    /// The crate lies in a workspace; `dirt` is put into it after the commit and before it is packed.
+    async fn make(dirt: Option<&str>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("o+demo");
+        std::fs::create_dir_all(tree.join("crates/demo/src")).unwrap();
+        std::fs::write(
+            tree.join("Cargo.toml"),
+            "[workspace]\nmembers = [\"crates/*\"]\nresolver = \"2\"\n[workspace.package]\nversion = \"1.0.0\"\n",
+        )
+        .unwrap();
+        std::fs::write(tree.join(".gitignore"), "Cargo.lock\n").unwrap();
+        std::fs::write(tree.join("crates/demo/Cargo.toml"), MANIFEST).unwrap();
+        std::fs::write(tree.join("crates/demo/src/lib.rs"), "pub fn one() -> u8 { 1 }\n").unwrap();
+        git(&tree, &["init", "--quiet"]);
+        git(&tree, &["add", "--all"]);
+        git(&tree, &["commit", "--quiet", "--message=demo"]);
+        let commit = git(&tree, &["rev-parse", "HEAD"]);
+        if let Some(text) = dirt {
+            std::fs::write(tree.join("crates/demo/src/lib.rs"), text).unwrap();
+        }
+        let then = serve(vec![leaf("1.0.0", BEFORE)]).await;
+        let bytes = pack(&tree, folder.path(), &then).await;
+        let demo = Crate {
+            name: "demo".to_owned(),
+            version: "1.0.0".to_owned(),
+            published: PUBLISHED.to_owned(),
+            dependencies: vec!["leaf".to_owned()],
+            bytes,
+        };
+        let index = serve(vec![leaf("1.0.0", BEFORE), leaf("1.1.0", AFTER), demo]).await;
+        Self { folder, commit, index }
+    }
+
+    async fn rebuild(&self) -> Finding {
+        let mirror = format!("https://github.com/={}/{{owner}}+{{name}}", self.folder.path().display());
+        let config = EngineConfig {
+            work_dir: self.folder.path().join("work"),
+            cache_dir: self.folder.path().join("cache"),
+            registries: [("cargo".to_owned(), self.index.clone())].into(),
+            deb: ArchiveSettings::default(),
+            definitions: None,
+            toolchains: ToolchainUse::Exact,
+            git: GitAccess { mirrors: vec![mirror.parse().unwrap()], direct: Direct::Never, ..GitAccess::default() },
+            debian: DebianUse::Off,
+            python: PathBuf::from("python3"),
+            sandbox: sandbox::Config { init_binary: Some(env!("CARGO_BIN_EXE_quorate-node").into()), ..sandbox::Config::default() },
+            limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
+            secrets: Vec::new(),
+        };
+        let job = Job { package: "pkg:cargo/demo@1.0.0".parse().unwrap(), file: None, artifact_path: None };
+        Engine::new(config).unwrap().rebuild(&job, &Silent).await.unwrap()
+    }
+}
+
+/// What a publisher does, with the cargo that the node will find nearest.
+async fn pack(tree: &Path, scratch: &Path, index: &str) -> Vec<u8> {
+    let stable = installed().await.into_iter().filter(|own| own.version.pre.is_empty()).max_by(|a, b| a.version.cmp(&b.version));
+    let home = scratch.join("home");
+    std::fs::create_dir_all(&home).unwrap();
+    let config = format!("[source.crates-io]\nreplace-with = \"then\"\n[source.then]\nregistry = \"sparse+{index}\"\n");
+    std::fs::write(home.join("config.toml"), config).unwrap();
+    let mut command = tokio::process::Command::new(stable.unwrap().sysroot.join("bin/cargo"));
+    command.args(["package", "--no-verify", "--allow-dirty", "--package", "demo"]).current_dir(tree);
+    command.env("CARGO_HOME", &home).env("CARGO_TARGET_DIR", scratch.join("target"));
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let _ = std::fs::remove_file(tree.join("Cargo.lock"));
+    std::fs::read(scratch.join("target/package/demo-1.0.0.crate")).unwrap()
+}
+
+#[tokio::test]
+async fn a_crate_comes_out_with_the_same_bytes_as_of_its_day() {
+    let world = World::make(None).await;
+    let finding = world.rebuild().await;
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?}", finding.outcome);
+    let source = finding.source.as_ref().unwrap();
+    assert_eq!((source.commit.as_ref(), source.found_by), (Some(&world.commit), FoundBy::PublisherCommit));
+    assert_eq!(source.directory.as_deref(), Some("crates/demo"));
+    assert!(finding.assists.is_empty(), "{:?}", finding.assists);
+    assert!(finding.toolchain.iter().any(|tool| tool.name == "cargo" && tool.digest.is_some()));
+    let provenance = serde_json::to_value(&finding.provenance.unwrap().predicate).unwrap();
+    assert_eq!(provenance["buildDefinition"]["buildType"], "urn:quorate:build/cargo/v1");
+    let served = provenance["buildDefinition"]["resolvedDependencies"].as_array().unwrap();
+    assert!(served.iter().any(|file| file["name"] == "index-leaf.txt"), "{served:?}");
+}
+
+#[tokio::test]
+async fn a_crate_packed_from_a_changed_tree_is_different() {
+    let world = World::make(Some("pub fn one() -> u8 { 2 }\n")).await;
+    let finding = world.rebuild().await;
+    let Outcome::Different { differences, .. } = &finding.outcome else { panic!("{:?}", finding.outcome) };
+    assert!(differences.members.iter().any(|difference| difference.member == "demo-1.0.0/src/lib.rs"), "{differences:?}");
+}
