@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::config::Config;
+use crate::config::{Config, WatchConfig};
 use crate::queue::Queue;
 pub use actor::IsSigned;
 use actor::{Actor, now};
@@ -70,7 +70,7 @@ impl Watches {
         let folder = |source| WatchError::Folder { path: config.data_dir.clone(), source };
         store::sweep(&config.data_dir).map_err(folder)?;
         let wire = Wire::new().map_err(WatchError::Client)?;
-        let places = Places { watch: config.watch.clone(), registries: config.registry.by_type(), python: config.build.python.clone() };
+        let places = Places { watch: watched(config), registries: config.registry.by_type(), python: config.build.python.clone() };
         let mut tasks = JoinSet::new();
         for plan in plans(&config.watch) {
             let watch = Watch {
@@ -98,6 +98,16 @@ impl Watches {
             }
         }
     }
+}
+
+/// `[watch]`; what it leaves out of Debian's archive is as in `[registry.deb]`.
+fn watched(config: &Config) -> WatchConfig {
+    let (mut watch, archive) = (config.watch.clone(), &config.registry.deb);
+    watch.deb.keyring = watch.deb.keyring.or_else(|| archive.keyring.clone());
+    if watch.deb.suites.is_empty() {
+        watch.deb.suites.clone_from(&archive.suites);
+    }
+    watch
 }
 
 /// One registry on its way to being watched.

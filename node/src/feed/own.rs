@@ -8,6 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use quorate_proto::NodeId;
@@ -33,16 +34,24 @@ pub(super) fn stem(node: &NodeId) -> String {
     HEXLOWER.encode(node.as_bytes())
 }
 
+/// How often, and how long in between, a lock is tried: a child of the process that held it keeps it alive
+/// from its fork to its exec.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Takes the data folder for this process, until the file is dropped.
 pub(super) fn lock(data_dir: &Path) -> Result<File, FeedError> {
     let path = data_dir.join("lock");
     let failed = |source| FeedError::Io { path: path.clone(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(FeedError::Locked { path }),
-        Err(error) => Err(failed(error.into())),
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(failed(error.into())),
+        }
     }
+    Err(FeedError::Locked { path })
 }
 
 /// Begins the feed of a key that has signed nothing: makes its mark. Fails when there is one.

@@ -18,14 +18,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// The registry that npm uses.
 pub async fn npm(configured: Option<&str>) -> Result<Url, AddressError> {
-    if let Some(text) = configured {
-        return address::parse(text, "the configuration").map(with_slash);
-    }
-    let said = said(Command::new("npm").args(["config", "get", "registry"]), Stream::Output).await;
-    match said.as_deref().and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty())) {
-        Some(text) => address::parse(text, "npm").map(with_slash),
-        None => Err(AddressError::Unknown { client: "npm config get registry".to_owned() }),
-    }
+    crate::registry::npm::address::default_registry(configured).await.map(with_slash)
 }
 
 /// The sparse index that cargo uses, also where its configuration replaces the usual one.
@@ -38,8 +31,7 @@ pub async fn cargo(configured: Option<&str>) -> Result<Url, AddressError> {
     }
     let mut command = Command::new("cargo");
     command.args(["info", "--registry", "crates-io", "none"]).current_dir("/").env("CARGO_HTTP_PROXY", NOWHERE).env("CARGO_NET_RETRY", "0");
-    let said = said(&mut command, Stream::Errors).await;
-    match said.as_deref().and_then(index_in_error) {
+    match complaint(&mut command).await.as_deref().and_then(index_in_error) {
         Some(text) => address::parse(&text, "cargo").map(with_slash),
         None => Err(AddressError::Unknown { client: "cargo info".to_owned() }),
     }
@@ -64,21 +56,11 @@ pub async fn pypi(configured: Option<&str>, python: &Path) -> Result<Url, Addres
     crate::registry::pypi::address::default_index(configured, python).await.map(with_slash)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    Output,
-    Errors,
-}
-
-async fn said(command: &mut Command, stream: Stream) -> Option<String> {
+/// What a client complains of.
+async fn complaint(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(CLIENT_MAX, output).await.ok()?.ok()?;
-    let bytes = match stream {
-        Stream::Output if output.status.success() => output.stdout,
-        Stream::Output => return None,
-        Stream::Errors => output.stderr,
-    };
-    String::from_utf8(bytes).ok()
+    String::from_utf8(output.stderr).ok()
 }
 
 /// The address in ``failed to download from `https://…/config.json` ``.

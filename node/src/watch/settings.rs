@@ -81,13 +81,13 @@ pub struct CargoFeed {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DebFeed {
-    /// Suites. Default: those that the rebuild engine uses.
+    /// Suites. Default: those of `[registry.deb]`, else those that the rebuild engine uses.
     pub suites: Vec<String>,
     /// Components. Default: `main`.
     pub components: Vec<String>,
     /// Architectures. Default: this machine's. Packages for all are in each.
     pub architectures: Vec<String>,
-    /// The keys that may sign. Default: Debian's keyring.
+    /// The keys that may sign. Default: those of `[registry.deb]`, else Debian's keyring.
     pub keyring: Option<PathBuf>,
     /// Namespace of package URLs. Default: `debian`.
     pub namespace: Option<String>,
