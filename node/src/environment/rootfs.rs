@@ -275,20 +275,26 @@ async fn unpack(wish: &Wish<'_>, dir: &Path, root: &Path) -> Result<(), RootfsEr
     };
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--numeric-owner", "--exclude=./dev/*", "--directory"]).arg(root);
-    let mut tar = tar.stdin(stream).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut tar = tar.stdin(stream).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     if rustix::process::geteuid().is_root() {
         tar = tar.args(["--preserve-permissions", "--same-owner"]);
     } else {
         tar = tar.arg("--no-same-owner");
     }
     let mut tar = tar.spawn().map_err(RootfsError::host("starting tar"))?;
-    let ended = tokio::time::timeout(MAKING_MAX, async { tokio::join!(said(words), maker.wait(), tar.wait()) }).await;
+    let both = (said(words), said(tar.stderr.take()));
+    let ended = tokio::time::timeout(MAKING_MAX, async { tokio::join!(both.0, both.1, maker.wait(), tar.wait()) }).await;
     let failed = |message: String| Err(wish.failed(message));
+    let host = |source| Err(RootfsError::Host { activity: "writing a root", source });
     match ended {
         Err(_) => failed(format!("it took over {} minutes", MAKING_MAX.as_secs() / 60)),
-        Ok((words, Ok(made), _)) if !made.success() => failed(clipped_tail(&telling(&words))),
-        Ok((_, Ok(_), Ok(unpacked))) if unpacked.success() => Ok(()),
-        Ok((words, ..)) => failed(format!("its archive could not be unpacked; {}", clipped_tail(&telling(&words)))),
+        Ok((_, _, Ok(made), Ok(unpacked))) if made.success() && unpacked.success() => Ok(()),
+        // A full disk is nobody's fault but this machine's, and says nothing about any package.
+        Ok((ref words, ref more, ..)) if [words, more].iter().any(|said| said.contains("No space left on device")) => {
+            host(io::ErrorKind::StorageFull.into())
+        }
+        Ok((words, _, Ok(made), _)) if !made.success() => failed(clipped_tail(&telling(&words))),
+        Ok((_, more, ..)) => host(io::Error::other(clipped_tail(&more))),
     }
 }
 
@@ -339,7 +345,7 @@ fn signed_by(line: &str, keyring: &Path) -> String {
 async fn said(from: Option<tokio::process::ChildStderr>) -> String {
     let mut words = Vec::new();
     if let Some(mut from) = from {
-        let mut chunk = [0; 8192];
+        let mut chunk = vec![0; 8192];
         while let Ok(count) = from.read(&mut chunk).await
             && count > 0
         {

@@ -195,6 +195,6 @@ mod tests {
 
     #[test]
     fn versions_become_package_urls() {
-        assert_eq!(package_url("a", "1:2.0+x~1", "all"), "pkg:deb/debian/a@1%3A2.0%2Bx~1?arch=all");
+        assert_eq!(package_url("a", "1:2.0+x~1", "all"), "pkg:deb/debian/a@1:2.0%2Bx~1?arch=all");
     }
 }
