@@ -246,10 +246,11 @@ impl Event {
 }
 
 /// Two reasons to look at one package are one look, for the sake of both.
+/// A change that the feed tells of anew is looked at as often as the first one was.
 fn merge(look: &mut Look, other: Look) {
+    look.attempts = if look.is_change { look.attempts.min(other.attempts) } else { other.attempts };
     look.is_change |= other.is_change;
     look.is_listed |= other.is_listed;
     look.versions.extend(other.versions);
     look.serial = look.serial.max(other.serial);
-    look.attempts = look.attempts.max(other.attempts);
 }
