@@ -3,7 +3,7 @@
 //! Facts that bound the toolchain come from the published file; the rest from the source, as of the
 //! upload. Whatever the build is told that the source does not say becomes an [`Assist`].
 
-mod generator;
+pub mod generator;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -93,10 +93,15 @@ pub fn reader(path: &Path, name: &str) -> Result<Box<dyn Read>, UnpackError> {
     let file = BufReader::new(File::open(path)?);
     match name.rsplit('.').next() {
         Some("gz" | "tgz") => Ok(Box::new(MultiGzDecoder::new(file))),
-        Some("xz") => Ok(Box::new(Bounded(XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB_MAX)))),
+        Some("xz") => Ok(Box::new(xz(file))),
         Some("tar") => Ok(Box::new(file)),
         _ => Err(UnpackError::UnknownCompression(name.to_owned())),
     }
+}
+
+/// Unpacks xz within a bound of memory.
+pub fn xz(packed: impl Read) -> impl Read {
+    Bounded(XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB_MAX))
 }
 
 /// Memory that an archive asks for past the bound says something about the archive, not about this machine.

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use quorate_node::attest::Finding;
+use quorate_node::definition::{Definition, Field};
 use quorate_node::environment::{Difference, Inventory, installed};
 use quorate_node::feed::record;
 use quorate_node::pipeline::Job;
@@ -12,12 +13,13 @@ use quorate_proto::verified::FeedItem;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 6 {
+    match kind % 7 {
         0 => feed(bytes),
         1 => feed(&[record::MAGIC.as_slice(), bytes].concat()),
         2 => inventories(bytes),
         3 => jobs(bytes),
         4 => reports(bytes),
+        5 => definition(bytes),
         _ => assert!(installed(&String::from_utf8_lossy(bytes)).len() <= bytes.len()),
     }
 });
@@ -33,7 +35,7 @@ fn feed(file: &[u8]) {
         let _ = FeedItem::decode(entry.content);
     }
     assert_eq!(again, &file[..good]);
-    if let Ok(item) = FeedItem::decode(file) {
+    if let Some(item) = FeedItem::decode(file).ok().filter(|item| !item.encode().is_empty()) {
         let whole = [record::MAGIC.as_slice(), &record::encode(&item.encode())].concat();
         assert_eq!(record::scan(&whole).1, whole.len());
     }
@@ -50,6 +52,21 @@ fn inventories(bytes: &[u8]) {
         let (forward, back) = (Difference::between(&a, &b), Difference::between(&b, &a));
         assert_eq!((&forward.only_a, &forward.only_b), (&back.only_b, &back.only_a));
         assert_eq!(forward.changed.len(), back.changed.len());
+    }
+}
+
+/// A definition sets something, each thing once and nothing outside of the tree.
+fn definition(bytes: &[u8]) {
+    let Ok(definition) = Definition::parse(bytes) else { return };
+    let settings = definition.settings();
+    assert!(!settings.is_empty() && settings.len() == definition.overrides.len());
+    assert!(definition.package.version().is_some());
+    let is_inside = |folder: &String| !folder.starts_with('/') && folder.split('/').all(|part| part != "..");
+    assert!(settings.get(&Field::Directory).is_none_or(is_inside));
+    let reviewed = definition.overrides.iter().filter_map(|change| Some((change.field.clone(), change.instead_of.clone()?))).collect();
+    assert_eq!(definition.drift(&reviewed), []);
+    for field in settings.keys() {
+        assert_eq!(field.to_string().parse().as_ref(), Ok(field));
     }
 }
 

@@ -1,12 +1,18 @@
-//! What registries list: pages of package indexes, what the proxy shows of them, Debian's lists. The first
-//! byte says which.
+//! What registries list: pages of package indexes, what the proxy shows of them, npm's documents, Debian's
+//! indexes. The first byte says which.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use quorate_node::proxy::pypi::{Withheld, page};
 use quorate_node::registry::pypi::file_name::{Distribution, ProjectName};
 use quorate_node::registry::pypi::simple;
-use quorate_node::resolve::{apt, sources_index};
+use quorate_node::registry::deb::index as deb;
+use quorate_node::registry::npm::integrity::Integrity;
+use quorate_node::registry::npm::{PackageName, packument};
+use quorate_node::plan::npm::scripts;
+use quorate_node::release::{deb as release_deb, npm};
+use quorate_node::resolve::sources_index::{self, Family};
+use quorate_node::resolve::apt;
 use quorate_proto::{Digest, FileName, Timestamp};
 
 const BASE: &str = "https://registry.example/simple/demo/";
@@ -14,11 +20,14 @@ const BASE: &str = "https://registry.example/simple/demo/";
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let text = String::from_utf8_lossy(bytes);
-    match kind % 4 {
+    match kind % 7 {
         0 => python_page(bytes),
         1 => names(&text),
         2 => apt_lists(&text),
-        _ => sources(&text),
+        3 => sources(&text),
+        4 => node_page(bytes),
+        5 => node_words(&text),
+        _ => suite(bytes),
     }
 });
 
@@ -53,7 +62,7 @@ fn python_page(bytes: &[u8]) {
         };
         assert_eq!(said(again.files.iter().collect()), said(visible.files.clone()));
         let html = page::as_html(name.as_str(), &visible.files);
-        assert_eq!(html.matches('<').count(), 10 + 3 * visible.files.len(), "{html}");
+        assert_eq!(html.matches('<').count(), 9 + 3 * visible.files.len(), "{html}");
     }
 }
 
@@ -80,10 +89,60 @@ fn apt_lists(text: &str) {
 
 /// What is cached of an index is what was read from it.
 fn sources(text: &str) {
-    let entries = sources_index::python_entries(text);
+    let entries = sources_index::known_entries(text);
     assert_eq!(sources_index::from_text(&sources_index::to_text(&entries)), entries);
     for entry in entries.iter().chain(&sources_index::from_text(text)) {
-        let _ = entry.is_of("demo");
-        let _ = sources_index::upstream(&entry.version);
+        let _ = [Family::Python, Family::Node].map(|family| entry.is_of(family, "demo"));
+        assert!(sources_index::upstream(&entry.version).0.len() <= entry.version.len());
+    }
+}
+
+/// A package's document names only versions, and what can be fetched.
+fn node_page(bytes: &[u8]) {
+    let url = "https://registry.example/demo".parse().expect("an address");
+    let Ok(packument) = packument::parse(bytes, &url) else { return };
+    for (text, entry) in &packument.versions {
+        assert_eq!(packument::version(text).map(|version| version.to_string()).as_ref(), Some(text));
+        assert!(packument.tarball(entry).is_none_or(|url| matches!(url.scheme(), "http" | "https")));
+        let key = entry.integrity().key();
+        assert_eq!(key.is_none(), entry.integrity().is_empty());
+        assert!(key.is_none_or(|key| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')));
+        let package = format!("pkg:npm/demo@{}", text.replace('+', "%2B")).parse().expect("a package");
+        let _ = npm::choose(&packument, None, &package, "registry.example").map(|published| {
+            let facts = npm::facts(published.name.clone(), &published, npm::Archive::default());
+            facts.repositories.iter().for_each(|address| assert!(address.starts_with("https://"), "{address}"));
+            assert!(facts.directory.is_none_or(|folder| !folder.starts_with('/') && folder.split('/').all(|part| part != "..")));
+        });
+    }
+}
+
+/// A name is two segments at most, and survives being a package URL; scripts call no options.
+fn node_words(text: &str) {
+    if let Ok(name) = text.parse::<PackageName>() {
+        assert!(name.as_str().matches('/').count() <= 1 && !name.flat().contains('/') && !name.encoded().contains('/'));
+        if let Some(package) = name.purl("1.0.0") {
+            assert_eq!(PackageName::of(&package).map(|again| again.as_str().to_lowercase()), Ok(name.as_str().to_lowercase()));
+        }
+    }
+    let _ = Integrity::parse(text, Some(text)).verify(text.as_bytes());
+    let manifest = npm::manifest(text.as_bytes());
+    let steps = scripts::steps(&manifest, &["a"], &mut Vec::new());
+    for package in scripts::called_packages(&manifest, &steps) {
+        assert!(!package.starts_with('-'), "{package}");
+    }
+    let _ = scripts::is_built(&manifest);
+}
+
+/// No word of a suite leads out of a folder.
+fn suite(bytes: &[u8]) {
+    let _ = deb::ReleaseFile::parse(&String::from_utf8_lossy(bytes));
+    let is_plain = |path: &str| !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    for binary in deb::binaries_in(bytes).unwrap_or_default() {
+        assert!(is_plain(&binary.path), "{}", binary.path);
+        let _ = release_deb::read_buildinfo(bytes, &binary);
+    }
+    if let Some(package) = deb::dsc(bytes) {
+        assert!(is_plain(&package.folder()) && !package.folder().starts_with('-') && !package.folder().contains('/'));
+        assert!(package.files.iter().all(|file| is_plain(&file.name) && !file.name.contains('/')));
     }
 }

@@ -5,19 +5,40 @@
 use libfuzzer_sys::fuzz_target;
 use quorate_node::plan::pypi::{checked_requirement, generator::Generator};
 use quorate_node::release::pypi::{Metadata, members_of, sdist_facts, wheel_facts};
+use quorate_node::registry::npm::packument::version;
+use quorate_node::release::npm::archive::read_members;
+use quorate_node::source::npm::lock::{LockKind, parse};
 use quorate_node::resolve::git::{GitAccess, place::Place};
 
 const MEMBERS_BYTES_MAX: u64 = 1 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 4 {
+    match kind % 5 {
         0 => wheel(bytes),
-        1 => sdist_facts(bytes).iter().for_each(plain),
+        1 => tar(bytes),
         2 => requirement(&String::from_utf8_lossy(bytes)),
-        _ => generator(&String::from_utf8_lossy(bytes)),
+        3 => generator(&String::from_utf8_lossy(bytes)),
+        _ => lock(bytes),
     }
 });
+
+fn tar(bytes: &[u8]) {
+    sdist_facts(bytes).iter().for_each(plain);
+    if let Ok(archive) = read_members(bytes) {
+        assert!(archive.manifest.is_null() || archive.manifest.is_object());
+        assert!(archive.members.keys().all(|path| !path.is_empty() && !path.ends_with('/')));
+    }
+}
+
+/// What a lock file pins is packages and versions.
+fn lock(bytes: &[u8]) {
+    for kind in LockKind::ALL {
+        for versions in parse(kind, bytes).pins.values() {
+            assert!(!versions.is_empty() && versions.keys().all(|text| version(text).is_some()));
+        }
+    }
+}
 
 fn wheel(bytes: &[u8]) {
     if let Some(facts) = wheel_facts(bytes) {

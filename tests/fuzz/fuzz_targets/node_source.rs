@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use quorate_node::resolve::git::ManifestRule as _;
+use quorate_node::resolve::npm::NpmManifest;
 use quorate_node::resolve::pypi::PythonManifest;
 use quorate_node::source::commit_id::{commit_id, is_commit};
 use quorate_node::source::manifest::Manifest;
@@ -111,4 +112,5 @@ fn manifest(text: &str) {
     for file in PythonManifest.files() {
         let _ = PythonManifest.read(file, text.as_bytes(), None);
     }
+    let _ = NpmManifest.read("package.json", text.as_bytes(), None);
 }

@@ -13,6 +13,12 @@ const COMMIT: &str = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor a <a
 
 const TAG: &str = "object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag v1.0\ntagger a <a@example> 1700000000 +0000\n\nmessage\n-----BEGIN SSH SIGNATURE-----\nU1NIU0lHAAAAAQAAAANhYmMAAAADZ2l0\n-----END SSH SIGNATURE-----\n";
 
+const PACKUMENT: &str = r#"{"name":"demo","time":{"1.0.0":"2024-02-27T16:27:10.676Z"},"versions":{"1.0.0":{"gitHead":"1c6264b795492e8fdecbc82cb8802fcfbfc08d26","_npmVersion":"6.14.6","repository":{"type":"git","url":"git+https://github.com/o/demo.git","directory":"packages/demo"},"dist":{"integrity":"sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0=","shasum":"a9993e364706816aba3e25717850c26c9cd0d89d","tarball":"demo/-/demo-1.0.0.tgz"}}}}"#;
+
+const SUITE: &str = "Package: a\nSource: b (2-4)\nVersion: 1:2-3\nArchitecture: all\nFilename: pool/main/a/a_2-3_all.deb\nSize: 12\nSHA256: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\n\nFormat: 3.0 (native)\nSource: kernel-wedge\nArchitecture: all\nVersion: 1:2.106~deb12u1-4\nBuild-Depends: debhelper (>= 9),\n x\nChecksums-Sha256:\n bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 10 kernel-wedge_2.106.tar.xz\n";
+
+const DEFINITION: &str = "version: 1\npackage: pkg:pypi/demo@1.0\nartifact: demo-1.0.tar.gz\nreason: the tag was moved\noverrides:\n  - {set: source.commit, to: c7e0fc087ceeadb8b4c84a0953a422c474093d6d, instead-of: null}\n  - {set: source.directory, to: packages/demo}\n  - set: toolchain.npm\n    to: 8.19.4\n    instead-of: 10.2.0\n";
+
 /// All of them.
 pub const TEXTS: &[(&str, u8, &str)] = &[
     ("node_registry", 0, PAGE),
@@ -21,6 +27,14 @@ pub const TEXTS: &[(&str, u8, &str)] = &[
     ("node_registry", 2, "Types: deb\nURIs: http://debian.example/debian\nSuites: bookworm\nComponents: main\nSigned-By: /k.gpg\n"),
     ("node_registry", 2, "deb [arch=amd64 signed-by=/k.gpg] http://debian.example/debian trixie main contrib\n"),
     ("node_registry", 3, SOURCES),
+    ("node_registry", 4, PACKUMENT),
+    ("node_registry", 5, "@scope/name"),
+    ("node_registry", 5, r#"{"name":"demo","scripts":{"prepare":"npm run build","build":"rimraf x && -x"},"devDependencies":{"rimraf":"^3.0.0","-x":"1"}}"#),
+    ("node_registry", 5, "sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0="),
+    ("node_registry", 6, SUITE),
+    ("node_release", 4, r#"{"lockfileVersion":3,"packages":{"node_modules/a":{"version":"1.0.0","integrity":"sha512-x"}}}"#),
+    ("node_release", 4, "\"@s/a@^1.0.0\", \"@s/a@npm:b@^1.1.0\":\n  version \"1.1.0\"\n  integrity sha512-x\n"),
+    ("node_release", 4, "packages:\n\n  /@s/a@1.1.0(peer@2.0.0):\n    resolution: {integrity: sha512-x}\n\n  /c/3.0.0_peer@1:\n"),
     ("node_release", 2, "requests[socks]>=2.8.1,==2.8.*; python_version < '2.7' and extra == 'x'"),
     ("node_release", 2, "pip @ https://registry.example/pip-1.0.tar.gz"),
     ("node_release", 3, "setuptools (75.6.0)"),
@@ -39,5 +53,6 @@ pub const TEXTS: &[(&str, u8, &str)] = &[
     ("node_records", 2, INVENTORIES),
     ("node_records", 3, r#"{"package":"pkg:pypi/demo@1.0","file":"demo-1.0.tar.gz"}"#),
     ("node_records", 4, "\"Ready\"\n{\"Ended\":{\"ended\":{\"Code\":0},\"network\":{\"unroutable\":1,\"refused_datagrams\":0}}}\n"),
-    ("node_records", 5, "ii \tbash\tamd64\t5.2\nrc \told\tamd64\t1\n"),
+    ("node_records", 5, DEFINITION),
+    ("node_records", 6, "ii \tbash\tamd64\t5.2\nrc \told\tamd64\t1\n"),
 ];

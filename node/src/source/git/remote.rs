@@ -62,7 +62,13 @@ pub fn target_in(trace: &str, url: &str) -> Option<String> {
         Some(line[at + "<= recv header: location: ".len()..].trim().to_owned())
     };
     let target = trace.lines().take(TRACE_LINES_MAX).find_map(header)?;
-    let target = url::Url::parse(url).ok()?.join(&target).ok()?;
+    let asked = url::Url::parse(url).ok()?;
+    let target = asked.join(&target).ok()?;
+    // A server that sends to a file, off TLS, or to somebody's password sends nowhere.
+    let is_plain = target.scheme() == "https" || (target.scheme() == "http" && asked.scheme() == "http");
+    if !is_plain || !target.username().is_empty() || target.password().is_some() {
+        return None;
+    }
     let bare = target.as_str().split("/info/refs").next()?.split(['?', '#']).next()?;
     Some(bare.trim_end_matches('/').trim_end_matches(".git").to_owned())
 }
@@ -126,4 +132,24 @@ fn size_of(folder: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.map(size).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirection_leads_to_no_file_and_off_no_tls() {
+        let target = |url: &str, location: &str| target_in(&format!("x <= Recv header: location: {location}\r\n"), url);
+        let asked = "https://forge.example/o/n.git";
+        let moved = Some("https://forge.example/o/m".to_owned());
+        assert_eq!(target(asked, "/o/m.git/info/refs?service=git-upload-pack"), moved);
+        assert_eq!(target("http://forge.example/o/n", "https://forge.example/o/m/info/refs?x"), moved);
+        assert!(target("http://forge.example/o/n", "/o/m").is_some());
+        for location in
+            ["file://forge.example/etc", "http://forge.example/o/m", "ssh://forge.example/o/m", "https://user:secret@forge.example/o/m", "x://"]
+        {
+            assert_eq!(target(asked, location), None, "{location}");
+        }
+    }
 }
