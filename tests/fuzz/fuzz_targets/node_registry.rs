@@ -3,16 +3,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use quorate_node::plan::npm::scripts;
 use quorate_node::proxy::pypi::{Withheld, page};
-use quorate_node::registry::pypi::file_name::{Distribution, ProjectName};
-use quorate_node::registry::pypi::simple;
+use quorate_node::registry::cargo::{self, CrateName};
 use quorate_node::registry::deb::index as deb;
 use quorate_node::registry::npm::integrity::Integrity;
 use quorate_node::registry::npm::{PackageName, packument};
-use quorate_node::plan::npm::scripts;
+use quorate_node::registry::pypi::file_name::{Distribution, ProjectName};
+use quorate_node::registry::pypi::simple;
 use quorate_node::release::{deb as release_deb, npm};
-use quorate_node::resolve::sources_index::{self, Family};
 use quorate_node::resolve::apt;
+use quorate_node::resolve::sources_index::{self, Family};
 use quorate_proto::{Digest, FileName, Timestamp};
 
 const BASE: &str = "https://registry.example/simple/demo/";
@@ -20,13 +21,14 @@ const BASE: &str = "https://registry.example/simple/demo/";
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let text = String::from_utf8_lossy(bytes);
-    match kind % 7 {
+    match kind % 8 {
         0 => python_page(bytes),
         1 => names(&text),
         2 => apt_lists(&text),
         3 => sources(&text),
         4 => node_page(bytes),
         5 => node_words(&text),
+        6 => crate_index(bytes),
         _ => suite(bytes),
     }
 });
@@ -131,6 +133,21 @@ fn node_words(text: &str) {
         assert!(!package.starts_with('-'), "{package}");
     }
     let _ = scripts::is_built(&manifest);
+}
+
+/// An index file is of one crate, and a version reads the same when it is shown as it was before it was yanked.
+fn crate_index(bytes: &[u8]) {
+    let name: CrateName = "demo".parse().expect("a name");
+    for line in cargo::parse(bytes, &name).unwrap_or_default() {
+        assert!(cargo::is_same(&line.name, name.as_str()));
+        let again = cargo::parse(line.unyanked().as_bytes(), &name).expect("a line");
+        assert_eq!(again.len(), 1);
+        assert!(!again[0].is_yanked && (again[0].checksum, &again[0].version) == (line.checksum, &line.version));
+        assert!(line.file_name().is_none_or(|file| !file.as_str().contains('/')));
+    }
+    if let Some(name) = str::from_utf8(bytes).ok().and_then(|text| text.parse::<CrateName>().ok()) {
+        assert!(!name.index_path().contains('.') && name.index_path().split('/').all(|part| !part.is_empty()));
+    }
 }
 
 /// No word of a suite leads out of a folder.

@@ -4,11 +4,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use quorate_node::plan::pypi::{checked_requirement, generator::Generator};
-use quorate_node::release::pypi::{Metadata, members_of, sdist_facts, wheel_facts};
 use quorate_node::registry::npm::packument::version;
+use quorate_node::release::cargo::archive::read_from;
 use quorate_node::release::npm::archive::read_members;
-use quorate_node::source::npm::lock::{LockKind, parse};
+use quorate_node::release::pypi::{Metadata, members_of, sdist_facts, wheel_facts};
 use quorate_node::resolve::git::{GitAccess, place::Place};
+use quorate_node::source::commit_id::is_commit;
+use quorate_node::source::npm::lock::{LockKind, parse};
 
 const MEMBERS_BYTES_MAX: u64 = 1 << 20;
 
@@ -28,6 +30,11 @@ fn tar(bytes: &[u8]) {
     if let Ok(archive) = read_members(bytes) {
         assert!(archive.manifest.is_null() || archive.manifest.is_object());
         assert!(archive.members.keys().all(|path| !path.is_empty() && !path.ends_with('/')));
+    }
+    if let Ok(published) = read_from(bytes) {
+        mirrored(&published.repositories);
+        assert!(published.commit.is_none_or(|commit| is_commit(&commit)));
+        assert!(published.folder.is_none_or(|folder| !folder.starts_with('/') && folder.split('/').all(|part| part != "..")));
     }
 }
 
@@ -51,15 +58,19 @@ fn wheel(bytes: &[u8]) {
 
 /// No word of a publisher leads out of the folder of mirrors.
 fn plain(facts: &Metadata) {
+    mirrored(&facts.repositories);
+    if let Some(text) = &facts.generator {
+        generator(text);
+    }
+}
+
+fn mirrored(addresses: &[String]) {
     let mirror = "https://=/mirrors/{owner}+{name}/repo".parse().expect("a rule");
     let access = GitAccess { mirrors: vec![mirror], ..GitAccess::default() };
-    for address in &facts.repositories {
+    for address in addresses {
         let Some(Place::Folder(folder)) = access.place(address) else { panic!("{address}") };
         let parts: Vec<_> = folder.components().collect();
         assert!(parts.len() == 4 && folder.starts_with("/mirrors") && folder.ends_with("repo"), "{address}");
-    }
-    if let Some(text) = &facts.generator {
-        generator(text);
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use quorate_node::resolve::cargo::CargoManifest;
 use quorate_node::resolve::git::ManifestRule as _;
 use quorate_node::resolve::npm::NpmManifest;
 use quorate_node::resolve::pypi::PythonManifest;
@@ -113,4 +114,6 @@ fn manifest(text: &str) {
         let _ = PythonManifest.read(file, text.as_bytes(), None);
     }
     let _ = NpmManifest.read("package.json", text.as_bytes(), None);
+    let (one, above) = text.split_once('\0').unwrap_or((text, ""));
+    let _ = CargoManifest.read("Cargo.toml", one.as_bytes(), Some(above.as_bytes()));
 }

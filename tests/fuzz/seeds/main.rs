@@ -64,7 +64,9 @@ fn of_vector(room: &str, key: &str, name: &str, text: &str) -> Vec<(&'static str
     let with = |kind: u8, bytes: &[u8]| [&[kind][..], bytes].concat();
     let plain = text.as_bytes().to_vec();
     match (room.split('-').next().unwrap_or_default(), key) {
-        ("normalize", key) if key.ends_with("Base64") => BASE64.decode(text.as_bytes()).map_or_else(|_| Vec::new(), |bytes| archive(name, bytes)),
+        ("normalize", key) if key.ends_with("Base64") => {
+            BASE64.decode(text.as_bytes()).map_or_else(|_| Vec::new(), |bytes| archive(name, bytes))
+        }
         ("tlog", "text") => vec![("tlog_checkpoint", plain)],
         ("tlog", "note" | "vkey") => vec![("tlog_note", plain)],
         ("tlog", "proof") => vec![("tlog_proof", plain)],

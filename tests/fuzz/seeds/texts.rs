@@ -19,6 +19,14 @@ const SUITE: &str = "Package: a\nSource: b (2-4)\nVersion: 1:2-3\nArchitecture: 
 
 const DEFINITION: &str = "version: 1\npackage: pkg:pypi/demo@1.0\nartifact: demo-1.0.tar.gz\nreason: the tag was moved\noverrides:\n  - {set: source.commit, to: c7e0fc087ceeadb8b4c84a0953a422c474093d6d, instead-of: null}\n  - {set: source.directory, to: packages/demo}\n  - set: toolchain.npm\n    to: 8.19.4\n    instead-of: 10.2.0\n";
 
+const INDEX: &str = r#"{"name":"Demo","vers":"1.2.3","deps":[{"name":"c","package":"d","kind":"build"}],"cksum":"0000000000000000000000000000000000000000000000000000000000000000","features":{},"yanked":true,"pubtime":"2024-05-17T16:45:26Z"}"#;
+
+const CHANGELOG: &str = "<?xml version='1.0'?><methodResponse><params><param><value><array><data><value><array><data><value><string>demo</string></value><value><nil/></value><value><int>1</int></value><value><string>add py3 file demo-1.0-py3-none-any.whl</string></value><value><int>7</int></value></data></array></value></data></array></value></param></params></methodResponse>";
+
+const RSS: &str = "<?xml version='1.0'?><rss version='2.0'><channel><title>x</title><item><title>a</title><link>https://registry.example/crates/demo/1.0.0</link><pubDate>Fri, 17 May 2024 16:45:26 +0000</pubDate></item></channel></rss>";
+
+const RELEASE: &str = "Suite: stable\nDate: Sat, 10 Feb 2024 11:07:25 UTC\nAcquire-By-Hash: yes\nSHA256:\n bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 12 main/binary-amd64/Packages.xz\n";
+
 /// All of them.
 pub const TEXTS: &[(&str, u8, &str)] = &[
     ("node_registry", 0, PAGE),
@@ -29,9 +37,14 @@ pub const TEXTS: &[(&str, u8, &str)] = &[
     ("node_registry", 3, SOURCES),
     ("node_registry", 4, PACKUMENT),
     ("node_registry", 5, "@scope/name"),
-    ("node_registry", 5, r#"{"name":"demo","scripts":{"prepare":"npm run build","build":"rimraf x && -x"},"devDependencies":{"rimraf":"^3.0.0","-x":"1"}}"#),
+    (
+        "node_registry",
+        5,
+        r#"{"name":"demo","scripts":{"prepare":"npm run build","build":"rimraf x && -x"},"devDependencies":{"rimraf":"^3.0.0","-x":"1"}}"#,
+    ),
     ("node_registry", 5, "sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0="),
-    ("node_registry", 6, SUITE),
+    ("node_registry", 6, INDEX),
+    ("node_registry", 7, SUITE),
     ("node_release", 4, r#"{"lockfileVersion":3,"packages":{"node_modules/a":{"version":"1.0.0","integrity":"sha512-x"}}}"#),
     ("node_release", 4, "\"@s/a@^1.0.0\", \"@s/a@npm:b@^1.1.0\":\n  version \"1.1.0\"\n  integrity sha512-x\n"),
     ("node_release", 4, "packages:\n\n  /@s/a@1.1.0(peer@2.0.0):\n    resolution: {integrity: sha512-x}\n\n  /c/3.0.0_peer@1:\n"),
@@ -43,13 +56,30 @@ pub const TEXTS: &[(&str, u8, &str)] = &[
     ("node_source", 3, "l demo/x/y ..\nl demo/x/a y/../b\n"),
     ("node_source", 5, PYPROJECT),
     ("node_git", 0, "100644 blob 4b825dc642cb6eb9a060e54bf8d69288fbee4904\tsetup.py\0120000 blob 00 12\ta b\0"),
-    ("node_git", 0, "4b825dc642cb6eb9a060e54bf8d69288fbee4904 1700000000 00\nrefs/tags/v1.0 4b82 4b83\n4b82\trefs/tags/v1.0\n4b83\trefs/tags/v1.0^{}\n"),
+    (
+        "node_git",
+        0,
+        "4b825dc642cb6eb9a060e54bf8d69288fbee4904 1700000000 00\nrefs/tags/v1.0 4b82 4b83\n4b82\trefs/tags/v1.0\n4b83\trefs/tags/v1.0^{}\n",
+    ),
     ("node_git", 1, "3\nabc\n0\n\nx missing\n2\nab\n"),
     ("node_git", 2, "12:00:00.000 http.c:1 <= Recv header: location: https://forge.example/o/n.git/info/refs?service=git-upload-pack\n"),
     ("node_git", 2, "https://user:secret@forge.example/new/name.git"),
     ("node_git", 3, "@scope/demo\n1.2.3\nv1.2.3\ndemo-1.2.3\nrelease/demo_1_2_3\n1.2.03\n1.2.3-rc.1\n"),
     ("node_git", 4, TAG),
     ("node_git", 5, COMMIT),
+    ("node_watch", 0, "<a b='1>2'>1 &lt; &#50;<![CDATA[<raw>&]]><!-- x --><b/></a>"),
+    ("node_watch", 1, CHANGELOG),
+    ("node_watch", 2, r#"{"results":[{"seq":5,"id":"@s/demo","changes":[]},{"seq":"6-x","id":"demo","deleted":true}],"last_seq":"6-x"}"#),
+    ("node_watch", 2, r#"{"db_name":"registry","update_seq":"7-x"}"#),
+    ("node_watch", 2, PACKUMENT),
+    ("node_watch", 3, RSS),
+    ("node_watch", 3, INDEX),
+    ("node_watch", 4, r#"{"meta":{"_last-serial":9,"api-version":"1.1"},"projects":[{"name":"Demo","_last-serial":7}]}"#),
+    ("node_watch", 4, PAGE),
+    ("node_watch", 5, RELEASE),
+    ("node_watch", 5, SUITE),
+    ("node_watch", 6, "Fri, 17 May 2024 16:45:26 +0000"),
+    ("node_watch", 6, "120"),
     ("node_records", 2, INVENTORIES),
     ("node_records", 3, r#"{"package":"pkg:pypi/demo@1.0","file":"demo-1.0.tar.gz"}"#),
     ("node_records", 4, "\"Ready\"\n{\"Ended\":{\"ended\":{\"Code\":0},\"network\":{\"unroutable\":1,\"refused_datagrams\":0}}}\n"),

@@ -232,7 +232,9 @@ pub fn elsewhere(address: &str, origin: &str) -> Option<String> {
     };
     let ((host, path), asked) = (bare(origin)?, bare(address)?);
     let is_same = (host.as_str(), path.to_lowercase()) == (asked.0.as_str(), asked.1.to_lowercase());
-    (!is_same).then(|| format!("https://{host}{path}"))
+    // A host of an odd scheme need not be one of this scheme.
+    let moved = format!("https://{host}{path}");
+    (!is_same && url::Url::parse(&moved).is_ok()).then_some(moved)
 }
 
 #[cfg(test)]
@@ -267,5 +269,6 @@ mod tests {
         assert_eq!(elsewhere(asked, "https://user:secret@github.com/new/demo.git").as_deref(), Some("https://github.com/new/demo"));
         assert_eq!(elsewhere(asked, "https://github.com/Old/Demo.git"), None);
         assert_eq!(elsewhere(asked, "/srv/mirrors/demo"), None);
+        assert_eq!(elsewhere(asked, "odd://f\u{fffd}rge.example/demo"), None);
     }
 }

@@ -146,9 +146,13 @@ mod tests {
         assert_eq!(target(asked, "/o/m.git/info/refs?service=git-upload-pack"), moved);
         assert_eq!(target("http://forge.example/o/n", "https://forge.example/o/m/info/refs?x"), moved);
         assert!(target("http://forge.example/o/n", "/o/m").is_some());
-        for location in
-            ["file://forge.example/etc", "http://forge.example/o/m", "ssh://forge.example/o/m", "https://user:secret@forge.example/o/m", "x://"]
-        {
+        for location in [
+            "file://forge.example/etc",
+            "http://forge.example/o/m",
+            "ssh://forge.example/o/m",
+            "https://user:secret@forge.example/o/m",
+            "x://",
+        ] {
             assert_eq!(target(asked, location), None, "{location}");
         }
     }
