@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 pub use self::difference::{Change, Difference, Item, Part, PartKind};
-pub use self::inventory::{Inventory, InventoryError, InventoryTool, Package};
+pub use self::inventory::{Inventory, InventoryError, InventoryTool, Package, installed};
 pub use self::rootfs::{Rootfs, RootfsError, RootfsSpec};
 use crate::cache::digest_of_file;
 

@@ -11,7 +11,7 @@ mod file;
 mod intake;
 mod own;
 mod proofs;
-mod record;
+pub mod record;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use init::{intercept, sandbox_init};
+pub use counters::Counters;
+pub use init::{Ended, Report, intercept, sandbox_init};
 pub use output::open_output;
 pub use removal::remove_tree;
 

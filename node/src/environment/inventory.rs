@@ -137,7 +137,8 @@ pub(super) async fn packages(root: &Path) -> Result<Vec<Package>, EnvironmentErr
     Ok(installed(&output(&mut command, Path::new("dpkg-query")).await?))
 }
 
-fn installed(text: &str) -> Vec<Package> {
+/// The installed packages in an answer of `dpkg-query`.
+pub fn installed(text: &str) -> Vec<Package> {
     let package = |line: &str| {
         let fields: Vec<&str> = line.split('\t').collect();
         let [status, name, architecture, version] = fields[..] else { return None };

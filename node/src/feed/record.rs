@@ -6,13 +6,13 @@
 use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
 
 /// The first bytes of a feed file.
-pub(super) const MAGIC: &[u8; 8] = b"QFEED/1\n";
+pub const MAGIC: &[u8; 8] = b"QFEED/1\n";
 
 /// Length and checksum before each content.
 const HEADER_BYTES: usize = 8;
 
 /// The record of `content`.
-pub(super) fn encode(content: &[u8]) -> Vec<u8> {
+pub fn encode(content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).expect("items are at most 64 KiB").to_le_bytes();
     let mut record = Vec::with_capacity(HEADER_BYTES + content.len());
     record.extend(length);
@@ -23,16 +23,16 @@ pub(super) fn encode(content: &[u8]) -> Vec<u8> {
 
 /// A whole record found in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found<'a> {
+pub struct Found<'a> {
     /// Where its content begins.
-    pub(super) offset: usize,
+    pub offset: usize,
     /// Its content.
-    pub(super) content: &'a [u8],
+    pub content: &'a [u8],
 }
 
 /// The whole records of a file, and how many bytes they and the magic take. What lies behind is a
 /// record that was never finished, or damage.
-pub(super) fn scan(file: &[u8]) -> (Vec<Found<'_>>, usize) {
+pub fn scan(file: &[u8]) -> (Vec<Found<'_>>, usize) {
     let mut found = Vec::new();
     if !file.starts_with(MAGIC) {
         return (found, 0);

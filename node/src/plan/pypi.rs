@@ -3,7 +3,7 @@
 //! Facts that bound the toolchain come from the published file; the rest from the source, as of the
 //! upload. Whatever the build is told that the source does not say becomes an [`Assist`].
 
-mod generator;
+pub mod generator;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -214,7 +214,19 @@ fn variables_set(settings: &Settings) -> impl Iterator<Item = (String, String)> 
 
 /// The names of requirements, for telling what is still missing. Malformed ones have none.
 pub fn requirement(text: &str) -> Option<Requirement<VerbatimUrl>> {
-    Requirement::from_str(text).ok()
+    // Markers are parsed by recursion, and cut by the length of characters, not of bytes.
+    let is_plain = text.len() <= REQUIREMENT_BYTES_MAX && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    Requirement::from_str(Some(text).filter(|text| is_plain && has_whole_names(text))?).ok()
+}
+
+/// Whether the name and the extras end as names do: the parser panics where they do not.
+fn has_whole_names(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let rest = text.trim_start().trim_start_matches(is_part);
+    let name = text.trim_start().strip_suffix(rest).unwrap_or_default();
+    let extras = rest.trim_start().strip_prefix('[').map_or("", |rest| rest.split(']').next().unwrap_or_default());
+    let words = extras.split(|c: char| c == ',' || c.is_whitespace());
+    words.chain([name]).all(|word| !word.ends_with(['.', '-', '_']))
 }
 
 /// The source's own build system, unless the published file was plainly made by another backend.
@@ -266,9 +278,7 @@ fn checked(build: BuildSystem) -> Result<BuildSystem, PlanError> {
 
 /// A requirement in its canonical spelling. What is no requirement could be an option of pip.
 pub fn checked_requirement(text: &str) -> Result<String, PlanError> {
-    let is_bounded = text.len() <= REQUIREMENT_BYTES_MAX && !text.contains(char::is_control);
-    let parsed = Some(text).filter(|_| is_bounded).and_then(requirement);
-    let parsed = parsed.ok_or_else(|| PlanError::Requirement { text: text.chars().take(200).collect() })?;
+    let parsed = requirement(text).ok_or_else(|| PlanError::Requirement { text: text.chars().take(200).collect() })?;
     if matches!(parsed.version_or_url, Some(VersionOrUrl::Url(_))) {
         return Err(PlanError::AddressedRequirement { text: text.chars().take(200).collect() });
     }
@@ -439,6 +449,15 @@ mod tests {
         assert!(matches!(of("'a'", &"x".repeat(301)), Err(PlanError::Backend { .. })));
         let nul = "[build-system]\nrequires=['a']\nbuild-backend='x'\nbackend-path=[\"\\u0000\"]\n";
         assert!(matches!(planned(nul, "x", None, None), Err(PlanError::Backend { .. })));
+    }
+
+    #[test]
+    fn requirements_that_would_end_the_process_are_refused() {
+        let deep = format!("a; {}", "(".repeat(200_000));
+        for text in ["pip-", "pip. >=1", "a_ ; python_version > '3'", "a[b-]", " a [b, c. ]", "a[b- x]", "a-\u{e9}", "a; p\u{e9}'", &deep] {
+            assert!(requirement(text).is_none(), "{text:.20}");
+        }
+        assert!(["a[b-c, d_e]==1.0.*", "a-b.c_d", "a [x] (>=1)"].iter().all(|text| requirement(text).is_some()));
     }
 
     #[test]

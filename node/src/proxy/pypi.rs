@@ -3,7 +3,7 @@
 //! Files that were published at or after the moment do not exist; what is yanked today was not yanked then.
 //! Nothing of the release that is being rebuilt exists at any moment.
 
-mod page;
+pub mod page;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! Files of an npm release: one tarball a version.
 
-mod archive;
+pub mod archive;
 
 use quorate_proto::result::RegistryView;
 use quorate_proto::{FileName, Purl, Timestamp};

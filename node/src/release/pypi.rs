@@ -10,7 +10,7 @@ use quorate_proto::{FileName, Purl, Timestamp};
 use super::ChoiceError;
 use crate::registry::pypi::file_name::{Distribution, Kind, ProjectName, normal_name};
 use crate::registry::pypi::{Project, PublishedFile};
-pub use facts::{FactsError, Metadata, read_facts, wheel_members};
+pub use facts::{FactsError, Metadata, members_of, read_facts, sdist_facts, wheel_facts, wheel_members};
 
 /// What is rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lzma_rust2::XzReader;
 use quorate_proto::Digest;
 use quorate_proto::result::{FoundBy, Source, SourceKind};
 use tokio::task::spawn_blocking;
@@ -209,7 +208,7 @@ fn matching(entries: Vec<Entry>, sought: &Sought<'_>) -> Vec<(Pristine, Entry)> 
 
 fn read_sources(path: &Path) -> std::io::Result<Vec<Entry>> {
     let mut bytes = Vec::new();
-    XzReader::new(std::io::BufReader::new(fs::File::open(path)?), true).take(SOURCES_BYTES_MAX).read_to_end(&mut bytes)?;
+    unpack::xz(std::io::BufReader::new(fs::File::open(path)?)).take(SOURCES_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(sources_index::known_entries(&String::from_utf8_lossy(&bytes)))
 }
 

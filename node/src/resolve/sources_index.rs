@@ -50,7 +50,9 @@ pub fn known_entries(sources: &str) -> Vec<Entry> {
 
 fn entry(text: &str) -> Option<Entry> {
     let paragraph = paragraphs(text).into_iter().next()?;
+    // A word with a line's end or a tab in it would be other words in the cache.
     let field = |name| value(&paragraph, name);
+    let word = |name| field(name).filter(|text| !text.contains(char::is_control)).map(str::to_owned);
     let (package, binaries) = (field("Package")?, field("Binary")?.replace(',', " "));
     let binaries: Vec<_> = binaries.split_whitespace().filter(|name| is_known(name)).collect();
     if binaries.is_empty() && !is_known(package) {
@@ -63,10 +65,10 @@ fn entry(text: &str) -> Option<Entry> {
         (is_original && !file.contains('/')).then(|| Some((Digest::from_hex(digest).ok()?, file)))?
     })?;
     Some(Entry {
-        package: package.to_owned(),
-        version: field("Version")?.to_owned(),
+        package: word("Package")?,
+        version: word("Version")?,
         binaries: binaries.join(" "),
-        directory: field("Directory")?.to_owned(),
+        directory: word("Directory")?,
         file: file.to_owned(),
         digest,
     })
@@ -184,6 +186,9 @@ mod tests {
             ["python-click", "rich", "node-types-x", "node-a"]
         );
         assert_eq!(from_text(&to_text(&entries)), entries);
+        for (from, to) in [("1.0-1", "1.0\t-1"), ("pool/main/p/rich", "pool\n more"), ("rich\nB", "ri\u{1}ch\nB")] {
+            assert_eq!(known_entries(&stanza("rich", "python3-rich", "rich_1.0.orig.tar.xz").replace(from, to)), [], "{to:?}");
+        }
         let [click, rich, types, a] = &entries[..] else { panic!() };
         assert!(click.is_of(Family::Python, "click") && rich.is_of(Family::Python, "rich") && !rich.is_of(Family::Python, "click"));
         assert!(types.is_of(Family::Node, "@types/x") && !types.is_of(Family::Node, "x") && !click.is_of(Family::Node, "click"));

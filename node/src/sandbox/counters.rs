@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 /// The counters that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Counters {
-    pub(super) unroutable: u64,
-    pub(super) refused_datagrams: u64,
+pub struct Counters {
+    /// Packets to addresses that no route leads to.
+    pub unroutable: u64,
+    /// Datagrams to ports of loopback where nobody listens.
+    pub refused_datagrams: u64,
 }
 
 impl Counters {

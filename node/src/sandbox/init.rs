@@ -38,19 +38,43 @@ pub(super) struct RelaySpec {
 
 /// One line of the report.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Report {
+pub enum Report {
     /// The sandbox stands; the command is started next.
     Ready,
     /// The command could not be executed.
-    NotStarted { reason: String },
+    NotStarted {
+        /// Why.
+        reason: String,
+    },
     /// The command and all it left behind are gone.
-    Ended { ended: Ended, network: Counters },
+    Ended {
+        /// How it ended.
+        ended: Ended,
+        /// What it tried on the network.
+        network: Counters,
+    },
+}
+
+impl Report {
+    /// The lines of a report. What is none is passed over.
+    pub fn read(text: &[u8]) -> Vec<Self> {
+        text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// This as a line.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("numbers and text always serialise");
+        line.push(b'\n');
+        line
+    }
 }
 
 /// How the command itself ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ended {
+pub enum Ended {
+    /// With this exit code.
     Code(i32),
+    /// By this signal.
     Signal(i32),
 }
 
@@ -150,8 +174,7 @@ fn stop_on_request() {
 }
 
 fn report(line: &Report) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(line)?;
-    bytes.push(b'\n');
+    let bytes = line.to_line();
     let stdin = io::stdin();
     let mut rest = &bytes[..];
     while !rest.is_empty() {

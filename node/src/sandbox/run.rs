@@ -179,7 +179,7 @@ async fn read_report(from: OwnedReadHalf) -> Vec<Report> {
     let mut text = Vec::new();
     // A reset connection still leaves what came before it.
     let _ = from.take(REPORT_BYTES_MAX).read_to_end(&mut text).await;
-    text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    Report::read(&text)
 }
 
 async fn take_stock(command: &Command) -> Arc<watch::Disk> {

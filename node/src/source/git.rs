@@ -60,7 +60,7 @@ impl Repository {
     pub async fn tags(&self) -> Result<Vec<Tag>, GitError> {
         let format = "--format=%(refname) %(objectname) %(*objectname)";
         let text = self.git(&["for-each-ref", format, "refs/tags"]).await?;
-        Ok(text.lines().filter_map(tag_of_line).collect())
+        Ok(tags_in(&text))
     }
 
     /// What a commit says; tags are followed.
@@ -110,7 +110,7 @@ fn left_out(listing: &str) -> String {
 }
 
 /// Whether a tree would be larger than an archive may be.
-mod fits {
+pub mod fits {
     use super::GitError;
     use crate::source::unpack::{ENTRIES_MAX, UNPACKED_BYTES_MAX};
 
@@ -119,18 +119,23 @@ mod fits {
     }
 
     /// Refuses a tree of too many files.
-    pub(super) fn entries(count: usize) -> Result<(), GitError> {
+    pub fn entries(count: usize) -> Result<(), GitError> {
         if count > ENTRIES_MAX { Err(too_large("entries", ENTRIES_MAX as u64)) } else { Ok(()) }
     }
 
     /// Refuses a tree by its listing with sizes, before any of it is written.
-    pub(super) fn listing(listing: &str) -> Result<(), GitError> {
+    pub fn listing(listing: &str) -> Result<(), GitError> {
         entries(listing.split_terminator('\0').take(ENTRIES_MAX + 1).count())?;
         // `mode type object size<TAB>path`; a submodule's size is a hyphen.
         let size = |entry: &str| entry.split('\t').next()?.split_whitespace().nth(3)?.parse::<u64>().ok();
         let bytes = listing.split_terminator('\0').filter_map(size).fold(0_u64, u64::saturating_add);
         if bytes > UNPACKED_BYTES_MAX { Err(too_large("bytes", UNPACKED_BYTES_MAX)) } else { Ok(()) }
     }
+}
+
+/// The tags in an answer of `for-each-ref --format='%(refname) %(objectname) %(*objectname)'`.
+pub fn tags_in(text: &str) -> Vec<Tag> {
+    text.lines().filter_map(tag_of_line).collect()
 }
 
 fn tag_of_line(line: &str) -> Option<Tag> {

@@ -2,7 +2,8 @@
 //!
 //! Long names and extended headers are read whole into memory before an entry is seen, and their size is
 //! the archive's own word. Counting what is read, rather than reading headers ahead, cannot be led to
-//! count other records than the reader does.
+//! count other records than the reader does. Only the holes of sparse files are never read: they are as
+//! large as the archive says, so what entries say of their size is counted as well.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -22,13 +23,14 @@ pub struct Metered<R> {
 #[derive(Clone, Debug)]
 pub struct Meter {
     left: Rc<Cell<u64>>,
+    content: Rc<Cell<u64>>,
 }
 
 impl Meter {
-    /// Puts a meter before `inner`.
-    pub fn before<R: Read>(inner: R) -> (Metered<R>, Self) {
+    /// Puts a meter before `inner`, whose entries may have `content_max` bytes in all.
+    pub fn before<R: Read>(inner: R, content_max: u64) -> (Metered<R>, Self) {
         let left = Rc::new(Cell::new(HEADERS_BYTES_MAX));
-        (Metered { inner, left: Rc::clone(&left) }, Self { left })
+        (Metered { inner, left: Rc::clone(&left) }, Self { left, content: Rc::new(Cell::new(content_max)) })
     }
 
     /// What comes next are headers. The content of the entry before must have been read to its end.
@@ -36,9 +38,12 @@ impl Meter {
         self.left.set(HEADERS_BYTES_MAX);
     }
 
-    /// What comes next is content, which the caller counts.
-    pub fn content(&self) {
+    /// What comes next is the content of an entry, `size` bytes by the archive's own word.
+    pub fn content(&self, size: u64) -> io::Result<()> {
+        let too_much = || io::Error::new(io::ErrorKind::InvalidData, "more bytes of content than are taken");
+        self.content.set(self.content.get().checked_sub(size).ok_or_else(too_much)?);
         self.left.set(u64::MAX);
+        Ok(())
     }
 }
 

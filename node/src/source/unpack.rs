@@ -19,6 +19,8 @@ use super::meter::{HEADERS_BYTES_MAX, Meter};
 pub const ENTRIES_MAX: usize = 200_000;
 /// Most bytes that a source archive may unpack to.
 pub const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+/// Most memory for unpacking xz, whose header alone can ask for gigabytes; its highest level takes 65 MiB.
+const XZ_MEMORY_KIB_MAX: u32 = 256 << 10;
 /// 9999-12-31: later times are no times.
 const TIME_MAX: u64 = 253_402_300_799;
 
@@ -64,6 +66,21 @@ pub fn is_ours(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | OutOfMemory) || error.raw_os_error().is_some_and(by_number)
 }
 
+/// What is taken of one archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most entries.
+    pub entries: usize,
+    /// Most bytes that it may unpack to.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { entries: ENTRIES_MAX, bytes: UNPACKED_BYTES_MAX }
+    }
+}
+
 /// What an archive says besides its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
@@ -76,16 +93,39 @@ pub fn reader(path: &Path, name: &str) -> Result<Box<dyn Read>, UnpackError> {
     let file = BufReader::new(File::open(path)?);
     match name.rsplit('.').next() {
         Some("gz" | "tgz") => Ok(Box::new(MultiGzDecoder::new(file))),
-        Some("xz") => Ok(Box::new(XzReader::new(file, true))),
+        Some("xz") => Ok(Box::new(xz(file))),
         Some("tar") => Ok(Box::new(file)),
         _ => Err(UnpackError::UnknownCompression(name.to_owned())),
     }
 }
 
+/// Unpacks xz within a bound of memory.
+pub fn xz(packed: impl Read) -> impl Read {
+    Bounded(XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB_MAX))
+}
+
+/// Memory that an archive asks for past the bound says something about the archive, not about this machine.
+struct Bounded<R>(R);
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let of_archive = |error: io::Error| match error.kind() {
+            io::ErrorKind::OutOfMemory => io::Error::new(io::ErrorKind::InvalidData, error),
+            _ => error,
+        };
+        self.0.read(buffer).map_err(of_archive)
+    }
+}
+
 /// Unpacks the archive `path`, whose name is `name`, into the empty folder `into`.
 pub fn unpack(path: &Path, name: &str, into: &Path) -> Result<Unpacked, UnpackError> {
-    let mut unpacking = Unpacking { into, bytes: 0, links: BTreeMap::new(), newest: None };
-    walk(path, name, |entry| unpacking.entry(entry))?;
+    unpack_within(path, name, into, Limits::default())
+}
+
+/// [`unpack`] with limits of one's own.
+pub fn unpack_within(path: &Path, name: &str, into: &Path, limits: Limits) -> Result<Unpacked, UnpackError> {
+    let mut unpacking = Unpacking { into, left: limits.bytes, limits, links: BTreeMap::new(), newest: None };
+    walk_within(path, name, limits, |entry| unpacking.entry(entry))?;
     unpacking.link()?;
     Ok(Unpacked { newest: unpacking.newest })
 }
@@ -104,23 +144,32 @@ pub fn is_source_distribution(path: &Path, name: &str) -> Result<bool, UnpackErr
 pub(crate) fn walk(
     path: &Path,
     name: &str,
+    take: impl FnMut(&mut Entry<'_, Box<dyn Read>>) -> Result<(), UnpackError>,
+) -> Result<(), UnpackError> {
+    walk_within(path, name, Limits::default(), take)
+}
+
+fn walk_within(
+    path: &Path,
+    name: &str,
+    limits: Limits,
     mut take: impl FnMut(&mut Entry<'_, Box<dyn Read>>) -> Result<(), UnpackError>,
 ) -> Result<(), UnpackError> {
-    let (reader, meter) = Meter::before(reader(path, name)?.take(UNPACKED_BYTES_MAX));
+    let (reader, meter) = Meter::before(reader(path, name)?.take(limits.bytes), limits.bytes);
     let mut archive = tar::Archive::new(Box::new(reader) as Box<dyn Read>);
     let mut entries = archive.entries()?;
     for count in 0.. {
         meter.headers();
         let Some(entry) = entries.next() else { break };
-        if count >= ENTRIES_MAX {
-            return Err(UnpackError::TooLarge { what: "entries", limit: ENTRIES_MAX as u64 });
+        if count >= limits.entries {
+            return Err(UnpackError::TooLarge { what: "entries", limit: limits.entries as u64 });
         }
         let mut entry = entry?;
         let is_headers = matches!(entry.header().entry_type(), EntryType::XGlobalHeader | EntryType::XHeader);
         if is_headers && entry.size() > HEADERS_BYTES_MAX {
             return Err(UnpackError::TooLarge { what: "bytes of headers", limit: HEADERS_BYTES_MAX });
         }
-        meter.content();
+        meter.content(entry.size()).map_err(|_| UnpackError::TooLarge { what: "bytes", limit: limits.bytes })?;
         take(&mut entry)?;
         io::copy(&mut entry, &mut io::sink())?;
     }
@@ -129,7 +178,8 @@ pub(crate) fn walk(
 
 struct Unpacking<'a> {
     into: &'a Path,
-    bytes: u64,
+    left: u64,
+    limits: Limits,
     links: BTreeMap<PathBuf, PathBuf>,
     newest: Option<i64>,
 }
@@ -161,6 +211,8 @@ impl Unpacking<'_> {
                 let target = self.into.join(target);
                 let met = target.symlink_metadata().ok().filter(fs::Metadata::is_file);
                 self.count(met.ok_or_else(|| refused("a link to no file before it"))?.len())?;
+                // Copied onto itself, a file would be emptied.
+                (target != path).then_some(()).ok_or_else(|| refused("a link to itself"))?;
                 make_parent(&path)?;
                 fs::copy(target, &path)?;
             }
@@ -170,10 +222,7 @@ impl Unpacking<'_> {
     }
 
     fn count(&mut self, bytes: u64) -> Result<(), UnpackError> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > UNPACKED_BYTES_MAX {
-            return Err(UnpackError::TooLarge { what: "bytes", limit: UNPACKED_BYTES_MAX });
-        }
+        self.left = self.left.checked_sub(bytes).ok_or(UnpackError::TooLarge { what: "bytes", limit: self.limits.bytes })?;
         Ok(())
     }
 
@@ -198,6 +247,9 @@ impl Unpacking<'_> {
             // A link below a link could resolve elsewhere than its text says.
             if inside.ancestors().skip(1).any(|parent| self.links.contains_key(parent)) {
                 return Err(refused("a link below a link"));
+            }
+            if goes_up_through(inside, target, |path| self.links.contains_key(path)) {
+                return Err(refused("a link that goes up behind another link"));
             }
             let path = self.into.join(inside);
             make_parent(&path)?;
@@ -241,6 +293,19 @@ fn stays_inside(link: &Path, target: &Path) -> bool {
     true
 }
 
+/// Whether the target goes up again after it went through a link: then it leads elsewhere than its text says.
+fn goes_up_through(link: &Path, target: &Path, is_link: impl Fn(&Path) -> bool) -> bool {
+    let mut at = link.parent().map(Path::to_owned).unwrap_or_default();
+    for part in target.components() {
+        match part {
+            Component::ParentDir if at.ancestors().any(&is_link) => return true,
+            Component::ParentDir => drop(at.pop()),
+            part => at.push(part),
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -259,9 +324,18 @@ mod tests {
             if is_link {
                 header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
             }
-            header.set_size(if is_link { 0 } else { content.len() as u64 });
+            let content = if is_link { "" } else { content };
+            if let Some(size) = content.strip_prefix("hole ") {
+                let fields = header.as_gnu_mut().unwrap();
+                let number = [&[0x80, 0, 0, 0][..], &size.parse::<u64>().unwrap().to_be_bytes()].concat();
+                fields.realsize.copy_from_slice(&number);
+                fields.sparse[0].offset.copy_from_slice(&number);
+                fields.sparse[0].numbytes = *b"00000000000\0";
+            }
+            let content = if *kind == EntryType::GNUSparse { "" } else { content };
+            header.set_size(content.len() as u64);
             header.set_cksum();
-            builder.append(&header, if is_link { &b""[..] } else { content.as_bytes() }).unwrap();
+            builder.append(&header, content.as_bytes()).unwrap();
         }
         builder.finish().unwrap();
         dir
@@ -289,11 +363,10 @@ mod tests {
 
     #[test]
     fn hard_links_count_with_the_bytes_that_they_copy() {
-        let mut unpacking = Unpacking { into: Path::new("."), bytes: UNPACKED_BYTES_MAX - 7, links: BTreeMap::new(), newest: None };
         let dir = archive(&[("demo/a", EntryType::Regular, "code"), ("demo/b", EntryType::Link, "demo/a")]);
         let out = dir.path().join("out");
         fs::create_dir(&out).unwrap();
-        unpacking.into = &out;
+        let mut unpacking = Unpacking { into: &out, left: 7, limits: Limits::default(), links: BTreeMap::new(), newest: None };
         let error = walk(&dir.path().join("a.tar"), "a.tar", |entry| unpacking.entry(entry)).unwrap_err();
         assert!(matches!(error, UnpackError::TooLarge { what: "bytes", .. }), "{error:?}");
     }
@@ -327,6 +400,29 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_of_exabytes_is_refused_before_it_is_read_through() {
+        let dir = archive(&[("demo/a", EntryType::GNUSparse, "hole 4611686018427387904")]);
+        let error = is_source_distribution(&dir.path().join("a.tar"), "a.tar").unwrap_err();
+        assert!(matches!(error, UnpackError::TooLarge { what: "bytes", .. }), "{error:?}");
+        let dir = unpacked(&[("demo/a", EntryType::GNUSparse, "hole 8192")]).unwrap();
+        assert_eq!(fs::read(dir.path().join("out/a")).unwrap(), [0; 8192]);
+    }
+
+    #[test]
+    fn xz_that_asks_for_gigabytes_of_memory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        // A stream header, and the header of a block whose dictionary has 4 GiB.
+        let mut bytes = b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46".to_vec();
+        let block = [2, 0, 0x21, 1, 40, 0, 0, 0];
+        bytes.extend(block);
+        bytes.extend(crc32fast::hash(&block).to_le_bytes());
+        fs::write(dir.path().join("a.tar.xz"), bytes).unwrap();
+        let mut reader = reader(&dir.path().join("a.tar.xz"), "a.tar.xz").unwrap();
+        let error = reader.read(&mut [0]).unwrap_err();
+        assert!(error.kind() == io::ErrorKind::InvalidData && !is_ours(&error), "{error:?}");
+    }
+
+    #[test]
     fn an_archive_with_metadata_at_its_top_is_a_source_distribution() {
         for (name, expected) in [("demo-1.0/PKG-INFO", true), ("demo-1.0/x/PKG-INFO", false), ("demo-1.0/setup.py", false)] {
             let dir = archive(&[(name, EntryType::Regular, "x")]);
@@ -348,6 +444,9 @@ mod tests {
             &[("demo/x", EntryType::Symlink, "../../etc")],
             &[("demo/x", EntryType::Symlink, "/etc")],
             &[("demo/x", EntryType::Link, "/etc/passwd")],
+            // Each alone stays inside; the second goes through the first and up again.
+            &[("demo/x/y", EntryType::Symlink, ".."), ("demo/x/a", EntryType::Symlink, "y/../secret")],
+            &[("demo/x", EntryType::Regular, "code"), ("demo/x", EntryType::Link, "demo/x")],
             &[("demo/x", EntryType::Fifo, "")],
             &[("demo/a", EntryType::Symlink, "b"), ("demo/a/x", EntryType::Symlink, "..")],
             &[("demo/a", EntryType::Symlink, "b"), ("demo/a/x", EntryType::Regular, "")],

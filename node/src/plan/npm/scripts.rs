@@ -79,7 +79,8 @@ pub fn called_packages(manifest: &Value, steps: &[Step]) -> Vec<String> {
     let required = ["dependencies", "devDependencies"].into_iter().flat_map(|kind| manifest[kind].as_object().into_iter().flatten());
     let named = required.filter_map(|(name, range)| Some((name.parse::<PackageName>().ok()?, word(range)?)));
     // A range that is an address or a path is none of the registry's.
-    let plain = named.filter(|(_, range)| !range.contains([':', '/']));
+    // A name that begins with a hyphen would be an option of npm.
+    let plain = named.filter(|(name, range)| !range.contains([':', '/']) && !name.as_str().starts_with('-'));
     plain
         .filter(|(name, _)| words.contains(&name.as_str()) || words.contains(&name.bare()))
         .map(|(name, range)| format!("{name}@{}", lowest(range)))

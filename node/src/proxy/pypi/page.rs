@@ -15,18 +15,19 @@ const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 /// The files that can be seen.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Visible<'a> {
-    pub(super) files: Vec<&'a PublishedFile>,
+pub struct Visible<'a> {
+    /// The files, in the index's order.
+    pub files: Vec<&'a PublishedFile>,
     /// Set when there is no moment, or the registry states no upload times at all, so that nothing was left
     /// out for its time.
-    pub(super) unfiltered: bool,
+    pub unfiltered: bool,
 }
 
 /// The files of the project `name` that were published before `cutoff` and are not withheld.
 ///
 /// Files without a digest are never seen: their bytes could not be checked. Nor are files whose name says
 /// another project, or none.
-pub(super) fn visible<'a>(name: &ProjectName, project: &'a Project, cutoff: Option<Timestamp>, withheld: &Withheld) -> Visible<'a> {
+pub fn visible<'a>(name: &ProjectName, project: &'a Project, cutoff: Option<Timestamp>, withheld: &Withheld) -> Visible<'a> {
     let is_own = *name == withheld.project;
     let cutoff = if is_own { [cutoff, withheld.uploaded_at].into_iter().flatten().min() } else { cutoff };
     let unfiltered = cutoff.is_none() || project.files.iter().all(|file| file.uploaded_at.is_none());
@@ -41,7 +42,7 @@ pub(super) fn visible<'a>(name: &ProjectName, project: &'a Project, cutoff: Opti
 }
 
 /// The page in the form that the client prefers.
-pub(super) fn render(name: &str, files: &[&PublishedFile], accept: &str) -> impl IntoResponse + use<> {
+pub fn render(name: &str, files: &[&PublishedFile], accept: &str) -> impl IntoResponse + use<> {
     if accept.contains(JSON) {
         ([(header::CONTENT_TYPE, JSON)], as_json(name, files))
     } else {
@@ -56,7 +57,8 @@ fn address(file: &PublishedFile) -> String {
     format!("../..{}", url.path())
 }
 
-fn as_json(name: &str, files: &[&PublishedFile]) -> String {
+/// The page as JSON.
+pub fn as_json(name: &str, files: &[&PublishedFile]) -> String {
     let entry = |file: &&PublishedFile| {
         let mut entry = json!({
             "filename": file.name,
@@ -71,7 +73,8 @@ fn as_json(name: &str, files: &[&PublishedFile]) -> String {
     json!({ "meta": { "api-version": "1.0" }, "name": name, "files": files.iter().map(entry).collect::<Vec<_>>() }).to_string()
 }
 
-fn as_html(name: &str, files: &[&PublishedFile]) -> String {
+/// The page as HTML.
+pub fn as_html(name: &str, files: &[&PublishedFile]) -> String {
     let mut html = format!("<!DOCTYPE html><html><head><title>{}</title></head><body>\n", escaped(name));
     for file in files {
         let hex = file.sha256.map(|digest| digest.to_hex()).unwrap_or_default();

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use lzma_rust2::XzReader;
 use quorate_proto::Digest;
 
 use crate::resolve::apt::{Paragraph, paragraphs, value};
+use crate::source::unpack;
 
 /// Largest index, decompressed.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
@@ -104,8 +104,13 @@ impl ReleaseFile {
 
 /// The packages of a `Packages.xz` that can be fetched.
 pub fn binaries(path: &Path) -> io::Result<Vec<Binary>> {
+    binaries_in(open(path)?)
+}
+
+/// [`binaries`] of an index that is unpacked.
+pub fn binaries_in(text: impl BufRead) -> io::Result<Vec<Binary>> {
     let mut all = Vec::new();
-    scan(open(path)?, |paragraph| {
+    scan(text, |paragraph| {
         all.extend(binary(paragraph));
         if all.len() > ENTRIES_MAX { Err(io::Error::other(format!("an index of more than {ENTRIES_MAX} packages"))) } else { Ok(()) }
     })?;
@@ -134,7 +139,7 @@ pub fn dsc(bytes: &[u8]) -> Option<SourcePackage> {
 
 fn open(path: &Path) -> io::Result<impl BufRead> {
     let file = BufReader::new(std::fs::File::open(path)?);
-    Ok(BufReader::with_capacity(64 << 10, XzReader::new(file, true).take(INDEX_BYTES_MAX)))
+    Ok(BufReader::with_capacity(64 << 10, unpack::xz(file).take(INDEX_BYTES_MAX)))
 }
 
 /// One paragraph at a time: a whole index as text would be large.

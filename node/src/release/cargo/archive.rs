@@ -70,7 +70,7 @@ pub fn read(path: &Path) -> io::Result<Published> {
 
 /// Reads an uncompressed `.crate`.
 pub fn read_from(tar: impl Read) -> io::Result<Published> {
-    let (reader, meter) = Meter::before(tar.take(ARCHIVE_BYTES_MAX));
+    let (reader, meter) = Meter::before(tar.take(ARCHIVE_BYTES_MAX), ARCHIVE_BYTES_MAX);
     let mut archive = tar::Archive::new(reader);
     let mut published = Published::default();
     let mut entries = archive.entries()?;
@@ -78,7 +78,7 @@ pub fn read_from(tar: impl Read) -> io::Result<Published> {
         meter.headers();
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
-        meter.content();
+        meter.content(entry.size())?;
         let header = entry.header();
         let stamp = Stamp { time: header.mtime()?, is_gnu: header.as_gnu().is_some() };
         let path = entry.path()?.into_owned();

@@ -65,13 +65,14 @@ pub fn read_archive(path: &Path) -> io::Result<Archive> {
     let mut header = [0; 10];
     File::open(path)?.read_exact(&mut header)?;
     let gzip = GzipHeader { extra_flags: header[8], system: header[9] };
-    let mut archive = Archive { gzip, ..read_members(File::open(path)?)? };
+    let mut archive = Archive { gzip, ..read_members(MultiGzDecoder::new(File::open(path)?))? };
     archive.gzip = gzip;
     Ok(archive)
 }
 
-fn read_members(compressed: impl Read) -> io::Result<Archive> {
-    let (reader, meter) = Meter::before(MultiGzDecoder::new(compressed).take(ARCHIVE_BYTES_MAX));
+/// Reads the tar of a tarball.
+pub fn read_members(tar: impl Read) -> io::Result<Archive> {
+    let (reader, meter) = Meter::before(tar.take(ARCHIVE_BYTES_MAX), ARCHIVE_BYTES_MAX);
     let mut tar = tar::Archive::new(reader);
     let mut archive = Archive::default();
     let mut times = BTreeSet::new();
@@ -80,14 +81,14 @@ fn read_members(compressed: impl Read) -> io::Result<Archive> {
         meter.headers();
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
-        meter.content();
+        meter.content(entry.size())?;
         if times.len() < 2 {
             times.insert(entry.header().mtime().unwrap_or_default());
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         // The folder at the top may have any name.
-        let Some((_, inside)) = name.split_once('/').filter(|(_, inside)| !inside.is_empty() && !inside.ends_with('/')) else { continue };
-        if entry.header().entry_type().is_file() && archive.members.len() < MEMBERS_MAX {
+        let inside = name.split_once('/').map(|(_, inside)| inside).filter(|inside| !inside.is_empty() && !inside.ends_with('/'));
+        if let Some(inside) = inside.filter(|_| entry.header().entry_type().is_file() && archive.members.len() < MEMBERS_MAX) {
             archive.members.insert(inside.to_owned(), Member { size_bytes: entry.size() });
             if inside == "package.json" {
                 let mut text = Vec::new();
@@ -149,6 +150,28 @@ mod tests {
             let read = read(&whole[..cut]);
             assert!(cut > whole.len() / 2 || read.is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_large_file_outside_of_the_folder_hides_nothing() {
+        let large = "x".repeat(3 << 20);
+        let archive = read(&tarball(1, &[("readme", &large), ("package/package.json", "{\"name\":\"demo\"}")])).unwrap();
+        assert_eq!(archive.manifest["name"], "demo");
+    }
+
+    #[test]
+    fn a_hole_of_exabytes_is_refused_before_it_is_read_through() {
+        let mut header = tar::Header::new_gnu();
+        let fields = header.as_gnu_mut().unwrap();
+        let size = [0x80, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];
+        (fields.realsize, fields.sparse[0].offset, fields.sparse[0].numbytes) = (size, size, *b"00000000000\0");
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_path("package/a").unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, io::empty()).unwrap();
+        assert!(read_members(builder.into_inner().unwrap().as_slice()).is_err());
     }
 
     #[test]

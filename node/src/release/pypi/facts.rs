@@ -1,7 +1,7 @@
 //! What a published file says about its own making: generator, repository, times.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -47,7 +47,7 @@ pub fn read_facts(path: &Path, target: Target) -> Result<Metadata, FactsError> {
         }
         Target::SourceDistribution => {
             let file = fs::File::open(path).map_err(FactsError::Disk)?;
-            sdist_facts(file).ok_or(FactsError::Malformed("source distribution"))
+            sdist_facts(GzDecoder::new(file)).ok_or(FactsError::Malformed("source distribution"))
         }
     }
 }
@@ -57,10 +57,15 @@ pub fn read_facts(path: &Path, target: Target) -> Result<Metadata, FactsError> {
 pub fn wheel_members(path: &Path, count_max: usize, bytes_max: u64) -> Option<Vec<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     fs::File::open(path).ok()?.take(ARCHIVE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    members_of(&bytes, count_max, bytes_max)
+}
+
+/// [`wheel_members`] of a wheel in memory.
+pub fn members_of(bytes: &[u8], count_max: usize, bytes_max: u64) -> Option<Vec<(String, Vec<u8>)>> {
     let mut left = bytes_max;
     let mut members = Vec::new();
-    for entry in zip::entries(&bytes)?.iter().filter(|entry| !entry.name.ends_with('/')).take(count_max) {
-        let Some(content) = zip::content(&bytes, entry) else { continue };
+    for entry in zip::entries(bytes)?.iter().filter(|entry| !entry.name.ends_with('/')).take(count_max) {
+        let Some(content) = zip::content(bytes, entry) else { continue };
         let Some(rest) = left.checked_sub(content.len() as u64) else { break };
         left = rest;
         members.push((entry.name.clone(), content));
@@ -68,7 +73,8 @@ pub fn wheel_members(path: &Path, count_max: usize, bytes_max: u64) -> Option<Ve
     Some(members)
 }
 
-fn wheel_facts(bytes: &[u8]) -> Option<Metadata> {
+/// The facts of a wheel.
+pub fn wheel_facts(bytes: &[u8]) -> Option<Metadata> {
     let entries = zip::entries(bytes)?;
     let in_dist_info = |name: &str| {
         let of = |entry: &&zip::Entry| entry.name.split_once('/').is_some_and(|(dir, file)| dir.ends_with(".dist-info") && file == name);
@@ -83,8 +89,9 @@ fn wheel_facts(bytes: &[u8]) -> Option<Metadata> {
     })
 }
 
-fn sdist_facts(file: fs::File) -> Option<Metadata> {
-    let (reader, meter) = Meter::before(GzDecoder::new(file).take(ARCHIVE_BYTES_MAX));
+/// The facts of a source distribution, unpacked to a tar.
+pub fn sdist_facts(tar: impl Read) -> Option<Metadata> {
+    let (reader, meter) = Meter::before(tar.take(ARCHIVE_BYTES_MAX), ARCHIVE_BYTES_MAX);
     let mut archive = tar::Archive::new(reader);
     let mut metadata = Metadata::default();
     let mut times = std::collections::BTreeSet::new();
@@ -93,7 +100,7 @@ fn sdist_facts(file: fs::File) -> Option<Metadata> {
         meter.headers();
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.ok()?;
-        meter.content();
+        meter.content(entry.size()).ok()?;
         if times.len() < 2 {
             times.insert(entry.header().mtime().ok()?);
         }
@@ -187,7 +194,22 @@ mod tests {
         builder.append(&header, std::io::repeat(b'a').take(3 << 20)).unwrap();
         let mut file = builder.into_inner().unwrap().finish().unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
-        assert_eq!(sdist_facts(file), None);
+        assert_eq!(sdist_facts(GzDecoder::new(file)), None);
+    }
+
+    #[test]
+    fn a_hole_of_exabytes_ends_the_reading_of_facts() {
+        let mut header = tar::Header::new_gnu();
+        let fields = header.as_gnu_mut().unwrap();
+        let size = [0x80, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];
+        (fields.realsize, fields.sparse[0].offset, fields.sparse[0].numbytes) = (size, size, *b"00000000000\0");
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_path("demo-1.0/a").unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, std::io::empty()).unwrap();
+        assert_eq!(sdist_facts(builder.into_inner().unwrap().as_slice()), None);
     }
 
     #[test]

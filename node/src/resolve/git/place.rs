@@ -56,8 +56,10 @@ impl std::str::FromStr for Mirror {
 
 /// Where a repository is to be had.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub enum Place {
+    /// In a folder of this machine.
     Folder(PathBuf),
+    /// At an address.
     Forge(String),
 }
 
@@ -83,7 +85,8 @@ struct Forge {
 }
 
 impl GitAccess {
-    fn place(&self, address: &str) -> Option<Place> {
+    /// Where the repository with this address is to be had.
+    pub fn place(&self, address: &str) -> Option<Place> {
         let fits = self.mirrors.iter().filter(|mirror| address.starts_with(&mirror.prefix));
         let Some(mirror) = fits.max_by_key(|mirror| mirror.prefix.len()) else {
             return (self.direct == Direct::Clone).then(|| Place::Forge(address.to_owned()));
@@ -221,7 +224,7 @@ fn host(url: &str) -> Option<String> {
 
 /// The address that a mirror was made from, where that is another repository than the one asked for.
 /// Names and passwords in it are left out.
-fn elsewhere(address: &str, origin: &str) -> Option<String> {
+pub fn elsewhere(address: &str, origin: &str) -> Option<String> {
     let bare = |text: &str| {
         let url = url::Url::parse(text).ok()?;
         let path = url.path().trim_end_matches('/').trim_end_matches(".git").to_owned();
@@ -229,7 +232,9 @@ fn elsewhere(address: &str, origin: &str) -> Option<String> {
     };
     let ((host, path), asked) = (bare(origin)?, bare(address)?);
     let is_same = (host.as_str(), path.to_lowercase()) == (asked.0.as_str(), asked.1.to_lowercase());
-    (!is_same).then(|| format!("https://{host}{path}"))
+    // A host of an odd scheme need not be one of this scheme.
+    let moved = format!("https://{host}{path}");
+    (!is_same && url::Url::parse(&moved).is_ok()).then_some(moved)
 }
 
 #[cfg(test)]
@@ -264,5 +269,6 @@ mod tests {
         assert_eq!(elsewhere(asked, "https://user:secret@github.com/new/demo.git").as_deref(), Some("https://github.com/new/demo"));
         assert_eq!(elsewhere(asked, "https://github.com/Old/Demo.git"), None);
         assert_eq!(elsewhere(asked, "/srv/mirrors/demo"), None);
+        assert_eq!(elsewhere(asked, "odd://f\u{fffd}rge.example/demo"), None);
     }
 }

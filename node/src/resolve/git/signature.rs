@@ -44,17 +44,26 @@ pub(super) async fn of(
     keys: &SourceKeys,
 ) -> Result<Option<SourceSignature>, GitError> {
     let Some(bytes) = repository.object(id, OBJECT_BYTES_MAX).await? else { return Ok(None) };
-    let signed = match object {
-        SignedObject::Tag => in_tag(&bytes),
-        SignedObject::Commit => in_commit(&bytes),
-    };
-    let Some(signed) = signed else { return Ok(None) };
+    let Some(signed) = signed_in(&bytes, object) else { return Ok(None) };
     let Some(key) = key(&signed) else { return Ok(None) };
     let state = match signed.format {
         SignatureFormat::Ssh => ssh_state(&signed, keys.allowed_signers.as_deref()).await,
         SignatureFormat::OpenPgp => openpgp_state(&signed, keys.keyring.as_deref()).await,
     };
     Ok(Some(SourceSignature { object, format: signed.format, key, state }))
+}
+
+/// How a tag object or a commit is signed, and the key that the signature names.
+pub fn named_key(bytes: &[u8], object: SignedObject) -> Option<(SignatureFormat, String)> {
+    let signed = signed_in(bytes, object)?;
+    Some((signed.format, key(&signed)?))
+}
+
+fn signed_in(bytes: &[u8], object: SignedObject) -> Option<Signed> {
+    match object {
+        SignedObject::Tag => in_tag(bytes),
+        SignedObject::Commit => in_commit(bytes),
+    }
 }
 
 /// A tag's signature follows its message.

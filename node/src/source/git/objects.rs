@@ -51,7 +51,7 @@ impl Repository {
     pub async fn entries(&self, commit: &str) -> Result<Vec<Entry>, GitError> {
         let args = ["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit];
         let listing = Call::new(&words(&args)).within(&self.git_dir).text().await?;
-        let entries: Vec<_> = listing.split_terminator('\0').filter_map(entry).collect();
+        let entries = listed(&listing);
         fits::entries(entries.len())?;
         Ok(entries)
     }
@@ -97,7 +97,7 @@ impl Repository {
             ["log", "--no-show-signature", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--format=%H %ct %P", "-s"];
         let all = [&fixed[..], args].concat();
         let text = Call::new(&words(&all)).within(&self.git_dir).limit(limit).text().await?;
-        Ok(text.lines().filter_map(logged).collect())
+        Ok(logged(&text))
     }
 
     /// What all branches and tags point to, as text; equal texts mean that nothing moved.
@@ -116,8 +116,9 @@ fn lines(ids: &[&str]) -> String {
     ids.iter().flat_map(|id| [id, "\n"]).collect()
 }
 
-/// `size LF content LF`, or `name missing LF`.
-fn next_object(rest: &mut &[u8]) -> Option<Vec<u8>> {
+/// The next of the objects in an answer of `cat-file --batch=%(objectsize)`: `size LF content LF`, or
+/// `name missing LF`. What is left stays in `rest`.
+pub fn next_object(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let end = rest.iter().position(|byte| *byte == b'\n')?;
     let size: Option<usize> = std::str::from_utf8(&rest[..end]).ok()?.parse().ok();
     *rest = &rest[end + 1..];
@@ -125,6 +126,11 @@ fn next_object(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let content = rest.get(..size)?.to_vec();
     *rest = rest.get(size + 1..)?;
     Some(content)
+}
+
+/// The entries in an answer of `ls-tree -r -z`.
+pub fn listed(listing: &str) -> Vec<Entry> {
+    listing.split_terminator('\0').filter_map(entry).collect()
 }
 
 /// `mode type object<TAB>path`.
@@ -141,7 +147,12 @@ fn entry(record: &str) -> Option<Entry> {
     Some(Entry { kind, id: id.to_owned(), path: path.to_owned() })
 }
 
-fn logged(line: &str) -> Option<Logged> {
+/// The commits in an answer of `log --format='%H %ct %P'`.
+pub fn logged(text: &str) -> Vec<Logged> {
+    text.lines().filter_map(commit).collect()
+}
+
+fn commit(line: &str) -> Option<Logged> {
     let mut words = line.split_whitespace();
     Some(Logged { id: words.next()?.to_owned(), committed_at: words.next()?.parse().ok()?, parent: words.next().map(str::to_owned) })
 }

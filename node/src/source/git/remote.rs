@@ -30,6 +30,11 @@ pub struct Advertised {
 /// The branches and tags of a repository on a forge.
 pub async fn advertised(url: &str) -> Result<Advertised, GitError> {
     let state = Call::new(&words(&["ls-remote", "--heads", "--tags", "--", url])).reaching_out().text().await?;
+    Ok(Advertised { tags: tags_in(&state), state })
+}
+
+/// The tags in an answer of `ls-remote`.
+pub fn tags_in(state: &str) -> Vec<Tag> {
     let mut tags: BTreeMap<String, Tag> = BTreeMap::new();
     for line in state.lines() {
         let Some((id, name)) = line.split_once("\trefs/tags/") else { continue };
@@ -39,7 +44,7 @@ pub async fn advertised(url: &str) -> Result<Advertised, GitError> {
             tags.entry(plain.to_owned()).or_insert_with(|| Tag { name: plain.to_owned(), object: id.to_owned(), commit: String::new() });
         id.clone_into(&mut tag.commit);
     }
-    Ok(Advertised { tags: tags.into_values().collect(), state })
+    tags.into_values().collect()
 }
 
 /// Where a forge sends those who ask for `url`, if it does: the address in its answer, not followed.
@@ -47,13 +52,23 @@ pub async fn redirection(url: &str) -> Option<String> {
     let args = words(&["ls-remote", "--heads", "--", url]);
     let trace: [(&str, &OsStr); 2] = [("GIT_TRACE_CURL", "1".as_ref()), ("GIT_TRACE_CURL_NO_DATA", "1".as_ref())];
     let (_, _, said) = Call::new(&args).envs(&trace).reaching_out().ended().await.ok()?;
-    let said = String::from_utf8_lossy(&said).into_owned();
+    target_in(&String::from_utf8_lossy(&said), url)
+}
+
+/// The repository that the first redirection in a trace of git leads to, seen from `url`.
+pub fn target_in(trace: &str, url: &str) -> Option<String> {
     let header = |line: &str| {
         let at = line.to_ascii_lowercase().find("<= recv header: location: ")?;
         Some(line[at + "<= recv header: location: ".len()..].trim().to_owned())
     };
-    let target = said.lines().take(TRACE_LINES_MAX).find_map(header)?;
-    let target = url::Url::parse(url).ok()?.join(&target).ok()?;
+    let target = trace.lines().take(TRACE_LINES_MAX).find_map(header)?;
+    let asked = url::Url::parse(url).ok()?;
+    let target = asked.join(&target).ok()?;
+    // A server that sends to a file, off TLS, or to somebody's password sends nowhere.
+    let is_plain = target.scheme() == "https" || (target.scheme() == "http" && asked.scheme() == "http");
+    if !is_plain || !target.username().is_empty() || target.password().is_some() {
+        return None;
+    }
     let bare = target.as_str().split("/info/refs").next()?.split(['?', '#']).next()?;
     Some(bare.trim_end_matches('/').trim_end_matches(".git").to_owned())
 }
@@ -117,4 +132,28 @@ fn size_of(folder: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.map(size).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirection_leads_to_no_file_and_off_no_tls() {
+        let target = |url: &str, location: &str| target_in(&format!("x <= Recv header: location: {location}\r\n"), url);
+        let asked = "https://forge.example/o/n.git";
+        let moved = Some("https://forge.example/o/m".to_owned());
+        assert_eq!(target(asked, "/o/m.git/info/refs?service=git-upload-pack"), moved);
+        assert_eq!(target("http://forge.example/o/n", "https://forge.example/o/m/info/refs?x"), moved);
+        assert!(target("http://forge.example/o/n", "/o/m").is_some());
+        for location in [
+            "file://forge.example/etc",
+            "http://forge.example/o/m",
+            "ssh://forge.example/o/m",
+            "https://user:secret@forge.example/o/m",
+            "x://",
+        ] {
+            assert_eq!(target(asked, location), None, "{location}");
+        }
+    }
 }

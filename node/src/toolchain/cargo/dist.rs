@@ -83,14 +83,14 @@ fn archive_of(manifest: &str, triple: &str) -> Result<(String, Digest), String> 
 }
 
 fn unpacked<T>(path: &Path, take: impl FnOnce(&mut dyn Read) -> Result<T, ToolchainError>) -> Result<T, ToolchainError> {
-    let (reader, meter) = Meter::before(GzDecoder::new(std::fs::File::open(path)?).take(ARCHIVE_BYTES_MAX * 4));
+    let (reader, meter) = Meter::before(GzDecoder::new(std::fs::File::open(path)?).take(ARCHIVE_BYTES_MAX * 4), ARCHIVE_BYTES_MAX * 4);
     let mut archive = tar::Archive::new(reader);
     let mut entries = archive.entries()?;
     for _ in 0..ENTRIES_MAX {
         meter.headers();
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
-        meter.content();
+        meter.content(entry.size())?;
         if entry.path()?.ends_with("cargo/bin/cargo") && entry.header().entry_type().is_file() {
             return take(&mut entry);
         }

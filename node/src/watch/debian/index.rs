@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use flate2::bufread::MultiGzDecoder;
-use lzma_rust2::XzReader;
 use quorate_proto::{Digest, Purl, Timestamp};
 
 use crate::resolve::apt;
+use crate::source;
 use crate::watch::listing::{Artifact, Currency};
 use crate::watch::wire::rfc2822;
 
@@ -76,7 +76,7 @@ pub fn unpack(bytes: &[u8], name: &str) -> Result<String, String> {
     let mut text = Vec::new();
     let limit = PACKAGES_BYTES_MAX + 1;
     let read = match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("xz") => XzReader::new(bytes, true).take(limit).read_to_end(&mut text),
+        Some("xz") => source::unpack::xz(bytes).take(limit).read_to_end(&mut text),
         Some("gz") => MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut text),
         _ => bytes.take(limit).read_to_end(&mut text),
     };
