@@ -1,7 +1,8 @@
 //! `quorate-coordinator check`: verifies a data directory that nobody writes to, and changes nothing.
 //!
 //! Recomputes the root from the entries, compares every tile, follows stage files to what the index has
-//! committed, and checks every index row that a leaf must have.
+//! committed, and checks every index row that a leaf must have. Rows that are not yet on disk must follow from
+//! stage files.
 
 use std::fmt;
 use std::fs;
@@ -86,7 +87,14 @@ pub fn check(paths: &Paths) -> anyhow::Result<Report> {
         committed.size,
         committed.root
     );
-    let (results, verdicts) = inspection.check_rows(&published)?;
+    let folded = inspection.folded()?;
+    let owed_from = stages.first().map_or(committed.size, |(start, ..)| *start);
+    ensure!(
+        (owed_from..=committed.size).contains(&folded),
+        "the index has rows up to size {folded}; stage files begin at {owed_from}, committed is {}",
+        committed.size
+    );
+    let (results, verdicts) = inspection.check_rows(&published, folded)?;
     Ok(Report {
         published: published.size,
         committed: committed.size,

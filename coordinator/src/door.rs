@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread;
 
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
@@ -19,15 +18,11 @@ use crate::store::Admitted;
 /// Certificates that are remembered: about 2 KiB each.
 const CERTIFICATES_KEPT: usize = 4_096;
 
-/// Below this many items a second thread costs more than it saves.
-const SPREAD_FROM: usize = 16;
-
 /// The door. Cheap to share.
 #[derive(Debug)]
 pub struct Door {
     enrolled: BTreeSet<OperatorId>,
     certificates: Bounded<Digest, Arc<VerifiedCertificate>>,
-    threads: usize,
 }
 
 /// Why an item does not come in.
@@ -49,41 +44,41 @@ impl From<RejectError> for Refused {
 impl Door {
     /// A door for the operators that a policy enrols.
     pub fn new(enrolled: BTreeSet<OperatorId>) -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { enrolled, certificates: Bounded::new(CERTIFICATES_KEPT), threads }
+        Self { enrolled, certificates: Bounded::new(CERTIFICATES_KEPT) }
     }
 
     /// Checks one item. `now` is the receiver's clock.
     pub fn check(&self, item: FeedItem, now: Timestamp) -> Result<Admitted, Refused> {
+        self.check_after(None, item, now)
+    }
+
+    /// Checks items. One answer an item, in their order. Blocks.
+    pub fn check_all(&self, items: Vec<FeedItem>, now: Timestamp) -> Vec<Result<Admitted, Refused>> {
+        let mut latest = None;
+        let check = |item: FeedItem| {
+            let checked = self.check_after(latest.as_ref(), item, now);
+            latest = checked.as_ref().ok().map(|admitted| Arc::clone(&admitted.certificate)).or(latest.take());
+            checked
+        };
+        items.into_iter().map(check).collect()
+    }
+
+    /// Checks an item that came behind one with the certificate `latest`: most likely it has the same.
+    fn check_after(&self, latest: Option<&Arc<VerifiedCertificate>>, item: FeedItem, now: Timestamp) -> Result<Admitted, Refused> {
         let got = item.certificate.len() + item.envelope.len();
         if got > FEED_ITEM_BYTES_MAX {
             return Err(Refused { name: "oversized", detail: format!("item of {got} bytes, limit {FEED_ITEM_BYTES_MAX}") });
         }
-        let certificate = self.certificate(&item.certificate)?;
-        let statement = VerifiedStatement::verify(&item.envelope, &certificate)?;
+        let certificate = match latest.filter(|latest| latest.bytes() == item.certificate) {
+            Some(latest) => Arc::clone(latest),
+            None => self.certificate(&item.certificate)?,
+        };
+        let statement = Arc::new(VerifiedStatement::verify(&item.envelope, &certificate)?);
         if statement.is_ahead_of(now) {
             let signed_at = statement.result().finished_at;
             return Err(Refused { name: reason::FUTURE, detail: format!("signed at {signed_at}, it is {now}") });
         }
         Ok(Admitted { certificate, statement, envelope: item.envelope })
-    }
-
-    /// Checks many items on all cores. One answer an item, in their order. Blocks.
-    pub fn check_all(&self, items: Vec<FeedItem>, now: Timestamp) -> Vec<Result<Admitted, Refused>> {
-        if items.len() < SPREAD_FROM || self.threads < 2 {
-            return items.into_iter().map(|item| self.check(item, now)).collect();
-        }
-        let share = items.len().div_ceil(self.threads);
-        let mut shares: Vec<Vec<FeedItem>> = Vec::new();
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
-            shares.push(items.by_ref().take(share).collect());
-        }
-        thread::scope(|scope| {
-            let check = |share: Vec<FeedItem>| scope.spawn(move || share.into_iter().map(|item| self.check(item, now)).collect::<Vec<_>>());
-            let running: Vec<_> = shares.into_iter().map(check).collect();
-            running.into_iter().flat_map(|thread| thread.join().expect("the door does not panic on input")).collect()
-        })
     }
 
     /// A certificate is verified once, then known by its exact bytes.

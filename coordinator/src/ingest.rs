@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, stream};
 use quorate_gossip::Accepted;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, Timestamp};
@@ -15,15 +16,18 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::door::Door;
+use crate::door::{Door, Refused};
 use crate::metrics::Metrics;
 use crate::store::batch::Effects;
 use crate::store::{Admitted, BlobRefused, Glance, SignedVerdict, Store, StoreError, Writer};
 use crate::verdicts::Dirty;
 use crate::views::Views;
 
-/// Items that are put into one batch.
-const BATCH_ITEMS_MAX: usize = 1_000;
+/// Items that are put into one batch: each waits for the disk three times, however long it is.
+const BATCH_ITEMS_MAX: usize = 4_000;
+
+/// Items that are checked in one go: about as many as the writer takes in while as many others are checked.
+const SHARE_ITEMS: usize = 128;
 
 /// How long a batch waits for company. While one batch is being written the next one gathers anyway.
 const GROUP_FOR: Duration = Duration::from_millis(2);
@@ -39,6 +43,31 @@ const SETTLE_AFTER: Duration = Duration::from_millis(500);
 #[error("the store is unavailable; try again")]
 pub struct Unavailable;
 
+/// A share that was checked, and whose admitted items are with the writer.
+struct Placed {
+    /// For each item why it was not admitted.
+    refused: Vec<Option<Refused>>,
+    answered: oneshot::Receiver<Vec<Accepted>>,
+}
+
+impl Placed {
+    /// Waits until what is accepted is durable. One outcome an item.
+    async fn outcomes(self) -> Result<Vec<Accepted>, Unavailable> {
+        let any = self.refused.iter().any(Option::is_none);
+        let mut accepted = if any { self.answered.await.map_err(|_| Unavailable)? } else { Vec::new() }.into_iter();
+        let outcome = |refused: Option<Refused>| match refused {
+            Some(refused) => Some(Accepted::Rejected(refused.name)),
+            None => accepted.next(),
+        };
+        self.refused.into_iter().map(outcome).collect::<Option<_>>().ok_or(Unavailable)
+    }
+}
+
+fn shares(items: Vec<FeedItem>) -> Vec<Vec<FeedItem>> {
+    let mut items = items.into_iter();
+    std::iter::from_fn(|| Some(items.by_ref().take(SHARE_ITEMS).collect()).filter(|share: &Vec<_>| !share.is_empty())).collect()
+}
+
 enum Request {
     Items(Vec<Admitted>, oneshot::Sender<Vec<Accepted>>),
     Verdicts { verdicts: Vec<SignedVerdict>, tallied: u64, done: oneshot::Sender<()> },
@@ -52,6 +81,7 @@ pub struct Ingest {
     door: Arc<Door>,
     /// One permit a core: checking signatures is all computation.
     checking: Arc<Semaphore>,
+    cores: usize,
     metrics: Metrics,
     store: Arc<Store>,
 }
@@ -83,7 +113,7 @@ impl Ingest {
             let _ = finished.send(actor.run(queue));
         })?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok((Self { requests, door, checking: Arc::new(Semaphore::new(cores)), metrics, store }, ended))
+        Ok((Self { requests, door, checking: Arc::new(Semaphore::new(cores)), cores, metrics, store }, ended))
     }
 
     /// What everybody reads.
@@ -106,33 +136,38 @@ impl Ingest {
         outcomes
     }
 
+    /// Shares are checked on all cores, and handed to the writer in their order while later ones are checked.
     async fn try_accept(&self, items: Vec<FeedItem>) -> Result<Vec<Accepted>, Unavailable> {
-        let mut outcomes = Vec::with_capacity(items.len());
-        let mut admitted = Vec::with_capacity(items.len());
-        for checked in self.check(items).await? {
-            match checked {
-                Ok(item) => {
-                    admitted.push(item);
-                    outcomes.push(None);
-                }
-                Err(refused) => outcomes.push(Some(Accepted::Rejected(refused.name))),
-            }
+        let now = Timestamp::from(std::time::SystemTime::now());
+        let mut checked = stream::iter(shares(items)).map(|share| self.check(share, now)).buffered(self.cores);
+        let mut placed = Vec::new();
+        while let Some(share) = checked.next().await {
+            placed.push(self.place(share?).await?);
         }
-        let mut placed = if admitted.is_empty() { Vec::new() } else { self.place(admitted).await? }.into_iter();
-        outcomes.into_iter().map(|outcome| outcome.or_else(|| placed.next()).ok_or(Unavailable)).collect()
+        let mut outcomes = Vec::new();
+        for share in placed {
+            outcomes.extend(share.outcomes().await?);
+        }
+        Ok(outcomes)
     }
 
-    async fn check(&self, items: Vec<FeedItem>) -> Result<Vec<Result<Admitted, crate::door::Refused>>, Unavailable> {
+    async fn check(&self, share: Vec<FeedItem>, now: Timestamp) -> Result<Vec<Result<Admitted, Refused>>, Unavailable> {
         let _permit = self.checking.acquire().await.map_err(|_| Unavailable)?;
         let door = Arc::clone(&self.door);
-        let now = Timestamp::from(std::time::SystemTime::now());
-        tokio::task::spawn_blocking(move || door.check_all(items, now)).await.map_err(|_| Unavailable)
+        tokio::task::spawn_blocking(move || door.check_all(share, now)).await.map_err(|_| Unavailable)
     }
 
-    async fn place(&self, admitted: Vec<Admitted>) -> Result<Vec<Accepted>, Unavailable> {
+    async fn place(&self, share: Vec<Result<Admitted, Refused>>) -> Result<Placed, Unavailable> {
+        let mut refused = Vec::with_capacity(share.len());
+        let mut admitted = Vec::with_capacity(share.len());
+        for checked in share {
+            refused.push(checked.map(|item| admitted.push(item)).err());
+        }
         let (answer, answered) = oneshot::channel();
-        self.requests.send(Request::Items(admitted, answer)).await.map_err(|_| Unavailable)?;
-        answered.await.map_err(|_| Unavailable)
+        if !admitted.is_empty() {
+            self.requests.send(Request::Items(admitted, answer)).await.map_err(|_| Unavailable)?;
+        }
+        Ok(Placed { refused, answered })
     }
 
     /// Whether items are waiting: the tally lets them pass, since durability comes before verdicts.
@@ -288,8 +323,8 @@ impl Actor {
         blobs.into_iter().try_for_each(|(files, answer)| self.keep(&files, answer))
     }
 
-    fn keep(&self, files: &[Vec<u8>], answer: oneshot::Sender<Vec<Option<Digest>>>) -> Result<(), StoreError> {
-        let outcomes = self.writer.keep_blobs(files)?;
+    fn keep(&mut self, files: &[Vec<u8>], answer: oneshot::Sender<Vec<Option<Digest>>>) -> Result<(), StoreError> {
+        let outcomes = self.writer.keep_blobs(files);
         let taken = outcomes.into_iter().map(|outcome| match outcome {
             Ok(digest) => {
                 self.metrics.blobs.inc();
@@ -302,7 +337,7 @@ impl Actor {
         });
         // A caller that went away has no use for the answer.
         let _ = answer.send(taken.collect());
-        Ok(())
+        self.writer.settle_if_due()
     }
 
     fn tell(&self, effects: Effects) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::EquivocationProof;
@@ -21,13 +21,17 @@ use crate::store::leaf::content_of;
 use crate::store::rows::{ArtifactKey, SlotKey};
 use crate::store::{SignedVerdict, Store, StoreError};
 
-/// Slots tallied in one round: about as many verdicts go into one batch.
+/// Slots tallied in one round: about as many verdicts go into one batch. Fewer while items are waiting.
 const ROUND_SLOTS_MAX: usize = 1_024;
+const BUSY_ROUND_SLOTS_MAX: usize = 512;
 
 /// How long a round lets items pass that wait to become durable. Slots gather meanwhile, so that one
-/// tally serves several results.
-const YIELD_TIMES: u32 = 30;
-const YIELD_FOR: Duration = Duration::from_millis(20);
+/// tally serves several results. A round that took long is followed by a longer wait: while items come in
+/// without end, the tally takes about a tenth of one core.
+const YIELD_MIN: Duration = Duration::from_millis(600);
+const YIELD_MAX: Duration = Duration::from_millis(1_500);
+const YIELD_ROUNDS: u32 = 10;
+const YIELD_STEP: Duration = Duration::from_millis(20);
 
 /// Pause after a round that could not be logged.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -94,12 +98,12 @@ impl Dirty {
         !state.stopped
     }
 
-    /// Takes some slots, those that wait longest first.
-    fn take(&self) -> BTreeMap<SlotKey, u64> {
+    /// Takes at most `most` slots, those that wait longest first.
+    fn take(&self, most: usize) -> BTreeMap<SlotKey, u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut order: Vec<_> = state.slots.iter().map(|(slot, leaf)| (*leaf, *slot)).collect();
         order.sort_unstable();
-        order.truncate(ROUND_SLOTS_MAX);
+        order.truncate(most);
         order.into_iter().filter_map(|(leaf, slot)| state.slots.remove(&slot).map(|_| (slot, leaf))).collect()
     }
 
@@ -135,16 +139,18 @@ impl Teller {
     }
 
     fn run(&self, ingest: &Ingest, dirty: &Dirty) {
+        let mut took = Duration::ZERO;
         while dirty.wait() {
-            for _ in 0..YIELD_TIMES {
-                if !ingest.is_busy() {
-                    break;
-                }
-                thread::sleep(YIELD_FOR);
+            let (waiting, patience) = (Instant::now(), (took * YIELD_ROUNDS).clamp(YIELD_MIN, YIELD_MAX));
+            while ingest.is_busy() && waiting.elapsed() < patience {
+                thread::sleep(YIELD_STEP);
             }
-            let slots = dirty.take();
+            let slots = dirty.take(if ingest.is_busy() { BUSY_ROUND_SLOTS_MAX } else { ROUND_SLOTS_MAX });
             let size = ingest.store().log().published().head.size;
-            let logged = match self.round(ingest, slots.keys(), size) {
+            let began = Instant::now();
+            let round = self.round(ingest, slots.keys(), size);
+            took = began.elapsed();
+            let logged = match round {
                 Ok(verdicts) => ingest.log_verdicts(verdicts, dirty.reflected(size)).is_ok(),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a tally failed; it is tried again");
@@ -165,7 +171,7 @@ impl Teller {
         let mut verdicts = Vec::new();
         for slot in slots {
             let statements = statements(store, *slot, size)?;
-            let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(VerifiedStatement::artifact).collect();
+            let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(|statement| statement.artifact()).collect();
             for artifact in artifacts {
                 verdicts.extend(self.decide(ingest, artifact, &statements, &equivocations, size)?);
             }
@@ -178,11 +184,11 @@ impl Teller {
         &self,
         ingest: &Ingest,
         artifact: &ArtifactId,
-        statements: &[VerifiedStatement],
+        statements: &[Arc<VerifiedStatement>],
         equivocations: &[EquivocationProof],
         size: u64,
     ) -> Result<Option<SignedVerdict>, StoreError> {
-        let verdict = tally(&self.policy, artifact, statements, equivocations);
+        let verdict = tally(&self.policy, artifact, statements.iter().map(Arc::as_ref), equivocations);
         let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
             return Ok(None);
@@ -202,9 +208,9 @@ impl Teller {
 }
 
 /// All results of a slot that stand in the log before `size`.
-fn statements(store: &Store, slot: SlotKey, size: u64) -> Result<Vec<VerifiedStatement>, StoreError> {
+fn statements(store: &Store, slot: SlotKey, size: u64) -> Result<Vec<Arc<VerifiedStatement>>, StoreError> {
     let rows = store.slot_rows(slot, size)?;
-    rows.into_iter().map(|(leaf, certificate)| Ok(VerifiedStatement::clone(&*store.statement(leaf, certificate)?))).collect()
+    rows.into_iter().map(|(leaf, certificate)| store.statement(leaf, certificate)).collect()
 }
 
 #[cfg(test)]
@@ -223,14 +229,14 @@ mod tests {
         assert_eq!(dirty.reflected(10), 10);
         // A batch from leaf 10 on is being published: the tally sees size 12, and not yet the slot.
         dirty.hold(10);
-        assert!(dirty.take().is_empty());
+        assert!(dirty.take(9).is_empty());
         assert_eq!(dirty.reflected(12), 10);
         // A round that could not be logged puts its slots back; that ends nothing.
         dirty.mark(BTreeMap::from([(slot("a"), 11)]));
         assert_eq!(dirty.reflected(12), 10);
         dirty.release(BTreeMap::from([(slot("b"), 10)]));
         assert_eq!(dirty.reflected(12), 10);
-        assert_eq!(dirty.take().len(), 2);
+        assert_eq!(dirty.take(9).len(), 2);
         assert_eq!(dirty.reflected(12), 12);
     }
 }

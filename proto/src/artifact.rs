@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Digest, Purl};
+use crate::{Digest, Purl, text};
 
 /// Longest file name that is accepted, in bytes.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
@@ -77,7 +77,7 @@ impl Serialize for FileName {
 
 impl<'de> Deserialize<'de> for FileName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        text::parse(deserializer)
     }
 }
 

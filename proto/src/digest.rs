@@ -7,8 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+use crate::text;
 
 /// SHA-256 of some exact bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,8 +70,12 @@ impl NormalDigest {
 
 fn parse_hex(hex: &str, text: &str, prefix: &'static str) -> Result<[u8; 32], DigestError> {
     let malformed = || DigestError { text: text.chars().take(100).collect(), prefix };
-    let bytes = HEXLOWER.decode(hex.as_bytes()).map_err(|_| malformed())?;
-    bytes.try_into().map_err(|_| malformed())
+    let mut bytes = [0; 32];
+    if hex.len() != 2 * bytes.len() {
+        return Err(malformed());
+    }
+    HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).map_err(|_| malformed())?;
+    Ok(bytes)
 }
 
 macro_rules! text_form {
@@ -103,8 +109,7 @@ macro_rules! text_form {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                text::parse(deserializer)
             }
         }
     };

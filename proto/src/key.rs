@@ -5,14 +5,15 @@
 //! Signatures are checked with `verify_strict` only: batch verification accepts other signatures
 //! and never decides.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Digest;
+use crate::{Digest, text};
 
 /// A node's public key. Many nodes may belong to one operator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,16 +87,37 @@ pub trait PublicKey {
 
     /// Checks a signature with `verify_strict`.
     fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
-        let key = VerifyingKey::from_bytes(self.key_bytes()).map_err(|_| SignatureError)?;
+        let key = unpacked(self.key_bytes()).ok_or(SignatureError)?;
         key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| SignatureError)
     }
 }
 
 fn usable(bytes: [u8; 32]) -> Result<[u8; 32], KeyError> {
-    match VerifyingKey::from_bytes(&bytes) {
-        Ok(key) if !key.is_weak() => Ok(bytes),
-        _ => Err(KeyError::Unusable(HEXLOWER.encode(&bytes))),
-    }
+    unpacked(&bytes).map(|_| bytes).ok_or_else(|| KeyError::Unusable(HEXLOWER.encode(&bytes)))
+}
+
+/// Keys that a thread remembers.
+const UNPACKED_KEPT: usize = 16;
+
+thread_local! {
+    /// Usable keys with their points, the latest first: finding the point costs a tenth of a signature, and
+    /// whoever reads a feed meets the same few keys in every entry. Changes how long an answer takes, never
+    /// the answer.
+    static UNPACKED: RefCell<Vec<VerifyingKey>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The point of a key; none if the key is unusable.
+fn unpacked(bytes: &[u8; 32]) -> Option<VerifyingKey> {
+    UNPACKED.with_borrow_mut(|kept| {
+        if let Some(at) = kept.iter().position(|key| key.as_bytes() == bytes) {
+            kept[..=at].rotate_right(1);
+            return Some(kept[0]);
+        }
+        let key = VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak())?;
+        kept.truncate(UNPACKED_KEPT - 1);
+        kept.insert(0, key);
+        Some(key)
+    })
 }
 
 macro_rules! public_key {
@@ -136,8 +158,12 @@ macro_rules! public_key {
             fn from_str(text: &str) -> Result<Self, KeyError> {
                 let malformed = || KeyError::Malformed(text.chars().take(100).collect());
                 let hex = text.strip_prefix("ed25519:").ok_or_else(malformed)?;
-                let bytes = HEXLOWER.decode(hex.as_bytes()).map_err(|_| malformed())?;
-                Self::from_bytes(bytes.try_into().map_err(|_| malformed())?)
+                let mut bytes = [0; 32];
+                if hex.len() != 2 * bytes.len() {
+                    return Err(malformed());
+                }
+                HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).map_err(|_| malformed())?;
+                Self::from_bytes(bytes)
             }
         }
 
@@ -149,8 +175,7 @@ macro_rules! public_key {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                text::parse(deserializer)
             }
         }
     };

@@ -19,6 +19,7 @@ pub mod provenance;
 pub mod purl;
 pub mod result;
 pub mod statement;
+mod text;
 pub mod time;
 pub mod verified;
 pub mod wire;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::text;
 
 /// Longest text that is accepted, as given and in canonical form, in bytes.
 pub const PURL_BYTES_MAX: usize = 1024;
@@ -52,7 +54,7 @@ pub enum PurlError {
 impl Purl {
     /// A PyPI release, `pkg:pypi/name@version`.
     pub fn pypi(name: &str, version: &str) -> Result<Self, PurlError> {
-        format!("pkg:pypi/{}@{}", encode(name), encode(version)).parse()
+        format!("pkg:pypi/{}@{}", Encoded(name), Encoded(version)).parse()
     }
 
     /// The type, such as `pypi`.
@@ -98,35 +100,40 @@ impl FromStr for Purl {
     type Err = PurlError;
 
     fn from_str(text: &str) -> Result<Self, PurlError> {
-        if text.len() > PURL_BYTES_MAX {
-            return Err(PurlError::TooLong { got: text.len(), limit: PURL_BYTES_MAX });
-        }
-        let part = |part| PurlError::Part { text: text.to_owned(), part };
-        let rest = text.strip_prefix("pkg:").ok_or_else(|| PurlError::Scheme(text.to_owned()))?;
-        let (rest, subpath) = split_last(rest, '#');
-        let (rest, qualifiers) = split_last(rest, '?');
-        let (package_type, path) = rest.trim_start_matches('/').split_once('/').ok_or_else(|| part("the type"))?;
-        let package_type = package_type.to_ascii_lowercase();
-        if !valid_type(&package_type) {
-            return Err(part("the type"));
-        }
-        let (path, version) = split_version(path);
-        let mut segments = decode_segments(path).ok_or_else(|| part("the name"))?;
-        let name = segments.pop().ok_or_else(|| part("the name"))?;
-        let purl = Self {
-            name: normal_name(&package_type, name),
-            namespace: segments.into_iter().map(|s| normal_namespace(&package_type, s)).collect(),
-            version: version.filter(|v| !v.is_empty()).map(|v| decode(v).ok_or_else(|| part("the version"))).transpose()?,
-            qualifiers: parse_qualifiers(qualifiers).ok_or_else(|| part("a qualifier"))?,
-            subpath: decode_segments(subpath.unwrap_or("")).ok_or_else(|| part("the subpath"))?,
-            package_type,
-        };
-        let canonical = purl.to_string().len();
-        if canonical > PURL_BYTES_MAX {
-            return Err(PurlError::TooLong { got: canonical, limit: PURL_BYTES_MAX });
-        }
-        Ok(purl)
+        parse(text).map(|(purl, _)| purl)
     }
+}
+
+/// A package URL and its canonical text.
+fn parse(text: &str) -> Result<(Purl, String), PurlError> {
+    if text.len() > PURL_BYTES_MAX {
+        return Err(PurlError::TooLong { got: text.len(), limit: PURL_BYTES_MAX });
+    }
+    let part = |part| PurlError::Part { text: text.to_owned(), part };
+    let rest = text.strip_prefix("pkg:").ok_or_else(|| PurlError::Scheme(text.to_owned()))?;
+    let (rest, subpath) = split_last(rest, '#');
+    let (rest, qualifiers) = split_last(rest, '?');
+    let (package_type, path) = rest.trim_start_matches('/').split_once('/').ok_or_else(|| part("the type"))?;
+    let package_type = package_type.to_ascii_lowercase();
+    if !valid_type(&package_type) {
+        return Err(part("the type"));
+    }
+    let (path, version) = split_version(path);
+    let mut segments = decode_segments(path).ok_or_else(|| part("the name"))?;
+    let name = segments.pop().ok_or_else(|| part("the name"))?;
+    let purl = Purl {
+        name: normal_name(&package_type, name),
+        namespace: segments.into_iter().map(|s| normal_namespace(&package_type, s)).collect(),
+        version: version.filter(|v| !v.is_empty()).map(|v| decode(v).ok_or_else(|| part("the version"))).transpose()?,
+        qualifiers: parse_qualifiers(qualifiers).ok_or_else(|| part("a qualifier"))?,
+        subpath: decode_segments(subpath.unwrap_or("")).ok_or_else(|| part("the subpath"))?,
+        package_type,
+    };
+    let canonical = purl.to_string();
+    if canonical.len() > PURL_BYTES_MAX {
+        return Err(PurlError::TooLong { got: canonical.len(), limit: PURL_BYTES_MAX });
+    }
+    Ok((purl, canonical))
 }
 
 fn split_last(text: &str, separator: char) -> (&str, Option<&str>) {
@@ -208,34 +215,40 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|s| !s.chars().any(char::is_control))
 }
 
-fn encode(text: &str) -> String {
-    use fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b".-_~:".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
+/// Displays a text percent-encoded.
+struct Encoded<'t>(&'t str);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !b".-_~:".contains(&byte)) {
+            let (plain, coded) = rest.split_at(at);
+            f.write_str(plain)?;
+            let character = coded.chars().next().map_or(0, char::len_utf8);
+            for byte in &coded.as_bytes()[..character] {
+                write!(f, "%{byte:02X}")?;
+            }
+            rest = &coded[character..];
         }
+        f.write_str(rest)
     }
-    encoded
 }
 
 impl fmt::Display for Purl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pkg:{}/", self.package_type)?;
         for segment in &self.namespace {
-            write!(f, "{}/", encode(segment))?;
+            write!(f, "{}/", Encoded(segment))?;
         }
-        f.write_str(&encode(&self.name))?;
+        Encoded(&self.name).fmt(f)?;
         if let Some(version) = &self.version {
-            write!(f, "@{}", encode(version))?;
+            write!(f, "@{}", Encoded(version))?;
         }
         for (i, (key, value)) in self.qualifiers.iter().enumerate() {
-            write!(f, "{}{key}={}", if i == 0 { '?' } else { '&' }, encode(value))?;
+            write!(f, "{}{key}={}", if i == 0 { '?' } else { '&' }, Encoded(value))?;
         }
         for (i, segment) in self.subpath.iter().enumerate() {
-            write!(f, "{}{}", if i == 0 { '#' } else { '/' }, encode(segment))?;
+            write!(f, "{}{}", if i == 0 { '#' } else { '/' }, Encoded(segment))?;
         }
         Ok(())
     }
@@ -255,20 +268,20 @@ impl Serialize for Purl {
 
 impl<'de> Deserialize<'de> for Purl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        text::parse(deserializer)
     }
 }
 
 /// Reads a package URL that must already be canonical: in what is signed, one meaning has one text.
 pub(crate) fn deserialize_canonical<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Purl, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let purl: Purl = text.parse().map_err(de::Error::custom)?;
-    if purl.to_string() == text && purl.subpath.is_empty() {
-        Ok(purl)
-    } else {
-        Err(de::Error::custom(format_args!("package URL is not canonical, or has a subpath: expected `{purl}`")))
-    }
+    text::read(deserializer, |text| {
+        let (purl, canonical) = parse(text).map_err(|error| error.to_string())?;
+        if canonical == text && purl.subpath.is_empty() {
+            Ok(purl)
+        } else {
+            Err(format!("package URL is not canonical, or has a subpath: expected `{purl}`"))
+        }
+    })
 }
 
 #[cfg(test)]

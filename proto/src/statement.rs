@@ -91,11 +91,11 @@ impl<P: Predicate> Statement<P> {
     pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
         let parsed = serde_json::from_slice::<Self>(payload);
         let got = match &parsed {
-            Ok(statement) if statement.kind == STATEMENT_V1 => statement.predicate_type.clone(),
-            _ => predicate_type(payload)?,
+            Ok(statement) if statement.kind == STATEMENT_V1 => &statement.predicate_type,
+            _ => &predicate_type(payload)?,
         };
         if got != P::TYPE {
-            return Err(StatementError::PredicateType { got, expected: P::TYPE });
+            return Err(StatementError::PredicateType { got: got.clone(), expected: P::TYPE });
         }
         let statement = parsed.map_err(|e| StatementError::Malformed(e.to_string()))?;
         statement.predicate.check(&statement.subject).map_err(StatementError::Contradiction)?;
@@ -127,13 +127,14 @@ impl Subject {
 /// In-toto digest sets write the hex digits without a prefix.
 mod hex {
     use super::Digest;
-    use serde::{Deserialize, Deserializer, Serializer, de};
+    use crate::text;
+    use serde::{Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&digest.to_hex())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-        Digest::from_hex(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+        text::read(deserializer, Digest::from_hex)
     }
 }

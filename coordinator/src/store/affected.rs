@@ -9,7 +9,7 @@ use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Purl, Timestamp};
 
 use super::budget::Budget;
-use super::index::IndexError;
+use super::index::{IndexError, Order};
 use super::read::SLOTS_OF_A_DIGEST_MAX;
 use super::rows;
 use super::terms::{purl_term, tool_term};
@@ -187,7 +187,7 @@ impl Store {
     fn by_tool(&self, tool: &str) -> Result<Candidates, StoreError> {
         let term = tool_term(tool);
         let mut found = self.by_terms([term.clone()])?;
-        for row in self.index.scan(&rows::inventory_prefix(&term)).take(CANDIDATES_MAX) {
+        for row in self.index.scan(&rows::inventory_prefix(&term), Order::Ascending).take(CANDIDATES_MAX) {
             let environment = rows::digest_at_end(&row?.0)?;
             let more = self.by_terms([format!("environment:{environment}")])?;
             if !found.extend(more.leaves) {
@@ -201,7 +201,7 @@ impl Store {
         let mut found = Candidates::default();
         for term in terms {
             // Newest first, so that a cut drops the oldest.
-            for row in self.index.scan(&rows::term_prefix(&term)).rev() {
+            for row in self.index.scan(&rows::term_prefix(&term), Order::Descending) {
                 if !found.extend(rows::numbers(&row?.1)) {
                     break;
                 }
@@ -211,13 +211,13 @@ impl Store {
     }
 
     fn operator_nodes(&self, operator: OperatorId) -> Result<Vec<NodeId>, StoreError> {
-        self.index.scan(&rows::operator_prefix(operator)).map(|row| Ok(rows::node_at_end(&row?.0)?)).collect()
+        self.index.scan(&rows::operator_prefix(operator), Order::Ascending).map(|row| Ok(rows::node_at_end(&row?.0)?)).collect()
     }
 
     fn by_nodes(&self, nodes: impl IntoIterator<Item = NodeId>) -> Result<Candidates, StoreError> {
         let mut found = Candidates::default();
         for node in nodes {
-            for row in self.index.scan(&rows::feed_prefix(node)).rev() {
+            for row in self.index.scan(&rows::feed_prefix(node), Order::Descending) {
                 let chunk = row?.1;
                 let leaves = (0..rows::FEED_CHUNK).map_while(|sequence| rows::FeedRow::read(&chunk, sequence)).map(|row| row.leaf);
                 if !found.extend(leaves) {
@@ -237,7 +237,7 @@ impl Store {
         if from > to {
             return Ok(found);
         }
-        for row in self.index.range(rows::hour_prefix(from), rows::hour_prefix(to + 1)).rev() {
+        for row in self.index.range(rows::hour_prefix(from), rows::hour_prefix(to + 1), Order::Descending) {
             if !found.extend(rows::numbers(&row?.1)) {
                 break;
             }

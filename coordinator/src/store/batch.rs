@@ -17,10 +17,11 @@ use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::{State, Verdict};
 use quorate_tlog::Entry;
 
-use super::index::{Index, IndexDraft, IndexError};
+use super::StoreError;
+use super::index::{Index, IndexDraft, IndexError, Rows};
 use super::leaf::{self, Leaf, LeafError, POLICY_MAGIC};
 use super::rows::{self, ArtifactKey, EquivocationRow, FeedRow, NodeRow, SlotKey, VerdictRow};
-use super::{StoreError, terms};
+use super::terms::{self, Toolchains};
 
 /// An item that came through the door.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct Admitted {
     /// Its certificate.
     pub certificate: Arc<VerifiedCertificate>,
     /// What it says.
-    pub statement: VerifiedStatement,
+    pub statement: Arc<VerifiedStatement>,
     /// Its exact bytes.
     pub envelope: Vec<u8>,
 }
@@ -83,6 +84,7 @@ pub(crate) struct Batch<'s> {
     start: u64,
     leaves: Vec<Entry>,
     effects: Effects,
+    toolchains: Toolchains,
 }
 
 enum Place {
@@ -95,7 +97,14 @@ enum Place {
 
 impl<'s> Batch<'s> {
     pub(crate) fn new(ledger: &'s Ledger, index: &'s Index, start: u64) -> Self {
-        Self { ledger, rows: IndexDraft::new(index), start, leaves: Vec::new(), effects: Effects::default() }
+        Self {
+            ledger,
+            rows: IndexDraft::new(index),
+            start,
+            leaves: Vec::new(),
+            effects: Effects::default(),
+            toolchains: Toolchains::default(),
+        }
     }
 
     /// Takes an item in, or says why not. Complexity: O(1) index look-ups.
@@ -153,7 +162,7 @@ impl<'s> Batch<'s> {
     fn replay_result(&mut self, leaf: u64, node: NodeId, bytes: &[u8]) -> Result<(), StoreError> {
         let out_of_place = || StoreError::Leaf(LeafError::OutOfPlace(node));
         let state = self.state(node).cloned().ok_or_else(out_of_place)?;
-        let statement = leaf::result(bytes, &state.certificate)?;
+        let statement = Arc::new(leaf::result(bytes, &state.certificate)?);
         let certificate = state.row.certificate;
         match self.place(&statement)? {
             Place::Fits(head) => self.apply_result(leaf, certificate, head, statement),
@@ -197,37 +206,33 @@ impl<'s> Batch<'s> {
         let fresh = NodeRow { head: FeedHead::default(), certificate: leaf, equivocated: false };
         let row = self.state(node).map_or(fresh, |state| NodeRow { certificate: leaf, ..state.row });
         self.rows.put(rows::operator_node(certificate.operator(), node), Vec::new());
-        self.rows.put(rows::node(node), row.write(node));
         self.effects.nodes.insert(node, NodeState { row, certificate });
     }
 
-    fn apply_result(&mut self, leaf: u64, certificate: u64, head: FeedHead, statement: VerifiedStatement) -> Result<(), StoreError> {
+    fn apply_result(&mut self, leaf: u64, certificate: u64, head: FeedHead, statement: Arc<VerifiedStatement>) -> Result<(), StoreError> {
         let position = statement.position();
         let row = FeedRow { digest: statement.digest(), leaf, certificate };
         let chunk_key = rows::feed_chunk(position.node, position.sequence);
-        let mut chunk = self.rows.get(&chunk_key)?.unwrap_or_default();
-        chunk.extend_from_slice(&row.write());
-        self.rows.put(chunk_key, chunk);
+        self.rows.extend(chunk_key, &row.write())?;
         self.move_head(position.node, head)?;
 
         let artifact = ArtifactKey::of(statement.artifact());
-        self.rows.append(rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
-        self.rows.append(rows::operator_slots_prefix(statement.operator()), artifact.slot.as_bytes())?;
+        self.rows.append(&rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
+        self.rows.append(&rows::operator_slots_prefix(statement.operator()), artifact.slot.as_bytes())?;
         if !self.rows.contains(&rows::artifact(&artifact))? {
             let text = serde_json::to_vec(statement.artifact()).expect("an artifact holds nothing that JSON cannot say");
             self.rows.put(rows::artifact(&artifact), text);
             self.rows.put(rows::package(&statement.artifact().slot.package, &artifact), Vec::new());
         }
-        terms::index_result(&mut self.rows, leaf, &statement)?;
+        terms::index_result(&mut self.rows, &mut self.toolchains, leaf, &statement)?;
         self.effects.dirty.entry(artifact.slot).or_insert(leaf);
-        self.effects.statements.push((leaf, Arc::new(statement)));
+        self.effects.statements.push((leaf, statement));
         Ok(())
     }
 
     fn move_head(&mut self, node: NodeId, head: FeedHead) -> Result<(), StoreError> {
         let mut state = self.state(node).cloned().ok_or(LeafError::OutOfPlace(node))?;
         state.row.head = head;
-        self.rows.put(rows::node(node), state.row.write(node));
         self.effects.nodes.insert(node, state);
         Ok(())
     }
@@ -239,7 +244,6 @@ impl<'s> Batch<'s> {
         let row = EquivocationRow { leaves: [held.leaf, leaf], certificates: [held.certificate, certificate] };
         self.rows.put(rows::equivocation(node), row.write());
         state.row.equivocated = true;
-        self.rows.put(rows::node(node), state.row.write(node));
         self.effects.nodes.insert(node, state);
         self.effects.caught.push(node);
         Ok(())
@@ -296,8 +300,11 @@ impl<'s> Batch<'s> {
     }
 
     /// Leaves, rows and effects.
-    pub(crate) fn into_parts(self) -> (Vec<Entry>, sled::Batch, Effects) {
-        (self.leaves, self.rows.into_batch(), self.effects)
+    pub(crate) fn into_parts(mut self) -> (Vec<Entry>, Rows, Effects) {
+        for (node, state) in &self.effects.nodes {
+            self.rows.put(rows::node(*node), state.row.write(*node));
+        }
+        (self.leaves, self.rows.into_rows(), self.effects)
     }
 }
 

@@ -13,7 +13,7 @@ use quorate_proto::statement::Statement;
 use quorate_proto::{Digest, NodeId};
 
 use super::files::Point;
-use super::index::{IndexDraft, IndexError};
+use super::index::{IndexDraft, IndexError, Order};
 use super::rows::{self, Role};
 use super::{Store, StoreError, Writer, terms};
 
@@ -93,8 +93,8 @@ impl Store {
         let turn = self.wanted_turn.fetch_add(STEP, Ordering::Relaxed);
         let middle = [rows::WANTED_PREFIX, &turn.to_be_bytes()].concat();
         let end = [rows::WANTED_PREFIX, &[0xff; 33]].concat();
-        let behind = self.index.range(middle.clone(), end);
-        let before = self.index.range(rows::WANTED_PREFIX.to_vec(), middle);
+        let behind = self.index.range(middle.clone(), end, Order::Ascending);
+        let before = self.index.range(rows::WANTED_PREFIX.to_vec(), middle, Order::Ascending);
         behind.chain(before).take(limit).map(|row| Ok(rows::digest_at_end(&row?.0)?)).collect()
     }
 
@@ -104,7 +104,7 @@ impl Store {
             return Err(BlobRefused::TooLarge(bytes.len()));
         }
         let digest = Digest::of(bytes);
-        if self.index.scan(&rows::naming_prefix(digest)).next().is_none() {
+        if self.index.scan(&rows::naming_prefix(digest), Order::Ascending).next().is_none() {
             return Err(BlobRefused::Unnamed(digest));
         }
         let waited_for = self.index.contains(&rows::wanted(digest)).map_err(StoreError::from)?;
@@ -124,7 +124,9 @@ impl Store {
         let Ok(envelope) = Envelope::parse(bytes, BLOB_BYTES_MAX) else { return Ok(namings) };
         let mut author = None;
         let mut own = 0;
-        for row in self.index.range(rows::naming(digest, 0), rows::role_naming(digest, Role::Environment)).take(NAMINGS_READ_MAX) {
+        for row in
+            self.index.range(rows::naming(digest, 0), rows::role_naming(digest, Role::Environment), Order::Ascending).take(NAMINGS_READ_MAX)
+        {
             let (key, value) = row?;
             let naming = read_naming(key, &value)?;
             if author != naming.node {
@@ -151,7 +153,7 @@ impl Store {
             return Err(BlobRefused::TooLarge(bytes.len()));
         }
         let digest = Digest::of(bytes);
-        if self.index.scan(&rows::naming_prefix(digest)).next().is_none() {
+        if self.index.scan(&rows::naming_prefix(digest), Order::Ascending).next().is_none() {
             return Err(BlobRefused::Unnamed(digest));
         }
         let namings = self.namings(digest, bytes)?;
@@ -201,26 +203,28 @@ fn provenance_in(bytes: &[u8]) -> Option<Provenance> {
 
 impl Writer {
     /// Takes files in: durable, then indexed. One outcome a file.
-    pub(crate) fn keep_blobs(&self, blobs: &[Vec<u8>]) -> Result<Vec<Result<Digest, BlobRefused>>, StoreError> {
+    pub(crate) fn keep_blobs(&self, blobs: &[Vec<u8>]) -> Vec<Result<Digest, BlobRefused>> {
         let mut rows = IndexDraft::new(&self.store.index);
         let mut outcomes = Vec::with_capacity(blobs.len());
         for bytes in blobs {
             outcomes.push(self.store.keep_blob(bytes, &mut rows));
         }
         if !rows.is_empty() {
-            self.store.index.write(rows.into_batch())?;
+            // They follow from the file, which is durable, and from its name among those that are wanted.
+            self.store.index.add(rows.into_rows());
         }
-        Ok(outcomes)
+        outcomes
     }
 
     /// Indexes files that are on disk and wanted all the same: after a rebuild, and after a crash between
     /// the file and its index rows.
-    pub fn adopt_blobs(&self) -> Result<usize, StoreError> {
+    pub fn adopt_blobs(&mut self) -> Result<usize, StoreError> {
         let mut adopted = 0;
         for digest in self.store.wanted_blobs(usize::MAX)? {
             let held = self.store.blob(&digest).map_err(StoreError::io("reading a file"))?;
             if let Some(bytes) = held.filter(|bytes| Digest::of(bytes) == digest) {
-                adopted += self.keep_blobs(&[bytes])?.iter().filter(|outcome| outcome.is_ok()).count();
+                adopted += self.keep_blobs(&[bytes]).iter().filter(|outcome| outcome.is_ok()).count();
+                self.settle_if_due()?;
             }
         }
         Ok(adopted)

@@ -17,7 +17,7 @@ use quorate_proto::verified::FeedItem;
 use quorate_tlog::Signer;
 
 use super::files::{Fault, Paths, Point};
-use super::index::Rung;
+use super::index::{Order, Rung};
 use super::rows::SlotKey;
 use super::{AffectedQuery, BlobRefused, Budget, Glance, LogKey, StoreError, Writer};
 use crate::check::check;
@@ -69,7 +69,7 @@ struct Row {
     there: bool,
 }
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 10] = [
     Row { point: Point::Stage, fault: Fault::Failed, fails: true, there: false },
     Row { point: Point::Stage, fault: Fault::FailedButPersisted, fails: true, there: true },
     Row { point: Point::Commit, fault: Fault::Failed, fails: true, there: true },
@@ -78,6 +78,8 @@ const TABLE: [Row; 8] = [
     Row { point: Point::Publish, fault: Fault::FailedButPersisted, fails: true, there: true },
     Row { point: Point::Settle, fault: Fault::Failed, fails: false, there: true },
     Row { point: Point::Settle, fault: Fault::FailedButPersisted, fails: false, there: true },
+    Row { point: Point::Fold, fault: Fault::Failed, fails: false, there: true },
+    Row { point: Point::Fold, fault: Fault::FailedButPersisted, fails: false, there: true },
 ];
 
 /// Runs one row. `restart` reopens the data directory, else the same process recovers.
@@ -97,7 +99,7 @@ fn run(row: &Row, restart: bool) {
     let outcome = submit(&mut writer, &door, std::slice::from_ref(&second));
     let name = format!("{:?} {:?} restart {restart}", row.point, row.fault);
     assert_eq!(outcome.is_err(), row.fails, "{name}");
-    if row.point == Point::Settle {
+    if matches!(row.point, Point::Settle | Point::Fold) {
         assert!(writer.settle().is_err(), "{name}");
     }
     if restart {
@@ -165,10 +167,9 @@ fn filled(folder: &Path) -> (Network, Vec<FeedItem>) {
 fn a_lost_index_is_rebuilt_from_the_log_row_for_row() {
     let folder = tempfile::tempdir().unwrap();
     let (_, items) = filled(folder.path());
-    let rows = |writer: &Writer| writer.store().index.scan(b"").collect::<Result<Vec<_>, _>>().unwrap();
     let (writer, rung) = open(folder.path());
     assert_eq!(rung, Rung::Whole);
-    let before = rows(&writer);
+    let before = rows_of(&writer);
     let head = writer.store().log().published().head;
     drop(writer);
 
@@ -178,7 +179,7 @@ fn a_lost_index_is_rebuilt_from_the_log_row_for_row() {
     assert_eq!(writer.store().log().published().head, head);
     assert!(items.iter().all(|item| held(&writer, item)));
     assert_eq!(writer.store().equivocations().len(), 1);
-    assert_eq!(rows(&writer), before);
+    assert!(rows_of(&writer) == before);
     let slot = SlotKey::of(&artifact("package", "1.7", "").slot);
     assert_eq!(writer.store().results(slot, u64::MAX).unwrap().results.len(), 3);
 }
@@ -268,6 +269,78 @@ fn a_damaged_stage_file_stops_the_start() {
     assert!(matches!(opened, Err(StoreError::Stage(_))));
 }
 
+/// All rows of the index, fresh and folded.
+fn rows_of(writer: &Writer) -> Vec<(Vec<u8>, Vec<u8>)> {
+    writer.store().index.scan(b"", Order::Ascending).collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn rows_that_were_not_folded_are_derived_again_row_for_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut network, _) = filled(folder.path());
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    for n in 0..40 {
+        // A slot that has rows on disk, and one that has none.
+        for about in [artifact("package", &format!("1.{n}"), ""), artifact("late", &format!("1.{n}"), "")] {
+            let items = network.nodes.iter_mut().skip(1).map(|node| node.sign(&about, identical(&about))).collect::<Vec<_>>();
+            submit(&mut writer, &door, &items).unwrap();
+        }
+        if n == 20 {
+            writer.store().index.fold(&writer.store().disk, writer.log.size()).unwrap();
+        }
+    }
+    assert!(writer.store().index.fresh_rows() > 100);
+    let before = rows_of(&writer);
+    writer.recover().unwrap();
+    assert!(rows_of(&writer) == before, "by the process itself");
+    assert_eq!(writer.store().index.fresh_rows(), 0);
+    let items: Vec<_> =
+        network.nodes.iter_mut().skip(1).map(|node| node.sign(&artifact("last", "1", ""), fixture::build_failed())).collect();
+    submit(&mut writer, &door, &items).unwrap();
+    let before = rows_of(&writer);
+    drop(writer);
+    check(&Paths::new(folder.path())).unwrap();
+    assert!(rows_of(&open(folder.path()).0) == before, "by a restart");
+}
+
+#[test]
+fn evidence_that_was_kept_just_before_a_kill_is_indexed_once_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(1);
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let about = artifact("click", "8.1.8", "");
+    let provenance = network.nodes[0].provenance(&about);
+    let item = network.nodes[0].sign(&about, identical(&about));
+    submit(&mut writer, &door, &[item]).unwrap();
+    writer.settle().unwrap();
+    assert!(writer.keep_blobs(&[provenance, fixture::inventory()]).iter().all(Result::is_ok));
+    let before = rows_of(&writer);
+    drop(writer);
+    let (mut writer, _) = open(folder.path());
+    assert_eq!(writer.adopt_blobs().unwrap(), 2);
+    assert!(rows_of(&writer) == before);
+}
+
+#[test]
+fn a_lost_stage_file_whose_rows_were_not_folded_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut network, _) = filled(folder.path());
+    let door = door(&network);
+    let (mut writer, _) = open(folder.path());
+    let late = artifact("late", "1", "");
+    let item = network.nodes[1].sign(&late, identical(&late));
+    submit(&mut writer, &door, &[item]).unwrap();
+    drop(writer);
+    let paths = Paths::new(folder.path());
+    fs::remove_dir_all(paths.stage()).unwrap();
+    assert!(check(&paths).is_err());
+    let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
+    let opened = Writer::open(paths, LogKey { origin: ORIGIN.parse().unwrap(), signer });
+    assert!(matches!(opened, Err(StoreError::Resume(_))));
+}
+
 #[test]
 fn an_operator_is_exposed_once_however_many_of_its_nodes_are_caught() {
     let folder = tempfile::tempdir().unwrap();
@@ -337,7 +410,7 @@ fn nobody_crowds_out_the_evidence_of_others() {
     let honest = network.nodes[0].sign(&about, identical(&about));
     submit(&mut writer, &door, &[honest]).unwrap();
     assert!(matches!(writer.store().glance(&provenance), Ok(Glance::Wanted)));
-    let kept = writer.keep_blobs(&[provenance.clone(), inventory.clone()]).unwrap();
+    let kept = writer.keep_blobs(&[provenance.clone(), inventory.clone()]);
     assert!(kept.iter().all(Result::is_ok), "{kept:?}");
     for (query, found) in [("packaging", 1), ("xz-utils", 141)] {
         let query = AffectedQuery { tool: Some(query.into()), limit: 1_000, ..AffectedQuery::default() };

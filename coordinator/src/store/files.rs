@@ -23,8 +23,10 @@ pub struct Paths {
 pub(crate) enum Point {
     /// A batch's leaves into their stage file.
     Stage,
-    /// The index transaction with the checkpoint.
+    /// The checkpoint into the index.
     Commit,
+    /// Fresh rows into the pages of the index.
+    Fold,
     /// An entry bundle, tile or `checkpoint`.
     Publish,
     /// Syncing published files, before their stage file goes.

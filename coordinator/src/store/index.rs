@@ -1,31 +1,49 @@
 //! The sled index: what makes look-ups fast. Never the truth: all of it can be rebuilt from the log.
 //!
 //! Decides how sled is opened and written. Refuses to know what the rows mean (`rows.rs`).
-//! Values are at most `VALUE_BYTES_MAX`, there is one writer, and no async task calls in here.
+//! Rows of the latest batches are *fresh*: they are in memory only, and follow from stage files that are still
+//! there. From time to time they are *folded* into the pages on disk, many at once. Readers see both as one.
+//! There is one writer, and no async task calls in here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::files::{Disk, Point};
+use pages::Pages;
+use scan::behind;
 
 mod draft;
+mod pages;
+mod scan;
 
 pub(crate) use draft::IndexDraft;
+pub(crate) use scan::{Order, Scan};
 
-/// Larger values leak files in sled 0.34.
-pub(crate) const VALUE_BYTES_MAX: usize = 4096;
+/// Largest value of a row: two fit a page.
+pub(crate) const VALUE_BYTES_MAX: usize = 2048;
 
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Where the signed checkpoint stands. The compare-and-swap is on this key.
-pub(crate) const CHECKPOINT_KEY: &[u8] = b"m/checkpoint";
+const CHECKPOINT_KEY: &[u8] = b"m/checkpoint";
+
+/// Size of the log up to which rows are folded. What follows from later leaves is fresh.
+const FOLDED_KEY: &[u8] = b"m/folded";
 
 /// Set once an index is complete; an interrupted rebuild has none.
 const FORMAT_KEY: &[u8] = b"m/format";
-const FORMAT: &[u8] = b"quorate-index/3";
+const FORMAT: &[u8] = b"quorate-index/4";
+
+/// Key and value.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
+/// What is put in the place of rows; none removes one.
+pub(crate) type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// How an index came to be open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +77,8 @@ pub enum IndexError {
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     database: sled::Db,
+    pages: Pages,
+    fresh: Arc<RwLock<Rows>>,
 }
 
 impl Index {
@@ -83,7 +103,11 @@ impl Index {
             move_aside(path).map_err(IndexError::Io)?;
         }
         let database = configuration(path).open().map_err(IndexError::Sled)?;
-        Ok((Self { database }, Rung::Rebuild))
+        Ok((Self::over(database), Rung::Rebuild))
+    }
+
+    fn over(database: sled::Db) -> Self {
+        Self { pages: Pages::of(&database), database, fresh: Arc::default() }
     }
 
     /// Opens an index that must be whole, and moves nothing.
@@ -96,69 +120,106 @@ impl Index {
     }
 
     fn is_complete(&self) -> Result<bool, IndexError> {
-        Ok(self.get(FORMAT_KEY)?.as_deref() == Some(FORMAT))
+        Ok(self.own(FORMAT_KEY)?.as_deref() == Some(FORMAT))
     }
 
-    /// Declares a rebuilt index complete.
-    pub(crate) fn complete(&self) -> Result<(), IndexError> {
-        self.database.insert(FORMAT_KEY, FORMAT).map_err(IndexError::Sled)?;
-        self.database.flush().map_err(IndexError::Sled)?;
-        Ok(())
+    /// The committed checkpoint; empty before the first.
+    pub(crate) fn checkpoint(&self) -> Result<Vec<u8>, IndexError> {
+        Ok(self.own(CHECKPOINT_KEY)?.unwrap_or_default())
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+    /// Size of the log up to which rows are on disk.
+    pub(crate) fn folded(&self) -> Result<u64, IndexError> {
+        let Some(value) = self.own(FOLDED_KEY)? else { return Ok(0) };
+        value.try_into().map(u64::from_be_bytes).map_err(|_| IndexError::Row("folded"))
+    }
+
+    /// A value that is no row, but about all rows.
+    fn own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         Ok(self.database.get(key).map_err(IndexError::Sled)?.map(|value| value.to_vec()))
     }
 
-    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, IndexError> {
-        self.database.contains_key(key).map_err(IndexError::Sled)
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        if let Some(fresh) = scan::read(&self.fresh).get(key) {
+            return Ok(fresh.clone());
+        }
+        self.pages.get(key)
     }
 
-    /// Rows whose keys begin with `prefix`, in order; may be read from both ends.
-    pub(crate) fn scan(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), IndexError>> + use<> {
-        self.database.scan_prefix(prefix).map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(IndexError::Sled))
+    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// Rows whose keys begin with `prefix`.
+    pub(crate) fn scan(&self, prefix: &[u8], order: Order) -> Scan {
+        self.look(prefix.to_vec(), behind(prefix), order)
     }
 
     /// Rows with keys in `from .. to`.
-    pub(crate) fn range(
-        &self,
-        from: Vec<u8>,
-        to: Vec<u8>,
-    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), IndexError>> + use<> {
-        self.database.range(from..to).map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(IndexError::Sled))
+    pub(crate) fn range(&self, from: Vec<u8>, to: Vec<u8>, order: Order) -> Scan {
+        self.look(from, Some(to), order)
     }
 
-    /// The second durable write of a batch: puts `new` in the place of the checkpoint `old`, together
-    /// with the rows, or changes nothing.
-    pub(crate) fn commit(&self, disk: &Disk, old: &[u8], new: &[u8], rows: &sled::Batch) -> Result<(), CommitError> {
+    fn look(&self, from: Vec<u8>, to: Option<Vec<u8>>, order: Order) -> Scan {
+        Scan::new(self.pages.clone(), Arc::clone(&self.fresh), from, to, order)
+    }
+
+    /// The second durable write of a batch: puts the checkpoint `new` in the place of `old`, or changes nothing.
+    /// The rows follow from the stage file; they can be seen from here on.
+    pub(crate) fn commit(&self, disk: &Disk, old: &[u8], new: &[u8], rows: Rows) -> Result<(), CommitError> {
         disk.at(Point::Commit, || {
-            self.swap_checkpoint(old, new, rows).map_err(io::Error::other)?;
+            self.swap_checkpoint(old, new).map_err(io::Error::other)?;
             self.database.flush().map(drop).map_err(io::Error::other)
         })
-        .map_err(CommitError)
+        .map_err(CommitError)?;
+        self.add(rows);
+        Ok(())
     }
 
-    /// The folder's lock makes this the only writer, so looking and then writing is a compare-and-swap; a
-    /// batch is recovered whole or not at all.
-    fn swap_checkpoint(&self, old: &[u8], new: &[u8], rows: &sled::Batch) -> Result<(), IndexError> {
-        let held = self.database.get(CHECKPOINT_KEY).map_err(IndexError::Sled)?;
-        if held.as_deref().unwrap_or_default() != old {
+    /// The folder's lock makes this the only writer, so looking and then writing is a compare-and-swap.
+    fn swap_checkpoint(&self, old: &[u8], new: &[u8]) -> Result<(), IndexError> {
+        if self.checkpoint()? != old {
             return Err(IndexError::CheckpointMoved);
         }
-        let mut rows = rows.clone();
-        rows.insert(CHECKPOINT_KEY, new);
-        self.database.apply_batch(rows).map_err(IndexError::Sled)
+        self.database.insert(CHECKPOINT_KEY, new).map(drop).map_err(IndexError::Sled)
     }
 
-    /// Writes rows that no leaf goes with, durably.
-    pub(crate) fn write(&self, rows: sled::Batch) -> Result<(), IndexError> {
-        self.write_unflushed(rows)?;
+    /// Adds fresh rows. They have to follow from files that stay until they are folded.
+    pub(crate) fn add(&self, rows: Rows) {
+        self.fresh.write().unwrap_or_else(PoisonError::into_inner).extend(rows);
+    }
+
+    /// How many fresh rows there are.
+    pub(crate) fn fresh_rows(&self) -> usize {
+        scan::read(&self.fresh).len()
+    }
+
+    /// Makes the fresh rows durable: those of all leaves before `size`. They reach the disk together with that
+    /// number, or none does.
+    pub(crate) fn fold(&self, disk: &Disk, size: u64) -> Result<(), CommitError> {
+        disk.at(Point::Fold, || self.write_pages(size).map_err(io::Error::other)).map_err(CommitError)?;
+        // Only the writer adds rows, and it is here. Freed when no reader waits for it.
+        let folded = std::mem::take(&mut *self.fresh.write().unwrap_or_else(PoisonError::into_inner));
+        drop(folded);
+        Ok(())
+    }
+
+    fn write_pages(&self, size: u64) -> Result<(), IndexError> {
+        let mut batch = self.pages.with(&scan::read(&self.fresh))?;
+        batch.insert(FOLDED_KEY, &size.to_be_bytes());
+        self.database.apply_batch(batch).map_err(IndexError::Sled)?;
         self.database.flush().map(drop).map_err(IndexError::Sled)
     }
 
-    /// Writes rows of a rebuild, which [`Self::complete`] makes durable.
-    pub(crate) fn write_unflushed(&self, rows: sled::Batch) -> Result<(), IndexError> {
-        self.database.apply_batch(rows).map_err(IndexError::Sled)
+    /// Declares a rebuilt index, whose rows are folded, complete up to the checkpoint `note`.
+    pub(crate) fn complete(&self, note: &[u8]) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        batch.insert(FORMAT_KEY, FORMAT);
+        if !note.is_empty() {
+            batch.insert(CHECKPOINT_KEY, note);
+        }
+        self.database.apply_batch(batch).map_err(IndexError::Sled)?;
+        self.database.flush().map(drop).map_err(IndexError::Sled)
     }
 }
 
@@ -175,7 +236,7 @@ fn configuration(path: &Path) -> sled::Config {
 fn open_caught(path: &Path) -> Result<Index, String> {
     let path = path.to_path_buf();
     match catch_unwind(AssertUnwindSafe(|| configuration(&path).open())) {
-        Ok(Ok(database)) => Ok(Index { database }),
+        Ok(Ok(database)) => Ok(Index::over(database)),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("sled panicked".to_owned()),
     }
@@ -212,15 +273,20 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn row(key: &[u8], value: Vec<u8>) -> Rows {
+        Rows::from([(key.to_vec(), Some(value))])
+    }
+
     fn filled(path: &Path) {
         let (index, rung) = Index::open(path).unwrap();
         assert_eq!(rung, Rung::Rebuild);
         for n in 0..2_000_u32 {
-            let mut rows = sled::Batch::default();
-            rows.insert(&n.to_be_bytes(), vec![7; 600]);
-            index.write(rows).unwrap();
+            index.add(row(&n.to_be_bytes(), vec![7; 600]));
+            if n % 50 == 49 {
+                index.fold(&Disk::default(), u64::from(n)).unwrap();
+            }
         }
-        index.complete().unwrap();
+        index.complete(b"").unwrap();
     }
 
     fn files(path: &Path, prefix: &str) -> Vec<PathBuf> {
@@ -281,13 +347,45 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (index, _) = Index::open(&folder.path().join("index")).unwrap();
         let disk = Disk::default();
-        let mut rows = sled::Batch::default();
-        rows.insert(b"row", b"x");
-        index.commit(&disk, b"", b"one", &rows).unwrap();
-        let mut rows = sled::Batch::default();
-        rows.insert(b"other", b"x");
-        assert!(index.commit(&disk, b"", b"two", &rows).is_err());
+        index.commit(&disk, b"", b"one", row(b"row", b"x".to_vec())).unwrap();
+        assert!(index.commit(&disk, b"", b"two", row(b"other", b"x".to_vec())).is_err());
         assert_eq!(index.get(b"other").unwrap(), None);
-        assert_eq!(index.get(CHECKPOINT_KEY).unwrap().unwrap(), b"one");
+        assert_eq!(index.checkpoint().unwrap(), b"one");
+    }
+
+    #[test]
+    fn fresh_and_folded_rows_are_read_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, _) = Index::open(&folder.path().join("index")).unwrap();
+        let key = |n: u32| [b"k/".as_slice(), &n.to_be_bytes()].concat();
+        index.add((0..2_000).map(|n| (key(n), Some(b"old".to_vec()))).collect());
+        index.fold(&Disk::default(), 1).unwrap();
+        index.add((0..2_000).step_by(3).map(|n| (key(n), Some(b"new".to_vec()))).collect());
+        index.add((0..2_000).step_by(5).map(|n| (key(n), None)).collect());
+        let expected: Vec<Row> =
+            (0..2_000).filter(|n| n % 5 != 0).map(|n| (key(n), if n % 3 == 0 { b"new".to_vec() } else { b"old".to_vec() })).collect();
+        let backwards: Vec<Row> = expected.iter().rev().cloned().collect();
+        for folded in 0..2 {
+            let rows = |order| index.scan(b"k/", order).collect::<Result<Vec<_>, _>>().unwrap();
+            assert_eq!((rows(Order::Ascending), rows(Order::Descending)), (expected.clone(), backwards.clone()));
+            assert_eq!(index.get(&key(5)).unwrap(), None);
+            assert_eq!((index.get(&key(6)).unwrap(), index.folded().unwrap()), (Some(b"new".to_vec()), 1 + folded));
+            index.fold(&Disk::default(), 2).unwrap();
+            assert_eq!(index.fresh_rows(), 0);
+        }
+    }
+
+    #[test]
+    fn a_fold_in_the_middle_of_a_scan_hides_no_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, _) = Index::open(&folder.path().join("index")).unwrap();
+        let key = |n: u32| [b"k/".as_slice(), &n.to_be_bytes()].concat();
+        for order in [Order::Ascending, Order::Descending] {
+            index.add((0..1_000).map(|n| (key(n), Some(vec![1; 100]))).collect());
+            let mut scan = index.scan(b"k/", order);
+            let first = scan.by_ref().take(5).count();
+            index.fold(&Disk::default(), 1).unwrap();
+            assert_eq!(first + scan.count(), 1_000);
+        }
     }
 }

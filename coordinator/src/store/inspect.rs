@@ -3,7 +3,7 @@
 use quorate_tlog::{Entry, Hash, TilePath, TileReader as _, TreeHead};
 
 use super::files::Paths;
-use super::index::{CHECKPOINT_KEY, Index};
+use super::index::{Index, Order};
 use super::leaf::{self, Leaf};
 use super::leaves::{LeafReader, Published};
 use super::rows::{self, ArtifactKey, VerdictRow};
@@ -27,7 +27,12 @@ impl Inspection {
 
     /// The committed checkpoint.
     pub fn committed_note(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.index.get(CHECKPOINT_KEY)?)
+        Ok(Some(self.index.checkpoint()?).filter(|note| !note.is_empty()))
+    }
+
+    /// Size of the log up to which the index has rows on disk. Those of later leaves follow from stage files.
+    pub fn folded(&self) -> Result<u64, StoreError> {
+        Ok(self.index.folded()?)
     }
 
     /// Start, root before, and leaves of every stage file.
@@ -46,13 +51,15 @@ impl Inspection {
         self.reader.read_tile(path).map_err(StoreError::io("reading a tile"))
     }
 
-    /// Checks the rows that the published leaves must have. How many results and verdicts there are.
-    pub fn check_rows(&self, published: &TreeHead) -> Result<(u64, u64), StoreError> {
+    /// Checks the rows that published leaves before `folded` must have. How many results and verdicts they are.
+    pub fn check_rows(&self, published: &TreeHead, folded: u64) -> Result<(u64, u64), StoreError> {
         let (mut results, mut verdicts) = (0, 0);
         let mut bundle = 0;
         let mut leaf = 0;
-        while leaf < published.size {
-            for entry in self.bundle(bundle, published.size)? {
+        let end = published.size.min(folded);
+        while leaf < end {
+            let left = usize::try_from(end - leaf).unwrap_or(usize::MAX);
+            for entry in self.bundle(bundle, published.size)?.iter().take(left) {
                 match Leaf::read(entry.as_bytes())? {
                     Leaf::Result(_) => results += u64::from(self.check_result(leaf, entry.as_bytes())?),
                     Leaf::Verdict(statement) => {
@@ -82,7 +89,7 @@ impl Inspection {
             return if known { Ok(false) } else { Err(wrong("another leaf in its feed")) };
         }
         let slot = rows::SlotKey::of(&statement.artifact().slot);
-        for row in self.index.scan(&rows::slot_prefix(slot)) {
+        for row in self.index.scan(&rows::slot_prefix(slot), Order::Ascending) {
             if rows::numbers(&row?.1).chunks(2).any(|pair| pair[0] == index) {
                 return Ok(true);
             }

@@ -160,12 +160,19 @@ impl Publisher {
         self.unsettled_stages.len() >= UNSETTLED_STAGES_MAX || self.unsettled_bytes >= UNSETTLED_BYTES_MAX
     }
 
-    /// Makes what was published durable, then removes the stage files.
-    pub(crate) fn settle(&mut self, disk: &Disk, paths: &Paths) -> io::Result<()> {
+    /// Makes what was published durable.
+    pub(crate) fn sync(&mut self, disk: &Disk, paths: &Paths) -> io::Result<()> {
+        if self.is_settled() {
+            return Ok(());
+        }
         self.unsettled_files.push(paths.checkpoint());
         self.unsettled_files.sort();
         self.unsettled_files.dedup();
-        disk.sync(&self.unsettled_files, paths.root())?;
+        disk.sync(&self.unsettled_files, paths.root())
+    }
+
+    /// Removes the stage files of what is durable elsewhere by now.
+    pub(crate) fn release(&mut self, paths: &Paths) -> io::Result<()> {
         stage::remove(paths, &self.unsettled_stages)?;
         // Readers fall back to the wider file; a leftover would only take up room.
         for old in &self.replaced {

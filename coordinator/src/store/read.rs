@@ -13,7 +13,7 @@ use quorate_tally::{Flag, State, Verdict, VerdictSummary};
 use quorate_tlog::{SignedNote, TlogProof, TreeView};
 
 use super::budget::Budget;
-use super::index::IndexError;
+use super::index::{IndexError, Order};
 use super::rows::{self, ArtifactKey, FeedRow, NodeRow, SlotKey, VerdictRow};
 use super::{Store, StoreError, leaf};
 
@@ -101,13 +101,13 @@ impl Store {
             let key = ArtifactKey { digest, slot: SlotKey::of(slot) };
             return Ok(self.artifact(&key)?.into_iter().collect());
         }
-        let rows = self.index.scan(&rows::artifact_prefix(digest)).take(SLOTS_OF_A_DIGEST_MAX);
+        let rows = self.index.scan(&rows::artifact_prefix(digest), Order::Ascending).take(SLOTS_OF_A_DIGEST_MAX);
         rows.map(|row| read_artifact(&row?.1)).collect()
     }
 
     /// Whether a digest is published in one slot only.
     pub fn is_sole(&self, digest: Digest) -> bool {
-        self.index.scan(&rows::artifact_prefix(digest)).take(2).count() == 1
+        self.index.scan(&rows::artifact_prefix(digest), Order::Ascending).take(2).count() == 1
     }
 
     /// The files of a release, or of every release of a package, and whether there may be more. From any
@@ -119,7 +119,7 @@ impl Store {
             if qualified { found == package } else { rows::unqualified(found) == rows::unqualified(package) }
         };
         let mut found = Vec::new();
-        for row in self.index.scan(&rows::package_prefix(package)) {
+        for row in self.index.scan(&rows::package_prefix(package), Order::Ascending) {
             if found.len() == limit || !budget.spend() {
                 return Ok((found, true));
             }
@@ -176,7 +176,7 @@ impl Store {
         let Some(from) = from else { return Ok(VerdictPage::default()) };
         let mut page = VerdictPage::default();
         let end = [prefix, &[0xff; 9]].concat();
-        for (seen, row) in self.index.range(from, end).enumerate() {
+        for (seen, row) in self.index.range(from, end, Order::Ascending).enumerate() {
             let (key, value) = row?;
             let (_, state, flags) = rows::read_listing(&value)?;
             let leaf = rows::listed_leaf(&key)?;
@@ -207,7 +207,7 @@ impl Store {
     /// Leaves of the results and certificates of a slot, before `log_size`.
     pub(crate) fn slot_rows(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
         let mut found = Vec::new();
-        for row in self.index.scan(&rows::slot_prefix(slot)) {
+        for row in self.index.scan(&rows::slot_prefix(slot), Order::Ascending) {
             let numbers = rows::numbers(&row?.1);
             found.extend(numbers.as_chunks::<2>().0.iter().map(|[leaf, certificate]| (*leaf, *certificate)));
         }
@@ -265,7 +265,7 @@ impl Store {
 
     /// The end of every feed.
     pub fn heads(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
-        let rows = self.index.scan(rows::NODE_PREFIX).map(|row| {
+        let rows = self.index.scan(rows::NODE_PREFIX, Order::Ascending).map(|row| {
             let (key, value) = row?;
             Ok((rows::node_at_end(&key)?, NodeRow::read(&value)?.head.next()))
         });
@@ -298,7 +298,7 @@ impl Store {
     /// The nodes that an operator has certified.
     pub fn nodes_of(&self, operator: OperatorId) -> Result<Vec<NodeSummary>, StoreError> {
         let mut nodes = Vec::new();
-        for row in self.index.scan(&rows::operator_prefix(operator)) {
+        for row in self.index.scan(&rows::operator_prefix(operator), Order::Ascending) {
             let node = rows::node_at_end(&row?.0)?;
             if let Some(value) = self.index.get(&rows::node(node))? {
                 nodes.push(self.node_summary(node, &NodeRow::read(&value)?)?);

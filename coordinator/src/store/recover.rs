@@ -10,12 +10,12 @@ use bytes::Bytes;
 use quorate_tlog::tile::TILE_WIDTH;
 use quorate_tlog::{BundlePath, Checkpoint, TilePath, TileReader as _, TreeHead, TreeView};
 
-use super::batch::{Batch, Census, Ledger, NodeState};
-use super::index::CHECKPOINT_KEY;
+use super::batch::{Batch, Census, Effects, Ledger, NodeState};
+use super::index::{Order, Rows};
 use super::log::{Log, Publisher, sign};
 use super::rows::{self, NodeRow};
 use super::stage::{self, Stage};
-use super::writer::Writer;
+use super::writer::{FRESH_ROWS_MAX, Writer};
 use super::{StoreError, leaf};
 
 use std::sync::Arc;
@@ -27,7 +27,9 @@ impl Writer {
     /// Settles what is in doubt. Idempotent.
     pub fn recover(&mut self) -> Result<(), StoreError> {
         let stages = stage::read_all(&self.store.paths)?;
-        self.note = Bytes::from(self.store.index.get(CHECKPOINT_KEY)?.unwrap_or_default());
+        // Fresh rows of this process stay: readers go on meanwhile.
+        let held = self.store.index.folded()?.max(self.log.size());
+        self.note = Bytes::from(self.store.index.checkpoint()?);
         let committed = self.head_of(&self.note)?;
         let published = self.published_head()?;
         refuse_lost_history(published.as_ref(), committed.size.max(stages.last().map_or(0, Stage::end)))?;
@@ -43,7 +45,7 @@ impl Writer {
             return Err(StoreError::Resume(format!("stage files lead to size {}, committed is {}", self.log.size(), committed.size)));
         }
         self.store.reader.publish(self.log.published(self.note.clone()));
-        self.ledger = self.load_ledger()?;
+        self.take_up_index(&done, held, committed.size)?;
         self.load_census()?;
         self.load_equivocations()?;
         for stage in &next {
@@ -52,6 +54,34 @@ impl Writer {
         self.refuse_second_root(published)?;
         self.rewrite_checkpoint()?;
         self.settle()
+    }
+
+    /// Derives the rows of committed batches that the index does not have: it has those up to size `held`.
+    fn take_up_index(&mut self, done: &[Stage], mut held: u64, committed: u64) -> Result<(), StoreError> {
+        self.ledger = self.load_ledger()?;
+        for stage in done {
+            if stage.start != held {
+                continue;
+            }
+            let (rows, effects) = self.replay(stage)?;
+            self.store.index.add(rows);
+            self.ledger.nodes.extend(effects.nodes);
+            held = stage.end();
+        }
+        if held == committed {
+            return Ok(());
+        }
+        let advice = "move the folder `index` away, so that it is rebuilt";
+        Err(StoreError::Resume(format!("the index has rows up to size {held} of {committed}, and no stage file for the rest: {advice}")))
+    }
+
+    fn replay(&self, stage: &Stage) -> Result<(Rows, Effects), StoreError> {
+        let mut batch = Batch::new(&self.ledger, &self.store.index, stage.start);
+        for leaf in &stage.leaves {
+            batch.replay(leaf.clone())?;
+        }
+        let (_, rows, effects) = batch.into_parts();
+        Ok((rows, effects))
     }
 
     /// What was published once must be a prefix of what is published next.
@@ -95,12 +125,8 @@ impl Writer {
     /// A batch that was staged and not committed: it is what comes next.
     fn commit_staged(&mut self, stage: &Stage) -> Result<(), StoreError> {
         self.expect_next(stage)?;
-        let mut batch = self.batch();
-        for leaf in &stage.leaves {
-            batch.replay(leaf.clone())?;
-        }
-        let (_, rows, effects) = batch.into_parts();
-        let durable = self.finish(stage, &rows, effects)?;
+        let (rows, effects) = self.replay(stage)?;
+        let durable = self.finish(stage, rows, effects)?;
         self.publish(durable).map(drop)
     }
 
@@ -129,7 +155,7 @@ impl Writer {
 
     fn load_ledger(&self) -> Result<Ledger, StoreError> {
         let mut ledger = Ledger::default();
-        for row in self.store.index.scan(rows::NODE_PREFIX) {
+        for row in self.store.index.scan(rows::NODE_PREFIX, Order::Ascending) {
             let (key, value) = row?;
             let (node, row) = (rows::node_at_end(&key)?, NodeRow::read(&value)?);
             let bytes = self.store.log().leaf(row.certificate).map_err(StoreError::io("reading a certificate"))?;
@@ -141,7 +167,7 @@ impl Writer {
 
     fn load_census(&self) -> Result<(), StoreError> {
         let mut census = Census::default();
-        for row in self.store.index.scan(rows::LISTING_PREFIX) {
+        for row in self.store.index.scan(rows::LISTING_PREFIX, Order::Ascending) {
             let (_, state, flags) = rows::read_listing(&row?.1)?;
             census.add(state, flags);
         }
@@ -167,12 +193,8 @@ impl Writer {
         self.store.reader.publish(self.log.published(Bytes::new()));
         let note = if head.size == 0 { Bytes::new() } else { sign(&self.key, head)? };
         self.replay_leaves(&head)?;
-        let mut rows = sled::Batch::default();
-        if !note.is_empty() {
-            rows.insert(CHECKPOINT_KEY, note.as_ref());
-        }
-        self.store.index.write_unflushed(rows)?;
-        self.store.index.complete()?;
+        self.store.index.fold(&self.store.disk, head.size)?;
+        self.store.index.complete(&note)?;
         Ok(())
     }
 
@@ -188,7 +210,10 @@ impl Writer {
                 }
             }
             let (_, rows, effects) = batch.into_parts();
-            self.store.index.write_unflushed(rows)?;
+            self.store.index.add(rows);
+            if self.store.index.fresh_rows() >= FRESH_ROWS_MAX {
+                self.store.index.fold(&self.store.disk, (first * width).min(head.size))?;
+            }
             ledger.nodes.extend(effects.nodes);
         }
         Ok(())

@@ -5,10 +5,10 @@
 //! qualifiers, and names of tools in their canonical form. Facts of the result itself are indexed with it; those of its provenance and of its environment's inventory once these are held.
 //! An index only points: whoever asks checks the result and the provenance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use quorate_proto::provenance::{Provenance, ResourceDescriptor};
-use quorate_proto::result::{Outcome, canonical_tool_name};
+use quorate_proto::result::{Outcome, RebuildResult, Tool, canonical_tool_name};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, Purl};
 use serde_json::Value;
@@ -22,22 +22,62 @@ const TERMS_MAX: usize = 16_384;
 /// Longest text of a term that is indexed, in bytes.
 const TERM_BYTES_MAX: usize = 1_024;
 
+/// Toolchains that results of one batch name, by their environment: most name the same.
+#[derive(Default)]
+pub(crate) struct Toolchains(HashMap<Digest, Toolchain>);
+
+struct Toolchain {
+    tools: Vec<Tool>,
+    terms: BTreeSet<String>,
+    /// The keys of the terms' posting lists.
+    prefixes: Vec<Vec<u8>>,
+}
+
+impl Toolchains {
+    fn of(&mut self, result: &RebuildResult) -> &Toolchain {
+        let environment = result.environment.digest;
+        let known = self.0.entry(environment).or_insert_with(|| Toolchain::of(environment, &result.toolchain));
+        if known.tools != result.toolchain {
+            *known = Toolchain::of(environment, &result.toolchain);
+        }
+        known
+    }
+}
+
+impl Toolchain {
+    fn of(environment: Digest, tools: &[Tool]) -> Self {
+        let mut terms = BTreeSet::from([format!("environment:{environment}")]);
+        for tool in tools {
+            tool_terms(&mut terms, &tool.name, &tool.version);
+            terms.extend(tool.digest.map(|digest| format!("digest:{digest}")));
+        }
+        let prefixes = indexed(&terms).map(|term| rows::term_prefix(term)).collect();
+        Self { tools: tools.to_vec(), terms, prefixes }
+    }
+}
+
 /// Indexes what a result says by itself, and the files that it names.
-pub(crate) fn index_result(rows: &mut IndexDraft<'_>, leaf: u64, statement: &VerifiedStatement) -> Result<(), IndexError> {
+pub(crate) fn index_result(
+    rows: &mut IndexDraft<'_>,
+    toolchains: &mut Toolchains,
+    leaf: u64,
+    statement: &VerifiedStatement,
+) -> Result<(), IndexError> {
     let result = statement.result();
-    let mut terms = BTreeSet::from([format!("environment:{}", result.environment.digest)]);
+    let toolchain = toolchains.of(result);
+    for prefix in &toolchain.prefixes {
+        rows.append(prefix, &leaf.to_be_bytes())?;
+    }
+    let mut terms = BTreeSet::new();
     if let Some(commit) = result.source.as_ref().and_then(|source| source.commit.as_ref()) {
         terms.insert(format!("commit:{}", commit.to_lowercase()));
     }
     if let Some(rebuilt) = result.outcome.rebuilt().filter(|rebuilt| rebuilt.digest != statement.artifact().digest) {
         terms.insert(format!("digest:{}", rebuilt.digest));
     }
-    for tool in &result.toolchain {
-        tool_terms(&mut terms, &tool.name, &tool.version);
-        terms.extend(tool.digest.map(|digest| format!("digest:{digest}")));
-    }
+    terms.retain(|term| !toolchain.terms.contains(term));
     index_terms(rows, leaf, &terms)?;
-    rows.append(rows::hour_prefix(hour_of(statement)), &leaf.to_be_bytes())?;
+    rows.append(&rows::hour_prefix(hour_of(statement)), &leaf.to_be_bytes())?;
     name_evidence(rows, leaf, statement)
 }
 
@@ -131,10 +171,12 @@ fn commit_in(uri: &str) -> Option<String> {
 }
 
 fn index_terms(rows: &mut IndexDraft<'_>, leaf: u64, terms: &BTreeSet<String>) -> Result<(), IndexError> {
-    for term in terms.iter().filter(|term| term.len() <= TERM_BYTES_MAX).take(TERMS_MAX) {
-        rows.append(rows::term_prefix(term), &leaf.to_be_bytes())?;
-    }
-    Ok(())
+    indexed(terms).try_for_each(|term| rows.append(&rows::term_prefix(term), &leaf.to_be_bytes()))
+}
+
+/// Those of one file's terms that are indexed.
+fn indexed(terms: &BTreeSet<String>) -> impl Iterator<Item = &String> {
+    terms.iter().filter(|term| term.len() <= TERM_BYTES_MAX).take(TERMS_MAX)
 }
 
 /// Indexes an environment's inventory: every object in its JSON that has a name and a version, and
@@ -144,7 +186,7 @@ pub(crate) fn index_inventory(rows: &mut IndexDraft<'_>, environment: Digest, by
     if let Ok(json) = serde_json::from_slice::<Value>(bytes) {
         named_versions(&json, &mut terms);
     }
-    for term in terms.iter().filter(|term| term.len() <= TERM_BYTES_MAX).take(TERMS_MAX) {
+    for term in indexed(&terms) {
         rows.put(rows::inventory(term, environment), Vec::new());
     }
 }

@@ -1,8 +1,8 @@
 //! The commit rule: stage → durable → sign → compare-and-swap checkpoint → publish.
 //!
-//! Two durable writes a batch: the stage file, and one index transaction that swaps the signed
-//! checkpoint. Only then is anything acknowledged; only after that is it published. A failure in
-//! between leaves the outcome in doubt, and [`Writer::recover`] settles it from what is on disk: the
+//! Two durable writes a batch: the stage file, and the signed checkpoint in the index. Only then is
+//! anything acknowledged; only after that is it published. The index rows are folded into pages later,
+//! before their stage file goes. A failure in between leaves the outcome in doubt, and [`Writer::recover`] settles it from what is on disk: the
 //! same functions that a start runs. `docs/spec/coordinator-storage.md`, section "Commit rule".
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
 
 use bytes::Bytes;
 use quorate_proto::feed::EquivocationProof;
@@ -19,13 +20,16 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::batch::{Batch, Census, Effects, Ledger};
 use super::files::{Disk, Paths};
-use super::index::{Index, IndexError, Rung};
+use super::index::{Index, IndexError, Order, Rows, Rung};
 use super::leaves::LeafReader;
 use super::log::{Grown, Log, LogKey, Publisher};
 use super::rows::{self, SlotKey, VerdictRow};
 use super::stage::Stage;
 use super::{STATEMENTS_KEPT, Store, StoreError};
 use crate::cache::Bounded;
+
+/// Fresh rows that are folded at the latest: about 200 bytes of memory each.
+pub(super) const FRESH_ROWS_MAX: usize = 131_072;
 
 /// The one who writes.
 pub struct Writer {
@@ -93,19 +97,19 @@ impl Writer {
     }
 
     /// Makes a batch durable. After an error its outcome is in doubt: [`Self::recover`].
-    pub(crate) fn commit(&mut self, (leaves, rows, effects): (Vec<Entry>, sled::Batch, Effects)) -> Result<Durable, StoreError> {
+    pub(crate) fn commit(&mut self, (leaves, rows, effects): (Vec<Entry>, Rows, Effects)) -> Result<Durable, StoreError> {
         if leaves.is_empty() {
-            self.store.index.write(rows)?;
+            self.store.index.add(rows);
             return Ok(Durable { start: self.log.size(), grown: None, effects });
         }
         let head = self.log.head();
         let stage = Stage { start: head.size, root: head.root, leaves };
         stage.write(&self.store.disk, &self.store.paths).map_err(StoreError::io("staging a batch"))?;
-        self.finish(&stage, &rows, effects)
+        self.finish(&stage, rows, effects)
     }
 
     /// The second half of a commit, and all of it where recovery finds a stage file.
-    pub(super) fn finish(&mut self, stage: &Stage, rows: &sled::Batch, effects: Effects) -> Result<Durable, StoreError> {
+    pub(super) fn finish(&mut self, stage: &Stage, rows: Rows, effects: Effects) -> Result<Durable, StoreError> {
         let grown = self.log.grow(&stage.leaves, &self.key)?;
         self.store.index.commit(&self.store.disk, &self.note, &grown.note, rows)?;
         self.note = grown.note.clone();
@@ -131,9 +135,7 @@ impl Writer {
         if !effects.caught.is_empty() {
             effects.exposed = self.learn_equivocations(effects.caught.iter().map(|node| Ok(rows::equivocation(*node))))?;
         }
-        if self.publisher.must_settle() {
-            self.settle()?;
-        }
+        self.settle_if_due()?;
         Ok(effects)
     }
 
@@ -145,14 +147,30 @@ impl Writer {
         census.add(now.state, now.flags);
     }
 
-    /// Syncs what was published and removes the stage files that it makes needless. Called when there
-    /// is nothing else to do.
+    /// Settles when it cannot wait until there is nothing else to do.
+    pub(crate) fn settle_if_due(&mut self) -> Result<(), StoreError> {
+        if self.publisher.must_settle() || self.store.index.fresh_rows() >= FRESH_ROWS_MAX {
+            return self.settle();
+        }
+        Ok(())
+    }
+
+    /// Syncs what was published, folds what is fresh, and removes the stage files that this makes needless.
+    /// Called when there is nothing else to do.
     pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
-        if self.publisher.is_settled() {
+        if self.publisher.is_settled() && self.store.index.fresh_rows() == 0 {
             return Ok(());
         }
-        let settled = self.publisher.settle(&self.store.disk, &self.store.paths);
-        settled.map_err(StoreError::io("settling published files"))
+        // One waits for the disk while the other computes. If only one of them succeeds, stage files still say all.
+        let (store, size, publisher) = (&self.store, self.log.size(), &mut self.publisher);
+        let (synced, folded) = thread::scope(|scope| {
+            let syncing = scope.spawn(|| publisher.sync(&store.disk, &store.paths));
+            let folded = store.index.fold(&store.disk, size);
+            (syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked"))), folded)
+        });
+        synced.map_err(StoreError::io("settling published files"))?;
+        folded?;
+        self.publisher.release(&self.store.paths).map_err(StoreError::io("removing settled stage files"))
     }
 
     /// Logs a policy if it is not in the log.
@@ -191,7 +209,7 @@ impl Writer {
         let last = self.log.size().saturating_sub(1);
         let mut slots = BTreeMap::new();
         for operator in operators {
-            for row in self.store.index.scan(&rows::operator_slots_prefix(*operator)) {
+            for row in self.store.index.scan(&rows::operator_slots_prefix(*operator), Order::Ascending) {
                 slots.extend(rows::slots_in(&row?.1)?.map(|slot| (slot, last)));
             }
         }
@@ -227,7 +245,7 @@ impl Writer {
 
     pub(super) fn load_equivocations(&self) -> Result<(), StoreError> {
         *self.store.equivocations.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-        let rows = self.store.index.scan(rows::EQUIVOCATION_PREFIX);
+        let rows = self.store.index.scan(rows::EQUIVOCATION_PREFIX, Order::Ascending);
         self.learn_equivocations(rows.map(|row| Ok(row?.0))).map(drop)
     }
 }

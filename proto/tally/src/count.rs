@@ -26,8 +26,14 @@ const OTHER_DIGESTS_MAX: usize = 8;
 /// `statements` are all results about the artifact's slot, also those about other digests in it;
 /// anything else is ignored. Their order and repetitions change nothing. Complexity: O(n log n) in
 /// the number of statements.
-pub fn tally(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedStatement], equivocations: &[EquivocationProof]) -> Verdict {
-    let in_slot = looked_at(statements.iter().filter(|s| s.artifact().slot == artifact.slot && policy.enrolled().contains(&s.operator())));
+pub fn tally<'s>(
+    policy: &Policy,
+    artifact: &ArtifactId,
+    statements: impl IntoIterator<Item = &'s VerifiedStatement>,
+    equivocations: &[EquivocationProof],
+) -> Verdict {
+    let in_slot =
+        looked_at(statements.into_iter().filter(|s| s.artifact().slot == artifact.slot && policy.enrolled().contains(&s.operator())));
     let votes = votes(policy, artifact, &in_slot, equivocations);
     let count = Count::of(&votes);
     let other_digests: BTreeSet<_> = in_slot.iter().map(|s| s.artifact().digest).filter(|digest| *digest != artifact.digest).collect();

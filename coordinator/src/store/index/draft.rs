@@ -1,8 +1,8 @@
-//! Rows that are being put together for one transaction, readable before they are written.
+//! Rows that are being put together for one batch, readable before they are in force.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::{Index, IndexError, VALUE_BYTES_MAX};
+use super::{Index, IndexError, Order, Rows, VALUE_BYTES_MAX};
 
 /// Posting lists are cut into values of this size: a batch rewrites the last one only.
 const POSTING_BYTES: usize = 1024;
@@ -13,13 +13,19 @@ pub(crate) const CHUNK_NUMBER_BYTES: usize = 4;
 /// Rows to be written together. Reads see them.
 pub(crate) struct IndexDraft<'i> {
     index: &'i Index,
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    tails: HashMap<Vec<u8>, u32>,
+    writes: Rows,
+    /// The posting lists that grow, by prefix: each one's last chunk.
+    tails: HashMap<Vec<u8>, Tail>,
+}
+
+struct Tail {
+    chunk: u32,
+    value: Vec<u8>,
 }
 
 impl<'i> IndexDraft<'i> {
     pub(crate) fn new(index: &'i Index) -> Self {
-        Self { index, writes: BTreeMap::new(), tails: HashMap::new() }
+        Self { index, writes: Rows::new(), tails: HashMap::new() }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
@@ -37,7 +43,7 @@ impl<'i> IndexDraft<'i> {
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        debug_assert!(value.len() <= VALUE_BYTES_MAX, "sled leaks large values");
+        debug_assert!(value.len() <= VALUE_BYTES_MAX, "a page holds two rows at least");
         self.writes.insert(key, Some(value));
     }
 
@@ -45,56 +51,57 @@ impl<'i> IndexDraft<'i> {
         self.writes.insert(key, None);
     }
 
-    /// Adds `entry`, which has one length for the whole list, to the posting list `prefix`.
-    pub(crate) fn append(&mut self, prefix: Vec<u8>, entry: &[u8]) -> Result<(), IndexError> {
-        let chunk = match self.tails.get(&prefix) {
-            Some(chunk) => *chunk,
-            None => self.last_chunk(&prefix)?,
-        };
-        let key = chunk_key(&prefix, chunk);
-        if !self.writes.contains_key(&key) {
-            let held = self.index.get(&key)?.unwrap_or_default();
-            self.writes.insert(key.clone(), Some(held));
+    /// Adds `bytes` to the end of a row, which may not be there yet.
+    pub(crate) fn extend(&mut self, key: Vec<u8>, bytes: &[u8]) -> Result<(), IndexError> {
+        if let Some(Some(value)) = self.writes.get_mut(&key) {
+            value.extend_from_slice(bytes);
+            return Ok(());
         }
-        let value = self.writes.get_mut(&key).and_then(Option::as_mut).ok_or(IndexError::Row("posting"))?;
-        if value.len() + entry.len() <= POSTING_BYTES {
-            value.extend_from_slice(entry);
-            self.tails.insert(prefix, chunk);
-        } else {
-            self.put(chunk_key(&prefix, chunk + 1), entry.to_vec());
-            self.tails.insert(prefix, chunk + 1);
-        }
+        let mut value = self.get(&key)?.unwrap_or_default();
+        value.extend_from_slice(bytes);
+        self.put(key, value);
         Ok(())
     }
 
-    /// Most lists have one chunk, and a look-up costs a fraction of a scan.
-    fn last_chunk(&self, prefix: &[u8]) -> Result<u32, IndexError> {
-        let first = self.index.get(&chunk_key(prefix, 0))?;
-        if first.is_none_or(|held| held.len() <= POSTING_BYTES / 2) {
-            return Ok(0);
+    /// Adds `entry`, which has one length for the whole list, to the posting list `prefix`. Whoever reads the
+    /// draft does not see it there.
+    pub(crate) fn append(&mut self, prefix: &[u8], entry: &[u8]) -> Result<(), IndexError> {
+        if !self.tails.contains_key(prefix) {
+            let tail = self.tail(prefix)?;
+            self.tails.insert(prefix.to_vec(), tail);
         }
-        let Some(last) = self.index.scan(prefix).next_back() else {
-            return Ok(0);
-        };
-        let (key, _) = last?;
-        let number = key.last_chunk::<CHUNK_NUMBER_BYTES>().ok_or(IndexError::Row("posting"))?;
-        Ok(u32::from_be_bytes(*number))
+        let tail = self.tails.get_mut(prefix).ok_or(IndexError::Row("posting"))?;
+        if tail.value.len() + entry.len() > POSTING_BYTES {
+            let full = std::mem::take(&mut tail.value);
+            self.writes.insert(chunk_key(prefix, tail.chunk), Some(full));
+            tail.chunk += 1;
+        }
+        tail.value.extend_from_slice(entry);
+        Ok(())
     }
 
-    /// The rows for sled.
-    pub(crate) fn into_batch(self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
+    /// The last chunk of a list. Most have one only, and a look-up costs a fraction of a scan.
+    fn tail(&self, prefix: &[u8]) -> Result<Tail, IndexError> {
+        match self.index.get(&chunk_key(prefix, 0))? {
+            None => return Ok(Tail { chunk: 0, value: Vec::new() }),
+            Some(value) if value.len() <= POSTING_BYTES / 2 => return Ok(Tail { chunk: 0, value }),
+            Some(_) => {}
         }
-        batch
+        let last = self.index.scan(prefix, Order::Descending).next().ok_or(IndexError::Row("posting"))?;
+        let (key, value) = last?;
+        let number = key.last_chunk::<CHUNK_NUMBER_BYTES>().ok_or(IndexError::Row("posting"))?;
+        Ok(Tail { chunk: u32::from_be_bytes(*number), value })
+    }
+
+    /// The rows for the index.
+    pub(crate) fn into_rows(mut self) -> Rows {
+        let tails = self.tails.into_iter().map(|(prefix, tail)| (chunk_key(&prefix, tail.chunk), Some(tail.value)));
+        self.writes.extend(tails);
+        self.writes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && self.tails.is_empty()
     }
 }
 
