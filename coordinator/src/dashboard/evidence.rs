@@ -103,6 +103,7 @@ fn member(page: &ArtifactPage, group: &Group<'_>, difference: &Difference) -> Ma
                 Some(Detail::Diff(text)) => (diff(text)),
                 Some(Detail::Metadata(lines)) => ul class="detail" { @for line in lines.iter().take(8) { li { (words::plain(line, DIFF_LINE_CHARS)) } } },
                 Some(Detail::Anomaly(text)) => p class="detail" { (words::plain(text, DIFF_LINE_CHARS)) },
+                Some(Detail::Unshown(reason)) => p class="detail" { (reason.reason()) },
                 None => {}
             }
         }

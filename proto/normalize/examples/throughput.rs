@@ -1,8 +1,10 @@
 //! Normal forms and comparisons of archives made in memory, against decompressing and hashing the same
-//! members with the same libraries, in one run; with the memory that each took beyond its input.
+//! members with the same libraries, in one run; each case in a process of its own, with the memory that it
+//! took beyond its input.
 //!
-//! `cargo run -p quorate-normalize --release --example throughput -- [MiB]`; given the path of an
-//! archive instead, it is read once and its normal form timed; given two, they are compared.
+//! `cargo run -p quorate-normalize --release --example throughput -- [MiB]`. Given the path of an archive
+//! instead, it is read once and its normal form timed; given two, they are compared; with `write FOLDER [MiB]`
+//! the archives are written there, for other programs to be measured with.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time and memory")]
 
@@ -22,31 +24,67 @@ const RUNS: usize = 3;
 
 type Files = Vec<(String, Vec<u8>)>;
 
+/// The cases, by the names of their files; and one of very many members.
+const CASES: [&str; 6] = ["p-1.tar.gz", "p-1.zip", "p-1.tar.xz", "p-1.tar.zst", "p-1.tar.bz2", "many.tar.gz"];
+
 fn main() {
-    let argument = std::env::args().nth(1);
-    if let (Some(published), Some(rebuilt)) = (&argument, std::env::args().nth(2)) {
-        return two_files(published, &rebuilt);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let size = |at: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(200);
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["case", name, ..] => case(name, size(2)),
+        ["write", folder, ..] => write(folder, size(2)),
+        [path] if std::path::Path::new(path).exists() => one_file(path),
+        [published, rebuilt] => two_files(published, rebuilt),
+        _ => every_case(size(0)),
     }
-    if let Some(path) = argument.as_deref().filter(|path| std::path::Path::new(path).exists()) {
-        return one_file(path);
+}
+
+fn every_case(mib: usize) {
+    let program = std::env::current_exe().expect("this program's path");
+    for name in CASES {
+        let status = std::process::Command::new(&program).args(["case", name, &mib.to_string()]).status();
+        status.expect("starting this program again");
     }
-    let mib: usize = argument.and_then(|text| text.parse().ok()).unwrap_or(200);
-    let count = (mib << 20) / FILE_BYTES;
-    let files: Files = (0..count).map(|n| (format!("pkg/m{n}.py"), source(u32::try_from(n).unwrap_or(0)))).collect();
-    let (tar, later) = (tar(&files, 1), tar(&files, 2));
-    let cases: [(&str, Pack, Unpack); 4] =
-        [("p.tar.gz", gzip, gunzip), ("p.tar.xz", xz, unxz), ("p.tar.zst", zstd, unzstd), ("p.tar.bz2", bzip2, bunzip2)];
-    for (file_name, pack, unpack) in cases {
-        let (published, rebuilt) = (pack(&tar), pack(&later));
-        report(file_name, tar.len(), &published, &rebuilt, &|| unpack(&published));
+}
+
+fn write(folder: &str, mib: usize) {
+    for name in ["p-1.tar.gz", "p-1.zip"] {
+        let (_, published, rebuilt) = pair(name, mib);
+        for (side, bytes) in [("a", published), ("b", rebuilt)] {
+            let path = std::path::Path::new(folder).join(side).join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("making a folder");
+            std::fs::write(path, bytes).expect("writing an archive");
+        }
     }
-    let (published, rebuilt) = (zip(&files, 6, 2020), zip(&files, 9, 2021));
-    report("p-1.zip", tar.len(), &published, &rebuilt, &|| unzip(&published));
-    drop((tar, later, files));
-    let many: Files = (0..240_000).map(|n| (format!("pkg/folder{}/m{n}.py", n % 100), Vec::new())).collect();
-    let (published, rebuilt) = (gzip(&self::tar(&many, 1)), gzip(&self::tar(&many, 2)));
-    println!("240000 members");
-    report("p.tar.gz", many.len() * 512, &published, &rebuilt, &|| gunzip(&published));
+}
+
+fn case(name: &str, mib: usize) {
+    let (bytes, published, rebuilt) = pair(name, mib);
+    let unpack: Unpack = match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("zip") => unzip,
+        Some("xz") => unxz,
+        Some("zst") => unzstd,
+        Some("bz2") => bunzip2,
+        _ => gunzip,
+    };
+    report(name, bytes, &published, &rebuilt, &|| unpack(&published));
+}
+
+/// Bytes inside, and two archives of the same files that were packed at two times.
+fn pair(name: &str, mib: usize) -> (usize, Vec<u8>, Vec<u8>) {
+    if name == "many.tar.gz" {
+        let many: Files = (0..240_000).map(|n| (format!("pkg/folder{}/m{n}.py", n % 100), Vec::new())).collect();
+        return (many.len() * 512, gzip(&tar(&many, 1)), gzip(&tar(&many, 2)));
+    }
+    let files: Files = (0..(mib << 20) / FILE_BYTES).map(|n| (format!("pkg/m{n}.py"), source(u32::try_from(n).unwrap_or(0)))).collect();
+    let pack: Pack = match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("zip") => return (mib << 20, zip(&files, 6, 2020), zip(&files, 9, 2021)),
+        Some("xz") => xz,
+        Some("zst") => zstd,
+        Some("bz2") => bzip2,
+        _ => gzip,
+    };
+    (mib << 20, pack(&tar(&files, 1)), pack(&tar(&files, 2)))
 }
 
 type Pack = fn(&[u8]) -> Vec<u8>;
@@ -89,12 +127,9 @@ fn one_file(path: &str) {
 fn two_files(published: &str, rebuilt: &str) {
     let file_name = std::path::Path::new(published).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let [published, rebuilt] = [published, rebuilt].map(|path| std::fs::read(path).expect("reading an archive"));
+    let start = Instant::now();
     match compare(&Input { published: &published, rebuilt: &rebuilt, file_name }, &Limits::default()) {
-        Ok(comparison) => {
-            for line in quorate_normalize::report::lines(&comparison, &quorate_normalize::report::ReportLimits::default()) {
-                println!("{line}");
-            }
-        }
+        Ok(found) => println!("{:?} {:.3} s, {} differences", found.level, start.elapsed().as_secs_f64(), found.differences.len()),
         Err(error) => println!("{error}"),
     }
 }

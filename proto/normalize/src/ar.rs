@@ -55,7 +55,12 @@ pub(crate) fn walk<'a>(bytes: &'a [u8], limits: &Limits, reading: &mut Reading<'
     let mut names = LongNames { table: &[], used_bytes: 0 };
     while !fields.rest().is_empty() {
         let offset = len64(bytes) - len64(fields.rest());
-        Quantity::Members.check(offset, crate::fields::count64(&members) + 1, limits.members_max)?;
+        let count = crate::fields::count64(&members) + 1;
+        if crate::limits::is_absurd_count(count) {
+            reading.broken(AnomalyKind::AbsurdSize, None, format!("{count} members or more"));
+            break;
+        }
+        Quantity::Members.check(offset, count, limits.members_max)?;
         match read_member(&mut fields, offset, &mut names, reading) {
             Step::Member(raw) => members.push(raw),
             Step::Table(table) => names.table = table,

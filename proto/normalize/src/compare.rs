@@ -17,6 +17,7 @@ use sides::Sides;
 mod nested;
 mod replay;
 mod sides;
+mod texts;
 
 /// The two files.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +121,31 @@ pub enum Detail {
     Metadata(Vec<String>),
     /// The anomaly that one side has.
     Anomaly(String),
+    /// Why there is no diff of a content.
+    Unshown(Unshown),
+}
+
+/// Why there is no diff of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unshown {
+    /// It is no text on one side at least.
+    Binary,
+    /// It is longer, or changed in more lines, than diffs are made of.
+    Long,
+    /// Other members had all the diffs that there may be.
+    Many,
+}
+
+impl Unshown {
+    /// The reason, for people.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Binary => "no lines to show: binary",
+            Self::Long => "no lines to show: too long, or too much changed",
+            Self::Many => "no lines to show: one of too many",
+        }
+    }
 }
 
 /// Why two files could not be compared.
@@ -184,8 +210,11 @@ fn compare_at(input: &Input<'_>, limits: &Limits, depth: u32) -> Result<(Compari
         return Ok((compare_equal(input, limits), Work::default()));
     }
     let limit = |side| move |source| CompareError::Limit { side, source };
-    let mut published = archive::read(input.published, input.file_name, limits, None).map_err(limit(Side::Published))?;
-    let mut rebuilt = archive::read(input.rebuilt, input.file_name, limits, Some(&published)).map_err(limit(Side::Rebuilt))?;
+    let mut tape = replay::blank(input, depth);
+    let mut published = archive::read_with(input.published, input.file_name, limits, None, &mut tape).map_err(limit(Side::Published))?;
+    let mut tape = replay::turn(tape);
+    let known = Some(&published);
+    let mut rebuilt = archive::read_with(input.rebuilt, input.file_name, limits, known, &mut tape).map_err(limit(Side::Rebuilt))?;
     if rebuilt.state == State::Broken {
         return Err(CompareError::UnreadableRebuilt { anomalies: rebuilt.findings.anomalies(Side::Rebuilt) });
     }
@@ -197,7 +226,7 @@ fn compare_at(input: &Input<'_>, limits: &Limits, depth: u32) -> Result<(Compari
     work.add(nested.work);
     let mut comparison = Sides { input, limits, published: &published, rebuilt: &rebuilt, nested }.compare();
     if depth == 0 && matches!(comparison.level, Level::Normal | Level::Manifest) {
-        comparison.header_replay = replay::of(input, limits, [&published, &rebuilt]);
+        comparison.header_replay = replay::of(tape, input, limits, [&published, &rebuilt]);
     }
     Ok((comparison, work))
 }

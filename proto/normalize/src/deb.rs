@@ -39,10 +39,10 @@ pub(crate) fn read<'a>(bytes: &'a [u8], limits: &Limits, hold: Hold<'_>, reading
         if let Some((style, codec)) = part_of(&raw.name) {
             let part = read_part(&raw, style, codec, limits, hold, reading)?;
             skeleton.update(part.stream.unwrap_or_default());
-            reading.members.push(outer_member(raw, Kind::Archive, hold));
+            reading.members.push(outer_member(&raw, Kind::Archive, hold));
             parts.push(part);
         } else {
-            let member = outer_member(raw, Kind::File, hold);
+            let member = outer_member(&raw, Kind::File, hold);
             skeleton.update(member.content.summary.digest.as_bytes());
             reading.members.push(member);
         }
@@ -50,14 +50,14 @@ pub(crate) fn read<'a>(bytes: &'a [u8], limits: &Limits, hold: Hold<'_>, reading
     names::lint(reading, Target::Folder);
     let names: Vec<Vec<u8>> = archives(reading).collect();
     for ((rank, name), part) in (1..).zip(names).zip(parts) {
-        reading.absorb(&[&name, JOINT].concat(), rank, part);
+        reading.absorb(&[name.as_slice(), JOINT].concat(), rank, part);
     }
     reading.stream = Some(skeleton.finalize().into());
     Ok(())
 }
 
 fn archives(reading: &Reading<'_>) -> impl Iterator<Item = Vec<u8>> {
-    reading.members.iter().filter(|member| member.kind == Kind::Archive).map(|member| member.name.clone())
+    reading.members.iter().filter(|member| member.kind == Kind::Archive).map(|member| member.name.to_vec())
 }
 
 /// The version, the control archive, the files, and nothing else: other readers take the first of
@@ -106,7 +106,7 @@ fn part_of(name: &[u8]) -> Option<(Style, Option<Codec>)> {
     Some((style, codec))
 }
 
-fn outer_member<'a>(raw: Raw<'a>, kind: Kind, hold: Hold<'_>) -> Member<'a> {
+fn outer_member<'a>(raw: &Raw<'a>, kind: Kind, hold: Hold<'_>) -> Member<'a> {
     let mut sink = Sink::new(hold.bytes_max(&raw.name));
     if kind == Kind::File {
         sink.write(raw.data);
@@ -136,7 +136,7 @@ fn read_part<'a>(
         }
         Hold::Manifests(..) => hold,
     };
-    archive::read_tar(raw.data, codec, style, limits, hold, &mut part)?;
+    archive::read_tar((raw.data, codec), (style, None), limits, hold, &mut part)?;
     Quantity::Members.check(raw.offset, count64(&whole.members) + count64(&part.members), limits.members_max)?;
     let target = if style == Style::DebFiles { Target::Root } else { Target::Folder };
     lint_part(&mut part, target);
@@ -145,7 +145,8 @@ fn read_part<'a>(
 
 /// The root of the archive has a name that would be odd anywhere else.
 fn lint_part(part: &mut Reading<'_>, target: Target) {
-    let roots: Vec<usize> = (0..part.members.len()).filter(|&at| part.members.get(at).is_some_and(|member| member.name == b".")).collect();
+    let roots: Vec<usize> =
+        (0..part.members.len()).filter(|&at| part.members.get(at).is_some_and(|member| *member.name == *b".")).collect();
     match roots.as_slice() {
         [at] if part.members.get(*at).is_some_and(|member| member.kind == Kind::Directory) => {
             let root = part.members.remove(*at);

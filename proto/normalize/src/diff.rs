@@ -30,6 +30,11 @@ fn changed_lines(published: &str, rebuilt: &str) -> usize {
     published.len().max(rebuilt.len()).saturating_sub(first + last)
 }
 
+/// Whether bytes are text at all.
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    as_text(bytes).is_some()
+}
+
 fn as_text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     (!text.contains('\0')).then_some(text)

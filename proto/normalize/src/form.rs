@@ -3,7 +3,7 @@
 //! One line a member, sorted by name; two archives are equal at the level `normal` exactly when
 //! these bytes are. SPEC normal-form: The listing.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use quorate_proto::comparison::{Anomaly, Side};
@@ -71,17 +71,17 @@ pub(crate) fn digest(listing: &[u8]) -> NormalDigest {
 /// The listing of what was read, if all of it was.
 pub(crate) fn listing(reading: &Reading<'_>) -> Option<Vec<u8>> {
     let mut listing = Vec::new();
-    write_listing(reading, DOMAIN, |member| member.normal, |line| listing.extend_from_slice(line)).then_some(listing)
+    write_listing(reading, DOMAIN, in_normal, |line| listing.extend_from_slice(line)).then_some(listing)
 }
 
 /// The digest of the listing, without the listing.
 pub(crate) fn normal_digest(reading: &Reading<'_>) -> Option<NormalDigest> {
-    digest_of(reading, DOMAIN, |member| member.normal)
+    digest_of(reading, DOMAIN, in_normal)
 }
 
 /// The digest of the listing with generated files in canonical form.
 pub(crate) fn manifest_digest(reading: &Reading<'_>) -> Option<NormalDigest> {
-    digest_of(reading, MANIFEST_DOMAIN, |member| member.manifest)
+    digest_of(reading, MANIFEST_DOMAIN, in_manifest)
 }
 
 fn digest_of(reading: &Reading<'_>, domain: &str, summary: fn(&Member<'_>) -> Summary) -> Option<NormalDigest> {
@@ -94,18 +94,44 @@ fn write_listing(reading: &Reading<'_>, domain: &str, summary: fn(&Member<'_>) -
     if reading.state != State::Complete || reading.container == crate::Container::Opaque {
         return false;
     }
-    let mut members: Vec<&Member<'_>> = reading.members.iter().collect();
-    members.sort_by(|one, other| one.name.cmp(&other.name));
-    out(format!("{domain} {}\n", reading.container.word()).as_bytes());
-    for member in members {
-        let Summary { size, digest } = summary(member);
-        let executable = if member.executable { 'x' } else { '-' };
-        let access = member.access.as_deref().map(|access| format!(":{}", escape(access.as_bytes()))).unwrap_or_default();
-        let link = member.link.as_deref().map_or("-".to_owned(), |target| format!("={}", escape(target)));
-        let (kind, hex) = (letter(member.kind), digest.to_hex());
-        out(format!("{kind} {executable}{access} {size} {hex} {link} {}\n", escape(&member.name)).as_bytes());
+    let mut line = format!("{domain} {}\n", reading.container.word());
+    out(line.as_bytes());
+    for (_, member) in reading.by_name() {
+        line.clear();
+        write_line(member, summary(member), &mut line);
+        out(line.as_bytes());
     }
     true
+}
+
+fn write_line(member: &Member<'_>, Summary { size, digest }: Summary, line: &mut String) {
+    line.push(letter(member.kind));
+    line.push_str(if member.executable { " x" } else { " -" });
+    if let Some(access) = &member.access {
+        line.push(':');
+        escape(access.as_bytes(), line);
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(line, " {size} ");
+    data_encoding::HEXLOWER.encode_append(digest.as_bytes(), line);
+    match &member.link {
+        Some(target) => {
+            line.push_str(" =");
+            escape(target, line);
+        }
+        None => line.push_str(" -"),
+    }
+    line.push(' ');
+    escape(&member.name, line);
+    line.push('\n');
+}
+
+fn in_normal(member: &Member<'_>) -> Summary {
+    member.normal()
+}
+
+fn in_manifest(member: &Member<'_>) -> Summary {
+    member.manifest()
 }
 
 fn letter(kind: Kind) -> char {
@@ -120,8 +146,7 @@ fn letter(kind: Kind) -> char {
 }
 
 /// Printable ASCII as it is; the space, `%` and all else as `%XX`.
-fn escape(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
+fn escape(bytes: &[u8], text: &mut String) {
     for &byte in bytes {
         if byte.is_ascii_graphic() && byte != b'%' {
             text.push(char::from(byte));
@@ -130,7 +155,6 @@ fn escape(bytes: &[u8]) -> String {
             let _ = write!(text, "%{byte:02X}");
         }
     }
-    text
 }
 
 /// The members of two archives side by side, by name, and by order among members of one name.
@@ -144,38 +168,36 @@ pub(crate) struct Pairing<'r, 'a> {
 pub(crate) struct Pair<'r, 'a> {
     pub(crate) published: &'r Member<'a>,
     pub(crate) rebuilt: &'r Member<'a>,
-    pub(crate) published_index: u64,
-    pub(crate) rebuilt_index: u64,
+    pub(crate) published_index: u32,
+    pub(crate) rebuilt_index: u32,
 }
 
 impl<'r, 'a> Pairing<'r, 'a> {
     pub(crate) fn of(published: &'r Reading<'a>, rebuilt: &'r Reading<'a>) -> Self {
-        let mut rest = by_name(rebuilt);
         let mut pairing = Self { both: Vec::new(), only_published: Vec::new(), only_rebuilt: Vec::new() };
-        for (key, (published_index, published)) in by_name(published) {
-            match rest.remove(&key) {
-                Some((rebuilt_index, rebuilt)) => {
+        let (mut ours, mut theirs) = (published.by_name().peekable(), rebuilt.by_name().peekable());
+        loop {
+            // Among members of one name the first of each side stand together, then the second.
+            let order = match (ours.peek(), theirs.peek()) {
+                (Some((_, one)), Some((_, other))) => one.name.cmp(&other.name),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let one = if order == Ordering::Greater { None } else { ours.next() };
+            let other = if order == Ordering::Less { None } else { theirs.next() };
+            match (one, other) {
+                (Some((published_index, published)), Some((rebuilt_index, rebuilt))) => {
                     pairing.both.push(Pair { published, rebuilt, published_index, rebuilt_index });
                 }
-                None => pairing.only_published.push(published),
+                (one, other) => {
+                    pairing.only_published.extend(one.map(|(_, member)| member));
+                    pairing.only_rebuilt.extend(other.map(|(_, member)| member));
+                }
             }
         }
-        pairing.only_rebuilt = rest.into_values().map(|(_, member)| member).collect();
         pairing
     }
-}
-
-type Key<'r> = (&'r [u8], usize);
-
-fn by_name<'r, 'a>(reading: &'r Reading<'a>) -> BTreeMap<Key<'r>, (u64, &'r Member<'a>)> {
-    let mut seen: BTreeMap<&[u8], usize> = BTreeMap::new();
-    let mut members = BTreeMap::new();
-    for (index, member) in (0u64..).zip(&reading.members) {
-        let count = seen.entry(&member.name).or_default();
-        members.insert((member.name.as_slice(), *count), (index, member));
-        *count += 1;
-    }
-    members
 }
 
 /// Digest of a member's content as results state it: none for what has no content

@@ -9,7 +9,7 @@
 //!
 //! The specification is `docs/spec/normal-form.md`. Reading order: [`limits`], `reading`
 //! (what a reader finds), `zip`, `tar`, `gzip`, `names` (the lint of names and links), `manifest`
-//! (generated files), [`pass`], [`form`], [`mod@compare`], [`report`].
+//! (generated files), [`pass`], [`form`], [`mod@compare`].
 
 mod ar;
 mod archive;
@@ -25,12 +25,14 @@ mod names;
 mod packed;
 pub mod pass;
 mod reading;
-pub mod report;
+mod tape;
 mod tar;
 mod unpack;
 mod zip;
 
-pub use compare::{CompareError, Comparison, Detail, HeaderReplay, Input, MemberDifference, ReplayOutcome, SideForm, compare, lint};
+pub use compare::{
+    CompareError, Comparison, Detail, HeaderReplay, Input, MemberDifference, ReplayOutcome, SideForm, Unshown, compare, lint,
+};
 pub use form::{FormError, NormalForm, normal_form};
 pub use limits::{LimitError, Limits, Quantity};
 pub use pass::Pass;

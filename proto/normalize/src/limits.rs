@@ -16,6 +16,14 @@ pub(crate) fn is_absurd(produced: u64, consumed: u64) -> bool {
     produced > ABSURD_FROM_BYTES && produced / consumed.max(1) > ABSURD_RATIO
 }
 
+/// Members beyond which no honest archive goes.
+const ABSURD_MEMBERS: u64 = 250_000;
+
+/// Whether an archive has more members than any honest one.
+pub(crate) fn is_absurd_count(members: u64) -> bool {
+    members > ABSURD_MEMBERS
+}
+
 /// The bounds of one comparison. Each holds for each side alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -45,7 +53,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes_max: 4 << 30,
-            members_max: 250_000,
+            members_max: ABSURD_MEMBERS,
             member_bytes_max: 4 << 30,
             total_bytes_max: 16 << 30,
             extension_bytes_max: 1 << 20,

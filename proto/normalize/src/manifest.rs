@@ -5,17 +5,17 @@
 //! others only at the level `manifest`, where `RECORD` lists the canonical metadata too.
 //! SPEC normal-form: Generated files.
 
-use std::collections::BTreeSet;
-
 use quorate_proto::comparison::AnomalyKind;
 
 use crate::limits::{LimitError, Limits, Quantity};
 use crate::pass::Pass;
 use crate::reading::{Format, Kind, Member, Reading, Summary};
+use files::Files;
 use record::Record;
 
 mod cargo_lock;
 mod cargo_manifest;
+mod files;
 mod lines;
 mod metadata;
 mod record;
@@ -94,8 +94,7 @@ pub(crate) fn apply(reading: &mut Reading<'_>, format: Format, limits: &Limits) 
     for (at, generated) in found {
         let Some((pass, canonical)) = canonical(reading, at, generated) else { continue };
         if let Some(member) = reading.members.get_mut(at) {
-            member.manifest = Summary::of(&canonical);
-            member.manifest_pass = Some(pass);
+            member.set_manifest(Summary::of(&canonical), pass);
         }
     }
     if format == Format::Wheel {
@@ -129,12 +128,11 @@ fn canonical(reading: &Reading<'_>, at: usize, generated: Generated) -> Option<(
 
 /// The files of the package whose manifest has this name, if cargo packaged it: it keeps the
 /// manifest that it was given beside the one that it writes.
-fn files_beside<'r>(reading: &'r Reading<'_>, manifest: &[u8]) -> Option<BTreeSet<&'r str>> {
+fn files_beside<'r>(reading: &'r Reading<'_>, manifest: &[u8]) -> Option<Files<'r>> {
     let root = manifest.strip_suffix(b"Cargo.toml")?;
     let files = reading.members.iter().filter(|member| member.kind != Kind::Directory);
     let names = files.filter_map(|member| std::str::from_utf8(member.name.strip_prefix(root)?).ok());
-    let names: BTreeSet<&str> = names.collect();
-    names.contains("Cargo.toml.orig").then_some(names)
+    Some(names.collect::<Files<'_>>()).filter(|files| files.contains("Cargo.toml.orig"))
 }
 
 fn is_vcs_info(format: Format, member: &Member<'_>) -> bool {
@@ -150,8 +148,7 @@ pub(crate) fn reconcile<'a>(published: &mut Reading<'a>, rebuilt: &mut Reading<'
     let contents = one.content.held.take().zip(other.content.held.take());
     let Some(canonical) = contents.and_then(|(one, other)| vcs_info::common(&one, &other)) else { return };
     for member in [one, other] {
-        member.manifest = Summary::of(&canonical);
-        member.manifest_pass = Some(Pass::CrateVcsInfo);
+        member.set_manifest(Summary::of(&canonical), Pass::CrateVcsInfo);
     }
 }
 
@@ -178,9 +175,8 @@ fn apply_record(reading: &mut Reading<'_>) {
     record.lint(&name, &reading.members, &mut reading.findings);
     let (normal, manifest) = (record.canonical(), record.canonical_with(&reading.members));
     if let Some(member) = reading.members.get_mut(at) {
-        member.normal = Summary::of(&normal);
-        member.manifest = Summary::of(&manifest);
-        member.manifest_pass = Some(Pass::WheelMetadata);
+        member.set_normal(Summary::of(&normal));
+        member.set_manifest(Summary::of(&manifest), Pass::WheelMetadata);
     }
 }
 

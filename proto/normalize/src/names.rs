@@ -5,7 +5,8 @@
 //! deliberately coarse: a collision too many shows up on both sides and costs nothing.
 //! SPEC normal-form: Names, Links.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use quorate_proto::comparison::AnomalyKind;
 use sha2::{Digest as _, Sha256};
@@ -83,13 +84,18 @@ pub(crate) fn lint(reading: &mut Reading<'_>, target: Target) {
     }
 }
 
+/// The key under which file systems that fold names confuse them.
+pub(crate) fn fold(name: &[u8]) -> Cow<'_, [u8]> {
+    fold::fold(name)
+}
+
 /// Finds members that a tool writes to the same place because it drops the first part of names.
 fn lint_stripped(members: &[Member<'_>], findings: &mut Findings) {
     let mut places: HashMap<&[u8], &[u8]> = HashMap::new();
     for member in members.iter().filter(|member| member.kind != Kind::Directory) {
         let first = member.name.iter().position(|&byte| byte == b'/').map_or(0, |at| at + 1);
         let place = member.name.get(first..).unwrap_or_default();
-        if *places.entry(place).or_insert(&member.name) != member.name.as_slice() {
+        if *places.entry(place).or_insert(&*member.name) != &*member.name {
             let detail = "the same as another member but for the first part of the name, which npm drops";
             findings.add(AnomalyKind::CollidingName, Some(&member.name), detail);
         }
@@ -149,9 +155,9 @@ fn lint_type(member: &Member<'_>, findings: &mut Findings) {
 }
 
 fn lint_duplicates(members: &[Member<'_>], findings: &mut Findings) {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::with_capacity(members.len());
     for member in members {
-        if !seen.insert(member.name.as_slice()) {
+        if !seen.insert(&*member.name) {
             findings.add(AnomalyKind::DuplicateName, Some(&member.name), "name of an earlier member");
         }
     }
@@ -160,10 +166,15 @@ fn lint_duplicates(members: &[Member<'_>], findings: &mut Findings) {
 /// Finds names, and parents of names, that fold to the same key though they differ, and files
 /// that are parents of other members.
 fn lint_collisions(members: &[Member<'_>], findings: &mut Findings) {
-    let leaves: BTreeMap<&[u8], Kind> = members.iter().map(|member| (member.name.as_slice(), member.kind)).collect();
-    let mut spellings: HashMap<Vec<u8>, &[u8]> = HashMap::new();
-    for &path in leaves.keys() {
-        for prefix in prefixes(path) {
+    let mut leaves: Vec<(&[u8], Kind)> = members.iter().map(|member| (&*member.name, member.kind)).collect();
+    // Of one name the last counts, which a stable sort leaves at the end of its run.
+    leaves.sort_by_key(|(name, _)| *name);
+    let obstacles: HashMap<&[u8], Kind> = last_of_each(&leaves).filter(|(_, kind)| *kind != Kind::Directory).collect();
+    let mut spellings: HashMap<Cow<'_, [u8]>, &[u8]> = HashMap::with_capacity(leaves.len());
+    let mut before: &[u8] = &[];
+    for (path, _) in last_of_each(&leaves) {
+        // What the name before has as a parent too was the last to be seen of its key.
+        for prefix in prefixes(path).filter(|prefix| !is_parent(prefix, before)) {
             let spelling = spellings.entry(fold::fold(prefix)).or_insert(prefix);
             if *spelling != prefix {
                 let detail = "folds to the same name as another member or its parent";
@@ -171,20 +182,30 @@ fn lint_collisions(members: &[Member<'_>], findings: &mut Findings) {
                 *spelling = prefix;
             }
         }
-        lint_parents(path, &leaves, findings);
+        for parent in prefixes(path).filter(|prefix| prefix.len() < path.len()) {
+            lint_parent(path, obstacles.get(parent), findings);
+        }
+        before = path;
     }
 }
 
-fn lint_parents(path: &[u8], leaves: &BTreeMap<&[u8], Kind>, findings: &mut Findings) {
-    for parent in prefixes(path).filter(|prefix| prefix.len() < path.len()) {
-        match leaves.get(parent) {
-            None | Some(Kind::Directory) => {}
-            Some(Kind::Symlink | Kind::Hardlink) => {
-                findings.add(AnomalyKind::EscapingLink, Some(path), "written through a link of the archive");
-            }
-            Some(Kind::File | Kind::Special | Kind::Archive) => {
-                findings.add(AnomalyKind::CollidingName, Some(path), "its parent is a file");
-            }
+/// The last of each run of equal names.
+fn last_of_each<'l, 'n>(leaves: &'l [(&'n [u8], Kind)]) -> impl Iterator<Item = (&'n [u8], Kind)> + use<'l, 'n> {
+    leaves.iter().enumerate().filter(|(at, (name, _))| leaves.get(at + 1).is_none_or(|(next, _)| next != name)).map(|(_, leaf)| *leaf)
+}
+
+fn is_parent(prefix: &[u8], path: &[u8]) -> bool {
+    path.get(prefix.len()) == Some(&b'/') && path.starts_with(prefix)
+}
+
+fn lint_parent(path: &[u8], parent: Option<&Kind>, findings: &mut Findings) {
+    match parent {
+        None | Some(Kind::Directory) => {}
+        Some(Kind::Symlink | Kind::Hardlink) => {
+            findings.add(AnomalyKind::EscapingLink, Some(path), "written through a link of the archive");
+        }
+        Some(Kind::File | Kind::Special | Kind::Archive) => {
+            findings.add(AnomalyKind::CollidingName, Some(path), "its parent is a file");
         }
     }
 }
@@ -196,11 +217,12 @@ fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn lint_links(members: &[Member<'_>], target_folder: Target, findings: &mut Findings) {
-    let mut earlier = BTreeSet::new();
+    let mut earlier: HashSet<&[u8]> = HashSet::new();
+    let has_hardlinks = members.iter().any(|member| member.kind == Kind::Hardlink);
     for member in members {
         if let Some(target) = &member.link {
             let fault = match member.kind {
-                Kind::Hardlink => hardlink_fault(target, &earlier),
+                Kind::Hardlink => (!earlier.contains(&**target)).then_some("hard link to no earlier member"),
                 _ if target_folder == Target::Root && target.first() == Some(&b'/') => None,
                 _ => symlink_fault(&member.name, target),
             };
@@ -211,12 +233,10 @@ fn lint_links(members: &[Member<'_>], target_folder: Target, findings: &mut Find
                 findings.add(AnomalyKind::MalformedName, Some(&member.name), format!("link target: {fault}"));
             }
         }
-        earlier.insert(member.name.as_slice());
+        if has_hardlinks {
+            earlier.insert(&member.name);
+        }
     }
-}
-
-fn hardlink_fault(target: &[u8], earlier: &BTreeSet<&[u8]>) -> Option<&'static str> {
-    (!earlier.contains(target)).then_some("hard link to no earlier member")
 }
 
 /// A target may climb with leading `..` as far as the link is deep; anything else is refused,

@@ -2,12 +2,11 @@
 //!
 //! A pass is reported only where the two sides differ in what it drops. SPEC normal-form: Passes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use quorate_proto::comparison::{PassUse, Risk};
 
-use crate::form::Pairing;
+use crate::form::{Pair, Pairing};
 use crate::reading::{Kind, Member, Reading};
 
 /// The closed list of passes.
@@ -149,8 +148,8 @@ impl Pass {
     /// Whether the sides differ in what this pass drops of one member.
     fn changed(self, published: &Member<'_>, rebuilt: &Member<'_>) -> bool {
         let contents_equal = published.content.summary == rebuilt.content.summary;
-        let normal_equal = published.normal == rebuilt.normal;
-        let manifest_equal = published.manifest == rebuilt.manifest;
+        let normal_equal = published.normal() == rebuilt.normal();
+        let manifest_equal = published.manifest() == rebuilt.manifest();
         match self {
             Self::WheelRecord => !contents_equal && normal_equal && published.kind == Kind::File,
             Self::WheelMetadata
@@ -158,8 +157,11 @@ impl Pass {
             | Self::CrateManifest
             | Self::CrateLock
             | Self::CrateVcsInfo
-            | Self::NestedArchive => !normal_equal && manifest_equal && published.manifest_pass == Some(self),
-            Self::ZipCompression => contents_equal && !published.facts.agree(&rebuilt.facts, self),
+            | Self::NestedArchive => !normal_equal && manifest_equal && published.manifest_pass() == Some(self),
+            Self::ZipCompression => {
+                let is_packed_alike = published.facts.agree(&rebuilt.facts, self) && published.deflated() == rebuilt.deflated();
+                contents_equal && !is_packed_alike
+            }
             Self::ModeBits => {
                 let types_equal = published.kind == rebuilt.kind && published.executable == rebuilt.executable;
                 types_equal && !published.facts.agree(&rebuilt.facts, self)
@@ -215,15 +217,21 @@ fn pass_use(pass: Pass, members: usize) -> PassUse {
 /// How many of the members that both sides have stand at another place, either in the listing of
 /// the archive or by the position of their bytes.
 fn moved_members(pairing: &Pairing<'_, '_>) -> usize {
-    let listed = |side: fn(&crate::form::Pair<'_, '_>) -> u64| ranks(pairing.both.iter().map(side));
-    let index = [listed(|pair| pair.published_index), listed(|pair| pair.rebuilt_index)];
+    let listed = |side: fn(&Pair<'_, '_>) -> u64| ranks(pairing.both.iter().map(side));
+    let index = [listed(|pair| pair.published_index.into()), listed(|pair| pair.rebuilt_index.into())];
     let place = [listed(|pair| pair.published.position), listed(|pair| pair.rebuilt.position)];
-    (0..pairing.both.len()).filter(|at| index[0].get(at) != index[1].get(at) || place[0].get(at) != place[1].get(at)).count()
+    (0..pairing.both.len()).filter(|at| index[0].get(*at) != index[1].get(*at) || place[0].get(*at) != place[1].get(*at)).count()
 }
 
 /// Rank of each key among all, by its index.
-fn ranks(keys: impl Iterator<Item = u64>) -> BTreeMap<usize, usize> {
-    let mut order: Vec<(u64, usize)> = keys.enumerate().map(|(index, key)| (key, index)).collect();
+fn ranks(keys: impl Iterator<Item = u64>) -> Vec<u32> {
+    let mut order: Vec<(u64, u32)> = keys.zip(0..).collect();
     order.sort_unstable();
-    order.into_iter().enumerate().map(|(rank, (_, index))| (index, rank)).collect()
+    let mut ranks = vec![0; order.len()];
+    for (rank, (_, index)) in (0..).zip(order) {
+        if let Some(place) = usize::try_from(index).ok().and_then(|index| ranks.get_mut(index)) {
+            *place = rank;
+        }
+    }
+    ranks
 }

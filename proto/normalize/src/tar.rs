@@ -7,9 +7,9 @@
 use quorate_proto::comparison::AnomalyKind;
 use sha2::{Digest as _, Sha256};
 
-use crate::limits::{LimitError, Limits, Quantity};
+use crate::limits::{LimitError, Limits, Quantity, is_absurd_count};
 use crate::pass::Pass;
-use crate::reading::{Content, Kind, Member, Reading, describe};
+use crate::reading::{Content, Facts, Kind, Member, Reading, describe};
 use crate::unpack::{Hold, Sink};
 use extension::Pending;
 use header::{BLOCK_BYTES, Block, Header};
@@ -44,7 +44,8 @@ pub(crate) fn read<'a>(
     hold: Hold<'_>,
     reading: &mut Reading<'a>,
 ) -> Result<Stream<'a>, LimitError> {
-    let mut reader = TarReader { stream, style, limits, hold, skeleton: Sha256::new(), pending: Pending::default(), reading };
+    let mut reader =
+        TarReader { stream, style, limits, hold, skeleton: Sha256::new(), pending: Pending::default(), has_comment: false, reading };
     while let Next::More = reader.step()? {}
     reader.drain()?;
     let TarReader { stream, skeleton, reading, .. } = reader;
@@ -67,6 +68,8 @@ struct TarReader<'a, 'r, 'h> {
     skeleton: Sha256,
     /// What extension headers said about the next member.
     pending: Pending,
+    /// Whether a comment for all members was met.
+    has_comment: bool,
     reading: &'r mut Reading<'a>,
 }
 
@@ -114,20 +117,25 @@ impl TarReader<'_, '_, '_> {
             self.reading.broken(AnomalyKind::HeaderMismatch, Some(&name), format!("{size} bytes of data where there can be none"));
             return Ok(Next::End);
         }
-        Quantity::Members.check(offset, crate::fields::count64(&self.reading.members) + 1, self.limits.members_max)?;
+        let count = crate::fields::count64(&self.reading.members) + 1;
+        if is_absurd_count(count) {
+            self.reading.broken(AnomalyKind::AbsurdSize, None, format!("{count} members or more"));
+            return Ok(Next::End);
+        }
+        Quantity::Members.check(offset, count, self.limits.members_max)?;
         let plain = self.plain_name(&name);
         let Some(content) = self.content(plain, size)? else { return Ok(Next::End) };
         let mut member = Member::new(plain, kind, content);
         member.executable = kind == Kind::File && header.mode() & 0o111 != 0;
-        member.access = (self.style == Style::DebFiles).then(|| header.access(kind));
+        member.access = (self.style == Style::DebFiles).then(|| header.access(kind).into());
         member.link = match kind {
-            Kind::Symlink => Some(link),
-            Kind::Hardlink => Some(self.plain_name(&link).to_vec()),
+            Kind::Symlink => Some(link.into()),
+            Kind::Hardlink => Some(self.plain_name(&link).into()),
             _ => None,
         };
         member.position = offset;
-        let mut facts = std::mem::take(&mut pending.facts);
-        header.add_facts(&mut facts);
+        let mut facts: Facts<'_> = std::mem::take(&mut pending.facts);
+        header.facts().for_each(|(pass, fact)| facts.add(pass, fact));
         if kind == Kind::Directory {
             facts.add(Pass::TarFormat, vec![u8::from(name.ends_with(b"/"))]);
         }
@@ -171,6 +179,7 @@ impl TarReader<'_, '_, '_> {
     /// Streams a content and its padding; `None` if the stream ends before.
     fn content(&mut self, name: &[u8], size: u64) -> Result<Option<Content>, LimitError> {
         let mut sink = Sink::new(self.hold.bytes_max(name));
+        self.stream.begin_content(size, name, self.hold.bytes_max(name).is_some());
         let mut left = size;
         while left > 0 {
             let piece = self.stream.chunk(usize::try_from(left).unwrap_or(usize::MAX))?;
@@ -184,6 +193,7 @@ impl TarReader<'_, '_, '_> {
             Quantity::MemberBytes.check(self.stream.offset(), size - left, self.limits.member_bytes_max)?;
         }
         let content = sink.finish();
+        self.stream.end_content(content.summary);
         self.skeleton.update(content.summary.digest.as_bytes());
         Ok(self.padding(Some(name), size)?.then_some(content))
     }
@@ -221,7 +231,7 @@ impl TarReader<'_, '_, '_> {
         for (kind, detail) in header.lint() {
             self.reading.findings.add(kind, None, format!("extension header at {offset}: {detail}"));
         }
-        self.pending.take(header, &data, &mut self.reading.findings, &mut self.reading.facts);
+        self.pending.take(header, &data, &mut self.has_comment, &mut self.reading.findings, &mut self.reading.facts);
         if self.pending.is_sparse {
             self.reading.broken(AnomalyKind::UnsupportedFeature, None, format!("sparse file at {offset}"));
             return Ok(Next::End);

@@ -9,10 +9,10 @@ use quorate_proto::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::manifest;
-use crate::reading::{Content, Format, Summary};
+use crate::reading::{Content, Format, HEAD_BYTES, Summary};
 
-/// How many first bytes of a content are kept.
-const HEAD_BYTES: usize = 4;
+/// First bytes of a content in which a NUL says that it is no text.
+const TEXT_PROBE_BYTES: u64 = 8 << 10;
 
 /// Size of the buffer that inflating writes to. Large enough that per-call costs vanish, small
 /// enough to stay in the second-level cache.
@@ -46,23 +46,32 @@ impl Hold<'_> {
 pub(crate) struct Sink {
     sha: Sha256,
     size: u64,
-    head: Vec<u8>,
+    head: [u8; HEAD_BYTES],
+    has_nul: bool,
     held: Option<Vec<u8>>,
     held_max: u64,
 }
 
 impl Sink {
     pub(crate) fn new(held_max: Option<u64>) -> Self {
-        Self { sha: Sha256::new(), size: 0, head: Vec::new(), held: held_max.map(|_| Vec::new()), held_max: held_max.unwrap_or(0) }
+        Self {
+            sha: Sha256::new(),
+            size: 0,
+            head: [0; HEAD_BYTES],
+            has_nul: false,
+            held: held_max.map(|_| Vec::new()),
+            held_max: held_max.unwrap_or(0),
+        }
     }
 
     pub(crate) fn write(&mut self, piece: &[u8]) {
         self.sha.update(piece);
-        self.size = self.size.saturating_add(crate::fields::len64(piece));
-        if self.head.len() < HEAD_BYTES {
-            let missing = HEAD_BYTES - self.head.len();
-            self.head.extend(piece.iter().take(missing));
+        if self.size < TEXT_PROBE_BYTES {
+            let from = usize::try_from(self.size).unwrap_or(usize::MAX);
+            self.head.iter_mut().skip(from).zip(piece).for_each(|(place, byte)| *place = *byte);
+            self.has_nul |= piece.contains(&0);
         }
+        self.size = self.size.saturating_add(crate::fields::len64(piece));
         if self.size > self.held_max {
             self.held = None;
         } else if let Some(held) = &mut self.held {
@@ -72,7 +81,13 @@ impl Sink {
 
     pub(crate) fn finish(self) -> Content {
         let digest = Digest::from_bytes(self.sha.finalize().into());
-        Content { summary: Summary { size: self.size, digest }, head: self.head, held: self.held, is_read: true }
+        Content {
+            summary: Summary { size: self.size, digest },
+            head: self.head,
+            held: self.held.map(Vec::into_boxed_slice),
+            is_binary: self.has_nul,
+            is_read: true,
+        }
     }
 }
 

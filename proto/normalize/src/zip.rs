@@ -10,7 +10,6 @@ use quorate_proto::comparison::AnomalyKind;
 
 use crate::fields::{len64, span};
 use crate::limits::{LimitError, Limits, Quantity, is_absurd};
-use crate::pass::Pass;
 use crate::reading::{Content, Kind, Member, Packed, Reading, Summary, describe};
 use crate::unpack::{End, Hold, Inflater, Outcome, Sink};
 use central::Central;
@@ -111,13 +110,13 @@ struct Known<'r, 'a>(HashMap<&'r [u8], &'r Member<'a>>);
 impl<'r, 'a> Known<'r, 'a> {
     fn of(reading: Option<&'r Reading<'a>>) -> Self {
         let members = reading.into_iter().flat_map(|reading| &reading.members);
-        Self(members.map(|member| (member.name.as_slice(), member)).collect())
+        Self(members.map(|member| (&*member.name, member)).collect())
     }
 
     /// The result of inflating exactly these bytes under exactly this declaration.
     fn find(&self, name: &[u8], data: &[u8], central: &Central<'_>) -> Option<(Content, Outcome)> {
         let member = self.0.get(name)?;
-        let packed = member.packed?;
+        let packed = member.packed.as_deref()?;
         let is_same = packed.method == central.method && packed.declared_bytes == central.size && packed.data == data;
         is_same.then(|| (member.content.clone(), packed.outcome))
     }
@@ -137,13 +136,8 @@ impl<'a> Unpacker<'_, 'a, '_> {
         let mut member = Member::new(central.name, kind, content);
         member.executable = kind == Kind::File && central.mode() & 0o111 != 0;
         member.position = start;
-        member.packed = packed;
+        member.packed = packed.map(Box::new);
         member.facts = facts.seal();
-        if let Some(packed) = packed
-            && central.method != METHOD_STORED
-        {
-            member.fact(Pass::ZipCompression, packed.data);
-        }
         if kind == Kind::Symlink {
             make_link(&mut member, reading);
         } else if kind == Kind::Directory && central.size > 0 {
@@ -230,6 +224,5 @@ fn make_link(member: &mut Member<'_>, reading: &mut Reading<'_>) {
         return;
     };
     member.link = Some(target);
-    member.normal = Summary::of(&[]);
-    member.manifest = member.normal;
+    member.set_normal(Summary::of(&[]));
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_normalize::{Comparison, Detail, MemberDifference};
+use quorate_normalize::{Comparison, Detail, MemberDifference, Unshown};
 use quorate_proto::comparison::{Anomaly, Difference, DifferenceClass, Executable, Side};
 
 use super::contents::{Contents, Member, Shape, folders};
@@ -220,12 +220,20 @@ impl<'a> Item<'a> {
         })
     }
 
+    /// Why it has none, if that is known.
+    pub(super) fn unshown(&self) -> Option<Unshown> {
+        self.details().find_map(|detail| match detail {
+            Detail::Unshown(reason) => Some(*reason),
+            _ => None,
+        })
+    }
+
     /// What is said of it besides a diff.
     pub(super) fn remarks(&self) -> Vec<String> {
         let remarks = self.details().flat_map(|detail| match detail {
             Detail::Metadata(changes) => changes.iter().map(|change| reworded(change)).collect(),
             Detail::Anomaly(text) => vec![text.clone()],
-            Detail::Diff(_) => Vec::new(),
+            Detail::Diff(_) | Detail::Unshown(_) => Vec::new(),
         });
         remarks.collect()
     }

@@ -1,8 +1,9 @@
 //! What a comparison is called, in the terminal and on the page alike.
 
+use quorate_normalize::Unshown;
 use quorate_proto::comparison::{Level, PassUse, Risk};
 
-use super::survey::{Entry, Item, Kind, Survey};
+use super::survey::{Entry, Item, Survey};
 use crate::render::{count, word};
 
 /// What a level means.
@@ -96,10 +97,7 @@ pub(super) fn classes(item: &Item<'_>) -> String {
 
 /// Why a member that has contents has no lines to show.
 pub(super) fn no_lines(item: &Item<'_>) -> Option<&'static str> {
-    let has_content = item.sizes.iter().flatten().any(|size| *size > 0);
-    let is_file = matches!(item.kind, Kind::Code | Kind::Text | Kind::Data);
-    let is_content = item.differences.iter().any(|difference| word(&difference.difference.class) != "metadata");
-    (item.diff().is_none() && is_file && is_content && has_content).then_some("no lines to show: binary, long, or one of too many")
+    item.unshown().filter(|_| item.diff().is_none()).map(Unshown::reason)
 }
 
 /// A pass with its version and how often it was needed.

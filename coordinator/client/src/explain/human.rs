@@ -151,5 +151,6 @@ pub(crate) fn detail_lines(detail: Option<&Detail>) -> Vec<String> {
         Some(Detail::Diff(diff)) => diff.lines().map(plain).collect(),
         Some(Detail::Metadata(lines)) => lines.iter().map(|line| plain(line)).collect(),
         Some(Detail::Anomaly(anomaly)) => vec![plain(anomaly)],
+        Some(Detail::Unshown(reason)) => vec![reason.reason().to_owned()],
     }
 }

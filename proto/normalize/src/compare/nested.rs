@@ -4,7 +4,7 @@
 //! They are read only where their bytes differ, at bounded depth and size, and within what the
 //! outer archive left of the limits. SPEC normal-form: Nested archives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use quorate_proto::Digest;
 use quorate_proto::comparison::{DifferenceClass, Level, PassUse, Side};
@@ -37,8 +37,8 @@ pub(super) struct Nested {
 /// Two members that may be the same archive.
 struct Candidate {
     name: Vec<u8>,
-    published_index: u64,
-    rebuilt_index: u64,
+    published_index: u32,
+    rebuilt_index: u32,
     size: u64,
 }
 
@@ -92,8 +92,8 @@ impl Nested {
                 reading.nested.add_shown(anomaly.kind, member, anomaly.detail.clone());
             }
             if let (Some(normal), Some(member)) = (normal, usize::try_from(index).ok().and_then(|index| reading.members.get_mut(index))) {
-                member.manifest = Summary { size: 0, digest: Digest::from_bytes(*normal.as_bytes()) };
-                member.manifest_pass = Some(Pass::NestedArchive);
+                let summary = Summary { size: 0, digest: Digest::from_bytes(*normal.as_bytes()) };
+                member.set_manifest(summary, Pass::NestedArchive);
             }
         }
         self.passes.extend(comparison.passes);
@@ -114,20 +114,22 @@ impl Nested {
 
 fn candidates(published: &Reading<'_>, rebuilt: &Reading<'_>, bytes_max: u64) -> Vec<Candidate> {
     let pairing = Pairing::of(published, rebuilt);
-    let mut seen: BTreeMap<&[u8], u32> = BTreeMap::new();
-    for member in published.members.iter().chain(&rebuilt.members) {
-        *seen.entry(&member.name).or_default() += 1;
-    }
     let is_archive = |member: &Member<'_>| {
         let is_known = Container::of(&file_name(&member.name)) != Container::Opaque;
-        let is_plain = member.kind == Kind::File && member.content.is_read && member.manifest_pass.is_none();
+        let is_plain = member.kind == Kind::File && member.content.is_read && member.manifest_pass().is_none();
         is_known && is_plain && member.content.summary.size <= bytes_max
     };
-    let differs = pairing.both.iter().filter(|pair| pair.published.manifest != pair.rebuilt.manifest);
-    let found = differs.filter(|pair| is_archive(pair.published) && is_archive(pair.rebuilt));
-    let once = found.filter(|pair| seen.get(pair.published.name.as_slice()) == Some(&2));
+    let differs = pairing.both.iter().filter(|pair| pair.published.manifest() != pair.rebuilt.manifest());
+    let found: Vec<_> = differs.filter(|pair| is_archive(pair.published) && is_archive(pair.rebuilt)).collect();
+    let mut seen: HashMap<&[u8], u32> = found.iter().map(|pair| (&*pair.published.name, 0)).collect();
+    for member in published.members.iter().chain(&rebuilt.members) {
+        if let Some(count) = seen.get_mut(&*member.name) {
+            *count += 1;
+        }
+    }
+    let once = found.into_iter().filter(|pair| seen.get(&*pair.published.name) == Some(&2));
     once.map(|pair| Candidate {
-        name: pair.published.name.clone(),
+        name: pair.published.name.to_vec(),
         published_index: pair.published_index,
         rebuilt_index: pair.rebuilt_index,
         size: pair.published.content.summary.size.max(pair.rebuilt.content.summary.size),
@@ -159,7 +161,7 @@ fn held(
     hold: Hold<'_>,
 ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, crate::limits::LimitError> {
     let members = archive::reread(bytes, container, limits, hold)?.members;
-    Ok(members.into_iter().filter_map(|member| Some((member.name, member.content.held?))).collect())
+    Ok(members.into_iter().filter_map(|member| Some((member.name.into_vec(), member.content.held?.into_vec()))).collect())
 }
 
 /// The last part of a name: it decides how the member is read.

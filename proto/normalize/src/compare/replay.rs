@@ -1,8 +1,8 @@
 //! Header replay: the rebuilt contents under the published headers, byte for byte.
 //!
-//! Both streams are read once more and side by side: headers, padding and end come from the
-//! published one, contents from the rebuilt one. Independent of what was compared before, because
-//! nothing but the places of contents is taken from there. SPEC normal-form: Header replay.
+//! Where the contents are in one order, this is done while both files are read for the first time. Where
+//! they are not, both are read once more if they are small: headers, padding and end come from the
+//! published one, contents from the rebuilt one. SPEC normal-form: Header replay.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,14 @@ use crate::fields::{len64, span};
 use crate::limits::{LimitError, Limits};
 use crate::packed::PackedStream;
 use crate::reading::{Codec, Container, Kind, Reading, Summary};
+use crate::tape::Tape;
 use crate::tar::{BLOCK_BYTES_64, Stream};
 
 /// Contents that are held where the rebuilt archive has its members in another order.
 const HELD_BYTES_MAX: u64 = 32 << 20;
+
+/// Contents of one side up to which both files are read again.
+const REREAD_BYTES_MAX: u64 = 32 << 20;
 
 /// Where a content stands in the decompressed stream.
 struct Span {
@@ -26,11 +30,39 @@ struct Span {
     content: Summary,
 }
 
-/// Replays where it says something: tar archives that are equal but for what passes drop.
-pub(super) fn of(input: &Input<'_>, limits: &Limits, readings: [&Reading<'_>; 2]) -> Option<HeaderReplay> {
+/// Something to record the published file with, where a replay says something.
+pub(super) fn blank(input: &Input<'_>, depth: u32) -> Option<Tape> {
+    let is_tar = matches!(Container::of(input.file_name), Container::Tar(_));
+    (is_tar && depth == 0).then(|| Tape::Record(Box::default()))
+}
+
+/// The recording, made ready to be played with the rebuilt file.
+pub(super) fn turn(tape: Option<Tape>) -> Option<Tape> {
+    match tape? {
+        Tape::Record(recording) => recording.into_playback().map(|playback| Tape::Play(Box::new(playback))),
+        Tape::Play(_) => None,
+    }
+}
+
+/// What was played; or, for tar archives in another order that are small, replayed now.
+pub(super) fn of(tape: Option<Tape>, input: &Input<'_>, limits: &Limits, readings: [&Reading<'_>; 2]) -> Option<HeaderReplay> {
+    if let Some(Tape::Play(playback)) = tape
+        && let Some(played) = playback.finish()
+    {
+        return Some(told(played.recorded, played.replayed, played.kept_members));
+    }
     let Container::Tar(codec) = Container::of(input.file_name) else { return None };
+    let bytes = |reading: &Reading<'_>| reading.members.iter().fold(0u64, |sum, member| sum.saturating_add(member.content.summary.size));
+    if readings.iter().any(|reading| bytes(reading) > REREAD_BYTES_MAX) {
+        return None;
+    }
     let [published, rebuilt] = readings.map(spans_of);
     Replay { input, limits, codec, kept: 0 }.run(&published, &rebuilt).ok().flatten()
+}
+
+fn told(published: Digest, replayed: Digest, kept_members: u32) -> HeaderReplay {
+    let outcome = if published == replayed { ReplayOutcome::Proven } else { ReplayOutcome::Failed };
+    HeaderReplay { outcome, published, replayed, kept_members }
 }
 
 /// The contents that are not empty, in the order of the stream.
@@ -38,7 +70,7 @@ fn spans_of(reading: &Reading<'_>) -> Vec<Span> {
     let files = reading.members.iter().filter(|member| member.kind == Kind::File && member.content.summary.size > 0);
     files
         .map(|member| Span {
-            name: member.name.clone(),
+            name: member.name.to_vec(),
             start: member.position.saturating_add(BLOCK_BYTES_64),
             content: member.content.summary,
         })
@@ -84,8 +116,7 @@ impl<'a> Replay<'_, 'a> {
             replayed.update(piece);
         })?;
         let [published, replayed] = [original, replayed].map(|hash| Digest::from_bytes(hash.finalize().into()));
-        let outcome = if published == replayed { ReplayOutcome::Proven } else { ReplayOutcome::Failed };
-        Ok(Some(HeaderReplay { outcome, published, replayed, kept_members: self.kept }))
+        Ok(Some(told(published, replayed, self.kept)))
     }
 
     /// The rebuilt contents: as they stream by, or out of memory where the order is another one.
@@ -93,7 +124,7 @@ impl<'a> Replay<'_, 'a> {
         let Some(stream) = self.open(self.input.rebuilt) else { return Ok(None) };
         let mut cursor = Cursor { stream, at: 0 };
         if is_same_order {
-            return Ok(Some(Source::Stream(cursor)));
+            return Ok(Some(Source::Stream(Box::new(cursor))));
         }
         let total = rebuilt.iter().fold(0u64, |sum, span| sum.saturating_add(span.content.size));
         if total > HELD_BYTES_MAX {
@@ -122,7 +153,7 @@ fn same<'s>(span: &Span, by_name: &BTreeMap<&[u8], &'s Span>) -> Option<&'s Span
 }
 
 enum Source<'a> {
-    Stream(Cursor<'a>),
+    Stream(Box<Cursor<'a>>),
     /// By the place of each content.
     Held(BTreeMap<u64, Vec<u8>>),
 }

@@ -1,17 +1,17 @@
 //! Two readings of files whose bytes differ: their level, and the list of what differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use quorate_proto::comparison::{Anomaly, AnomalyKind, Difference, DifferenceClass, Level, Side};
+use quorate_proto::comparison::{Anomaly, AnomalyKind, Difference, DifferenceClass, Executable, Level, Side};
 use quorate_proto::{Digest, NormalDigest};
 
 use super::nested::Nested;
+use super::texts::{self, Texts};
 use super::{Comparison, Detail, Input, MemberDifference, SideForm, side_form};
 use crate::form::{self, Pair, Pairing};
 use crate::limits::Limits;
 use crate::reading::{Container, Member, Reading, State};
-use crate::unpack::Hold;
-use crate::{archive, diff, executable, names, pass};
+use crate::{executable, names, pass};
 
 /// Both files, read.
 pub(super) struct Sides<'r, 'a> {
@@ -27,7 +27,8 @@ impl<'a> Sides<'_, 'a> {
         let pairing = Pairing::of(self.published, self.rebuilt);
         let passes = pass::merge(&pass::uses(self.published, self.rebuilt, &pairing), &self.nested.passes);
         let mut differences = self.anomaly_differences();
-        let contents = self.level_of_contents();
+        let normal = [form::normal_digest(self.published), form::normal_digest(self.rebuilt)];
+        let (contents, manifest) = self.level_of_contents(normal);
         let is_explained = contents == Level::Different || !passes.is_empty();
         let level = if differences.is_empty() && is_explained { contents } else { Level::Different };
         if level == Level::Different {
@@ -36,15 +37,13 @@ impl<'a> Sides<'_, 'a> {
         if level == Level::Different && differences.is_empty() {
             differences.push(self.opaque());
         }
-        let side = |bytes, reading| SideForm {
-            manifest: form::manifest_digest(reading).filter(|_| level == Level::Manifest),
-            ..side_form(bytes, form::normal_digest(reading))
-        };
+        let manifest = manifest.filter(|_| level == Level::Manifest);
+        let side = |bytes, normal| SideForm { manifest, ..side_form(bytes, normal) };
         let sides = [(self.published, Side::Published), (self.rebuilt, Side::Rebuilt)];
         Comparison {
             level,
-            published: side(self.input.published, self.published),
-            rebuilt: side(self.input.rebuilt, self.rebuilt),
+            published: side(self.input.published, normal[0]),
+            rebuilt: side(self.input.rebuilt, normal[1]),
             anomalies: sides.into_iter().flat_map(|(reading, side)| reading.anomalies(side)).collect(),
             passes,
             header_replay: None,
@@ -52,21 +51,20 @@ impl<'a> Sides<'_, 'a> {
         }
     }
 
-    fn level_of_contents(&self) -> Level {
-        let equal = |digest: fn(&Reading<'_>) -> Option<NormalDigest>| {
-            let digests = digest(self.published).zip(digest(self.rebuilt));
-            digests.is_some_and(|(published, rebuilt)| published == rebuilt)
-        };
-        let is_normal = equal(form::normal_digest);
-        if is_normal && self.published.stream.is_some() && self.published.stream == self.rebuilt.stream {
-            Level::Stream
-        } else if is_normal {
-            Level::Normal
-        } else if equal(form::manifest_digest) {
-            Level::Manifest
-        } else {
-            Level::Different
+    /// The level that the contents allow, and at `manifest` the digest that both have.
+    fn level_of_contents(&self, [published, rebuilt]: [Option<NormalDigest>; 2]) -> (Level, Option<NormalDigest>) {
+        if published.is_some() && published == rebuilt {
+            let is_stream = self.published.stream.is_some() && self.published.stream == self.rebuilt.stream;
+            return (if is_stream { Level::Stream } else { Level::Normal }, None);
         }
+        // Without a pass that reads members, the other form says no more than this one.
+        let is_read = |reading: &Reading<'_>| reading.members.iter().any(|member| member.manifest_pass().is_some());
+        if !is_read(self.published) && !is_read(self.rebuilt) {
+            return (Level::Different, None);
+        }
+        let manifest = form::manifest_digest(self.published);
+        let is_equal = manifest.is_some() && manifest == form::manifest_digest(self.rebuilt);
+        if is_equal { (Level::Manifest, manifest) } else { (Level::Different, None) }
     }
 
     /// The anomalies that one side has more often than the other.
@@ -81,7 +79,8 @@ impl<'a> Sides<'_, 'a> {
         if counts.is_empty() {
             return Vec::new();
         }
-        let named = [by_shown_name(self.published), by_shown_name(self.rebuilt)];
+        let wanted: HashSet<&str> = counts.keys().filter_map(|(_, member, _)| member.as_deref()).collect();
+        let named = [self.published, self.rebuilt].map(|reading| by_shown_name(reading, &wanted));
         counts.into_iter().map(|((_, member, detail), _)| anomaly_difference(member, detail, &named)).collect()
     }
 
@@ -91,59 +90,50 @@ impl<'a> Sides<'_, 'a> {
         if self.published.state == State::Broken || self.rebuilt.state == State::Broken {
             return Vec::new();
         }
-        let mut differences: BTreeMap<Vec<u8>, Vec<MemberDifference>> = BTreeMap::new();
-        let mut add = |member: &Member<'_>, difference| differences.entry(member.name.clone()).or_default().push(difference);
         let changed: Vec<(&Pair<'_, 'a>, DifferenceClass)> =
             pairing.both.iter().flat_map(|pair| classes_of(pair).map(move |class| (pair, class))).collect();
         let texts = self.texts(pairing, &changed);
+        let mut differences: Vec<(&[u8], MemberDifference)> = Vec::new();
         for (members, side) in [(&pairing.only_published, Side::Published), (&pairing.only_rebuilt, Side::Rebuilt)] {
-            for member in members {
-                let detail = texts.get(&member.name).cloned().map(Detail::Diff);
-                add(member, MemberDifference { difference: one_sided(member, side), detail });
-            }
+            differences.extend(members.iter().map(|member| {
+                let difference = one_sided(member, side);
+                (&*member.name, MemberDifference { difference, detail: texts.detail(&[member]) })
+            }));
         }
         for (pair, class) in changed {
-            let inside = self.nested.differences.get(&pair.published.name).filter(|_| class == DifferenceClass::Content);
+            let name = &*pair.published.name;
+            let inside = self.nested.differences.get(name).filter(|_| class == DifferenceClass::Content);
             if let Some(inside) = inside {
-                for difference in inside {
-                    add(pair.published, difference.clone());
-                }
+                differences.extend(inside.iter().map(|difference| (name, difference.clone())));
                 continue;
             }
             let detail = match class {
                 DifferenceClass::Metadata => Some(Detail::Metadata(metadata_changes(pair))),
-                _ => texts.get(&pair.published.name).cloned().map(Detail::Diff),
+                _ => texts.detail(&[pair.published, pair.rebuilt]),
             };
-            add(pair.published, MemberDifference { difference: two_sided(pair, class), detail });
+            differences.push((name, MemberDifference { difference: two_sided(pair, class), detail }));
         }
-        differences.into_values().flatten().collect()
+        differences.sort_by_key(|(name, _)| *name);
+        differences.into_iter().map(|(_, difference)| difference).collect()
     }
 
-    /// Unified diffs of members that are small texts, by name: those of one side, against nothing, before
-    /// those that changed.
-    fn texts(&self, pairing: &Pairing<'_, 'a>, changed: &[(&Pair<'_, 'a>, DifferenceClass)]) -> BTreeMap<Vec<u8>, String> {
+    /// Unified diffs of members that are small texts: of those that changed before those that one side
+    /// alone has, and of code before data.
+    fn texts(&self, pairing: &Pairing<'_, 'a>, changed: &[(&Pair<'_, 'a>, DifferenceClass)]) -> Texts {
         let bytes_max = self.limits.diff_source_bytes_max;
-        let is_small = |member: &Member<'_>| member.content.is_read && member.content.summary.size <= bytes_max;
-        let alone = pairing.only_published.iter().chain(&pairing.only_rebuilt).filter(|member| is_small(member)).map(|member| &member.name);
+        let is_small = |member: &Member<'_>| texts::unshown(member, bytes_max).is_none();
+        let alone = pairing.only_published.iter().chain(&pairing.only_rebuilt).filter(|member| is_small(member));
+        let alone = alone.map(|member| (true, executable::classify([*member]) != Executable::Code, &*member.name));
         let pairs = changed.iter().filter(|(_, class)| *class == DifferenceClass::Content).map(|(pair, _)| pair);
-        let pairs = pairs.filter(|pair| !self.nested.differences.contains_key(&pair.published.name));
-        let pairs = pairs.filter(|pair| is_small(pair.published) && is_small(pair.rebuilt)).map(|pair| &pair.published.name);
-        let wanted: BTreeSet<Vec<u8>> = alone.chain(pairs).take(self.limits.diffs_max).cloned().collect();
-        if wanted.is_empty() {
-            return BTreeMap::new();
-        }
-        let held = |bytes| {
-            let reading = archive::reread(bytes, self.published.container, self.limits, Hold::Only(&wanted, bytes_max));
-            let members = reading.map(|reading| reading.members).unwrap_or_default();
-            let held = members.into_iter().filter_map(|member| Some((member.name, member.content.held?)));
-            held.collect::<BTreeMap<Vec<u8>, Vec<u8>>>()
-        };
-        let sides = [held(self.input.published), held(self.input.rebuilt)];
-        let diff = |name: &Vec<u8>| {
-            let [published, rebuilt] = sides.each_ref().map(|side| side.get(name).map_or(&[][..], Vec::as_slice));
-            diff::unified(published, rebuilt, self.limits.diff_bytes_max).filter(|diff| !diff.is_empty())
-        };
-        wanted.iter().filter_map(|name| Some((name.clone(), diff(name)?))).collect()
+        let pairs = pairs.filter(|pair| !self.nested.differences.contains_key(&*pair.published.name));
+        let pairs = pairs.filter(|pair| is_small(pair.published) && is_small(pair.rebuilt));
+        let pairs =
+            pairs.map(|pair| (false, executable::classify([pair.published, pair.rebuilt]) != Executable::Code, &*pair.published.name));
+        let mut ranked: Vec<(bool, bool, &[u8])> = alone.chain(pairs).collect();
+        ranked.sort_unstable();
+        ranked.dedup();
+        let wanted: BTreeSet<Vec<u8>> = ranked.into_iter().take(self.limits.diffs_max).map(|(_, _, name)| name.to_vec()).collect();
+        Texts::of(self.input, self.published.container, self.limits, &wanted)
     }
 
     /// All that is known of files that are not looked into, or that differ where no pass says how.
@@ -151,7 +141,7 @@ impl<'a> Sides<'_, 'a> {
         let name = self.input.file_name.as_bytes();
         let head = |bytes: &'a [u8]| {
             let mut member = Member::new(name, crate::reading::Kind::File, crate::reading::Content::unread());
-            member.content.head = bytes.iter().take(4).copied().collect();
+            member.content.head.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
             member
         };
         let members = [head(self.input.published), head(self.input.rebuilt)];
@@ -172,8 +162,9 @@ impl<'a> Sides<'_, 'a> {
 
 type ByShownName<'r, 'a> = BTreeMap<String, &'r Member<'a>>;
 
-fn by_shown_name<'r, 'a>(reading: &'r Reading<'a>) -> ByShownName<'r, 'a> {
-    reading.members.iter().map(|member| (names::display(&member.name), member)).collect()
+fn by_shown_name<'r, 'a>(reading: &'r Reading<'a>, wanted: &HashSet<&str>) -> ByShownName<'r, 'a> {
+    let named = reading.members.iter().map(|member| (names::display(&member.name), member));
+    named.filter(|(name, _)| wanted.contains(name.as_str())).collect()
 }
 
 fn anomaly_difference(member: Option<String>, detail: String, named: &[ByShownName<'_, '_>; 2]) -> MemberDifference {
@@ -214,7 +205,7 @@ fn two_sided(pair: &Pair<'_, '_>, class: DifferenceClass) -> Difference {
 /// How a member differs, beyond what manifest passes drop: in content, in metadata, in both.
 fn classes_of(pair: &Pair<'_, '_>) -> impl Iterator<Item = DifferenceClass> {
     let Pair { published, rebuilt, .. } = pair;
-    let is_content = published.manifest != rebuilt.manifest || published.content.is_read != rebuilt.content.is_read;
+    let is_content = published.manifest() != rebuilt.manifest() || published.content.is_read != rebuilt.content.is_read;
     let is_metadata = !metadata_changes(pair).is_empty();
     let classes = [is_content.then_some(DifferenceClass::Content), is_metadata.then_some(DifferenceClass::Metadata)];
     classes.into_iter().flatten()
@@ -223,7 +214,7 @@ fn classes_of(pair: &Pair<'_, '_>) -> impl Iterator<Item = DifferenceClass> {
 fn metadata_changes(pair: &Pair<'_, '_>) -> Vec<String> {
     let Pair { published, rebuilt, .. } = pair;
     let target = |member: &Member<'_>| member.link.as_deref().map_or("none".to_owned(), names::display);
-    let access = |member: &Member<'_>| member.access.clone().unwrap_or_else(|| "none".to_owned());
+    let access = |member: &Member<'_>| member.access.as_deref().unwrap_or("none").to_owned();
     let lines = [
         ("type", format!("{:?}", published.kind), format!("{:?}", rebuilt.kind)),
         ("executable", published.executable.to_string(), rebuilt.executable.to_string()),

@@ -5,10 +5,9 @@
 //! begin as cargo's do, or that has a comment of its own, is compared byte by byte.
 //! SPEC normal-form: Generated files.
 
-use std::collections::BTreeSet;
-
 use toml::{Table, Value};
 
+use super::files::Files;
 use super::{targets, value};
 
 /// Every line of the comment that cargo has put above generated manifests, so far.
@@ -39,7 +38,7 @@ const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-depe
 
 /// The canonical bytes, if the content is a manifest that cargo generated. `files` are those of the
 /// package, relative to its root.
-pub(super) fn canonical(content: &[u8], files: &BTreeSet<&str>) -> Option<Vec<u8>> {
+pub(super) fn canonical(content: &[u8], files: &Files<'_>) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(content).ok()?;
     let body = behind_header(text)?;
     let mut manifest: Table = body.parse().ok()?;
@@ -79,8 +78,8 @@ fn behind_header(text: &str) -> Option<&str> {
 }
 
 /// What newer versions say and older ones imply.
-fn resolve_package(package: &mut Table, files: &BTreeSet<&str>) -> Option<()> {
-    let found = READMES.iter().find(|name| files.contains(*name)).map(|name| Value::String((*name).to_owned()));
+fn resolve_package(package: &mut Table, files: &Files<'_>) -> Option<()> {
+    let found = READMES.iter().find(|name| files.contains(name)).map(|name| Value::String((*name).to_owned()));
     let readme = match package.get("readme") {
         None => found.unwrap_or(Value::Boolean(false)),
         Some(Value::Boolean(true)) => Value::String("README.md".to_owned()),
@@ -196,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_cargo_did_not_write_has_no_canonical_form() {
-        assert_eq!(canonical(OLD.as_bytes(), &BTreeSet::new()), None);
+        assert_eq!(canonical(OLD.as_bytes(), &Files::from_iter([])), None);
         for body in [&format!("# hidden\n{OLD}"), &OLD.replace("\"a\"\n", "\"a\" # hidden\n"), &OLD.replace("[package]", "[project]"), "="]
         {
             assert_eq!(canonical_of(body), None, "{body}");

@@ -40,7 +40,7 @@ impl Record {
             }
         }
         for member in members.iter().filter(|member| member.kind != Kind::Directory) {
-            let row = rows.remove(member.name.as_slice());
+            let row = rows.remove(&*member.name);
             if let Some(fault) = mismatch(row, member, own_name) {
                 findings.add(AnomalyKind::ManifestMismatch, Some(&member.name), fault);
             }
@@ -57,15 +57,15 @@ impl Record {
 
     /// The same with hash and size of each listed manifest in its canonical form.
     pub(super) fn canonical_with(&self, members: &[Member<'_>]) -> Vec<u8> {
-        let changed = members.iter().filter(|member| member.manifest != member.normal);
-        let changed: BTreeMap<&[u8], &Member<'_>> = changed.map(|member| (member.name.as_slice(), member)).collect();
+        let changed = members.iter().filter(|member| member.manifest() != member.normal());
+        let changed: BTreeMap<&[u8], &Member<'_>> = changed.map(|member| (&*member.name, member)).collect();
         let mut rows = self.rows.clone();
         for row in &mut rows {
             if let (Some(member), Some((name, value))) = (changed.get(row.path.as_bytes()), &mut row.hash)
                 && name == "sha256"
             {
-                *value = BASE64URL_NOPAD.encode(member.manifest.digest.as_bytes());
-                row.size = row.size.map(|_| member.manifest.size);
+                *value = BASE64URL_NOPAD.encode(member.manifest().digest.as_bytes());
+                row.size = row.size.map(|_| member.manifest().size);
             }
         }
         canonical_rows(rows)
@@ -74,7 +74,7 @@ impl Record {
 
 /// What is wrong with the row of a member, if anything.
 fn mismatch(row: Option<&Row>, member: &Member<'_>, own_name: &[u8]) -> Option<&'static str> {
-    let is_own = member.name == own_name;
+    let is_own = *member.name == *own_name;
     let is_signature = [&b".jws"[..], b".p7s"].iter().any(|end| member.name.strip_suffix(*end) == Some(own_name));
     match row {
         None if is_own || is_signature => None,

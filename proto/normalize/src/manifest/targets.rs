@@ -4,9 +4,11 @@
 //! Cargo before 1.80 leaves discovery to whoever builds the crate, later ones list every target and
 //! turn discovery off. Source: "Cargo targets" in the cargo book.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use toml::{Table, Value};
+
+use super::files::Files;
 
 /// A kind of target that there can be many of.
 #[derive(Clone, Copy)]
@@ -28,7 +30,7 @@ const MANY: [Many; 4] = [
 
 /// Lists every target with its name and path, sorted, and drops the switches. `None` if that cannot
 /// be said.
-pub(super) fn resolve(manifest: &mut Table, files: &BTreeSet<&str>) -> Option<()> {
+pub(super) fn resolve(manifest: &mut Table, files: &Files<'_>) -> Option<()> {
     let package = manifest.get("package")?.as_table()?.clone();
     let name = package.get("name")?.as_str()?;
     resolve_library(manifest, &package, name, files)?;
@@ -45,7 +47,7 @@ pub(super) fn resolve(manifest: &mut Table, files: &BTreeSet<&str>) -> Option<()
 }
 
 /// `build.rs` where there is one and nothing else is said. A script that is not in the package is none.
-fn build_script(package: &Table, files: &BTreeSet<&str>) -> Option<Value> {
+fn build_script(package: &Table, files: &Files<'_>) -> Option<Value> {
     let path = match package.get("build") {
         None | Some(Value::Boolean(true)) => "build.rs".to_owned(),
         Some(Value::Boolean(false)) => return Some(Value::Boolean(false)),
@@ -53,11 +55,10 @@ fn build_script(package: &Table, files: &BTreeSet<&str>) -> Option<Value> {
         // Several build scripts are not stable.
         Some(_) => return None,
     };
-    let is_none = is_inside(&path) && !files.contains(path.as_str());
-    Some(if is_none { Value::Boolean(false) } else { Value::String(path) })
+    Some(if files.lack(&path) { Value::Boolean(false) } else { Value::String(path) })
 }
 
-fn resolve_library(manifest: &mut Table, package: &Table, package_name: &str, files: &BTreeSet<&str>) -> Option<()> {
+fn resolve_library(manifest: &mut Table, package: &Table, package_name: &str, files: &Files<'_>) -> Option<()> {
     let is_discovered = switch(package, "autolib")?.unwrap_or(true) && files.contains("src/lib.rs");
     let mut library = match manifest.remove("lib") {
         Some(Value::Table(library)) => library,
@@ -67,7 +68,7 @@ fn resolve_library(manifest: &mut Table, package: &Table, package_name: &str, fi
     };
     dash_keys(&mut library);
     let path = library.get("path").map_or(Some("src/lib.rs"), Value::as_str).map(plain_path)?;
-    if is_inside(&path) && !files.contains(path.as_str()) {
+    if files.lack(&path) {
         return Some(());
     }
     let name = library.get("name").map_or(Some(package_name), Value::as_str)?.replace('-', "_");
@@ -77,7 +78,7 @@ fn resolve_library(manifest: &mut Table, package: &Table, package_name: &str, fi
     Some(())
 }
 
-fn resolve_many(many: Many, manifest: &mut Table, package: &Table, package_name: &str, files: &BTreeSet<&str>) -> Option<()> {
+fn resolve_many(many: Many, manifest: &mut Table, package: &Table, package_name: &str, files: &Files<'_>) -> Option<()> {
     let listed = match manifest.remove(many.key) {
         None => Vec::new(),
         Some(Value::Array(listed)) => listed,
@@ -113,7 +114,7 @@ fn resolve_many(many: Many, manifest: &mut Table, package: &Table, package_name:
     }
     let is_there = |target: &Table| {
         let path = target.get("path").and_then(Value::as_str).unwrap_or_default();
-        !is_inside(path) || files.contains(path)
+        !files.lack(path)
     };
     let targets: Vec<Value> = targets.into_values().filter(is_there).map(Value::Table).collect();
     if !targets.is_empty() {
@@ -123,9 +124,9 @@ fn resolve_many(many: Many, manifest: &mut Table, package: &Table, package_name:
 }
 
 /// `<folder>/<name>.rs` and `<folder>/<name>/main.rs`, and `src/main.rs` as the package itself.
-fn discover(many: Many, package_name: &str, files: &BTreeSet<&str>) -> BTreeMap<String, String> {
+fn discover(many: Many, package_name: &str, files: &Files<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for &path in files {
+    for path in files.iter() {
         let Some(below) = path.strip_prefix(many.folder).and_then(|rest| rest.strip_prefix('/')) else { continue };
         let name = below.strip_suffix("/main.rs").or_else(|| below.strip_suffix(".rs"));
         if let Some(name) = name.filter(|name| !name.contains('/') && !name.starts_with('.') && !name.is_empty()) {
@@ -160,12 +161,6 @@ pub(super) fn dash_keys(table: &mut Table) {
 
 fn plain_path(path: &str) -> String {
     path.strip_prefix("./").unwrap_or(path).to_owned()
-}
-
-/// Whether a path can only be one of the package's own files, which need not be there.
-fn is_inside(path: &str) -> bool {
-    let mut parts = path.split('/');
-    !path.contains('\\') && !path.contains(':') && parts.all(|part| !matches!(part, "" | "." | ".."))
 }
 
 #[cfg(test)]

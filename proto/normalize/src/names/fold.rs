@@ -3,6 +3,8 @@
 //! No Unicode tables beyond the standard library's: lower case, full-width forms as ASCII, accents
 //! dropped whether they are combined or not, Hangul in its parts. SPEC normal-form: The fold.
 
+use std::borrow::Cow;
+
 /// Base letters of U+00C0 to U+017F, `.` where the character stays as it is.
 const LATIN: &[u8; 192] = b"aaaaaaaceeeeiiiidnooooo.ouuuuyts\
 aaaaaaaceeeeiiiidnooooo.ouuuuyty\
@@ -12,18 +14,19 @@ lllnnnnnnnnnoooooooorrrrrrssssss\
 ssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
 
 /// The key of `name`. Bytes that are not UTF-8 stay as they are.
-pub(super) fn fold(name: &[u8]) -> Vec<u8> {
+pub(super) fn fold(name: &[u8]) -> Cow<'_, [u8]> {
     if name.is_ascii() {
-        return name.to_ascii_lowercase();
+        let is_folded = !name.iter().any(u8::is_ascii_uppercase);
+        return if is_folded { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) };
     }
     let mut key = String::new();
     let Ok(text) = std::str::from_utf8(name) else {
-        return name.to_ascii_lowercase();
+        return Cow::Owned(name.to_ascii_lowercase());
     };
     for character in text.chars().flat_map(char::to_lowercase) {
         fold_character(character, &mut key);
     }
-    key.into_bytes()
+    Cow::Owned(key.into_bytes())
 }
 
 fn fold_character(character: char, key: &mut String) {

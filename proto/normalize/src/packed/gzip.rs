@@ -19,6 +19,9 @@ const FLAG_NAME: u8 = 1 << 3;
 const FLAG_COMMENT: u8 = 1 << 4;
 const FLAGS_RESERVED: u8 = 0b1110_0000;
 
+/// Longest file name that systems know.
+const NAME_BYTES_MAX: usize = 255;
+
 /// Bytes of checksum and size behind the deflate stream.
 const TRAILER_BYTES: u64 = 8;
 
@@ -88,7 +91,9 @@ fn read_header<'a>(bytes: &'a [u8], fields: &mut Fields<'a>, reading: &mut Readi
         reading.findings.add(AnomalyKind::NonCanonical, None, format!("extra field in the gzip header: {}", describe(extra)));
     }
     if flags & FLAG_NAME != 0 {
-        reading.facts.add(Pass::GzipHeader, zero_terminated(fields)?);
+        let name = zero_terminated(fields)?;
+        reading.facts.add(Pass::GzipHeader, name);
+        lint_name(name, reading);
     }
     if flags & FLAG_COMMENT != 0 {
         let comment = zero_terminated(fields)?;
@@ -103,6 +108,20 @@ fn read_header<'a>(bytes: &'a [u8], fields: &mut Fields<'a>, reading: &mut Readi
         }
     }
     Some(())
+}
+
+/// The name that some readers give to the contents.
+fn lint_name(name: &[u8], reading: &mut Reading<'_>) {
+    let mut add = |kind, what: &str| reading.findings.add(kind, None, format!("name in the gzip header: {what}, {}", describe(name)));
+    if name.len() > NAME_BYTES_MAX {
+        add(AnomalyKind::NonCanonical, "longer than any file name");
+    }
+    if name.first() == Some(&b'/') || name.split(|&byte| byte == b'/').any(|part| part == b"..") {
+        add(AnomalyKind::PathEscape, "leads elsewhere");
+    }
+    if name.iter().any(u8::is_ascii_control) {
+        add(AnomalyKind::MalformedName, "control character");
+    }
 }
 
 fn zero_terminated<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {

@@ -9,6 +9,12 @@ use super::header::{Header, NAME_LEN, OCTAL_SIZE_MAX};
 use crate::pass::Pass;
 use crate::reading::{Facts, Findings, describe};
 
+/// Most digits of a number, and of the fraction of a time.
+const DIGITS_MAX: usize = 20;
+
+/// Longest name of a user or group, and longest comment: `git archive` writes a commit id.
+const TEXT_BYTES_MAX: usize = 256;
+
 /// What extension headers say about the next member.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -26,11 +32,18 @@ impl Pending {
     }
 
     /// Takes the data of one extension header. Those of global headers go to `whole`.
-    pub(super) fn take(&mut self, header: &Header<'_>, data: &[u8], findings: &mut Findings, whole: &mut Facts<'_>) {
+    pub(super) fn take(
+        &mut self,
+        header: &Header<'_>,
+        data: &[u8],
+        has_comment: &mut bool,
+        findings: &mut Findings,
+        whole: &mut Facts<'_>,
+    ) {
         match header.type_flag() {
             b'g' => {
-                header.add_extension_facts(whole);
-                take_global(data, findings, whole);
+                header.extension_facts().for_each(|(pass, fact)| whole.add(pass, fact));
+                take_global(data, has_comment, findings, whole);
                 return;
             }
             b'x' => self.take_records(data, findings),
@@ -38,7 +51,7 @@ impl Pending {
             _ => take_long("link", &mut self.long_link, data, findings),
         }
         self.is_used = true;
-        header.add_extension_facts(&mut self.facts);
+        header.extension_facts().for_each(|(pass, fact)| self.facts.add(pass, fact));
     }
 
     /// The name of the member.
@@ -53,6 +66,10 @@ impl Pending {
     pub(super) fn link(&self, header: &Header<'_>, findings: &mut Findings) -> Vec<u8> {
         let short = header.short_link();
         let (record, long) = (self.records.get("linkpath"), self.long_link.as_ref());
+        if let Some(target) = record.or(long).filter(|target| target.len() > NAME_LEN && !header.is_link()) {
+            let detail = format!("target of what is no link: {}", describe(target));
+            findings.add(AnomalyKind::HeaderMismatch, None, detail);
+        }
         Names { key: "linkpath", record, long, in_header: short, short }.resolve(findings)
     }
 
@@ -79,6 +96,7 @@ impl Pending {
                 self.is_sparse = true;
             } else if let Some(pass) = pass_of(&key) {
                 self.facts.add(pass, key.clone().into_bytes());
+                lint_value(&key, &value, findings);
                 self.facts.add(pass, value.clone());
             } else if !is_known {
                 findings.add(AnomalyKind::UnsupportedFeature, None, format!("pax record `{}`: {}", shown(&key), describe(&value)));
@@ -127,14 +145,36 @@ impl Names<'_> {
 }
 
 /// A global header may only comment: all else changes members far from it.
-fn take_global(data: &[u8], findings: &mut Findings, whole: &mut Facts<'_>) {
+fn take_global(data: &[u8], has_comment: &mut bool, findings: &mut Findings, whole: &mut Facts<'_>) {
     for (key, value) in parse_records(data, findings) {
-        if key == "comment" {
+        if key == "comment" && !*has_comment {
+            *has_comment = true;
+            lint_value(&key, &value, findings);
             whole.add(Pass::TarComment, value);
+        } else if key == "comment" {
+            findings.add(AnomalyKind::NonCanonical, None, format!("another comment for all: {}", describe(&value)));
         } else {
             let detail = format!("global pax record `{}`: {}", shown(&key), describe(&value));
             findings.add(AnomalyKind::UnsupportedFeature, None, detail);
         }
+    }
+}
+
+/// A value that a pass drops has to be what its key says, and no longer than such a thing is.
+fn lint_value(key: &str, value: &[u8], findings: &mut Findings) {
+    let is_number = |text: &[u8]| !text.is_empty() && text.len() <= DIGITS_MAX && text.iter().all(u8::is_ascii_digit);
+    let is_right = match key {
+        "mtime" | "atime" | "ctime" => {
+            let value = value.strip_prefix(b"-").unwrap_or(value);
+            let mut parts = value.splitn(2, |&byte| byte == b'.');
+            parts.next().is_some_and(is_number) && parts.next().is_none_or(is_number)
+        }
+        "uid" | "gid" => is_number(value),
+        _ => value.len() <= TEXT_BYTES_MAX && std::str::from_utf8(value).is_ok(),
+    };
+    // An empty value is a finding already.
+    if !is_right && !value.is_empty() {
+        findings.add(AnomalyKind::NonCanonical, None, format!("pax record `{key}` of another form: {}", describe(value)));
     }
 }
 

@@ -1,9 +1,11 @@
 //! One 512-byte tar header: its fields, what is wrong with them, and what passes drop of them.
 
+use std::borrow::Cow;
+
 use quorate_proto::comparison::AnomalyKind;
 
 use crate::pass::Pass;
-use crate::reading::{Facts, Kind, describe};
+use crate::reading::{Kind, describe};
 
 /// Size of a tar block.
 pub(super) const BLOCK_BYTES: usize = 512;
@@ -23,7 +25,7 @@ const GID: Field = Field { at: 116, len: 8 };
 const SIZE: Field = Field { at: 124, len: 12 };
 const MTIME: Field = Field { at: 136, len: 12 };
 const CHECKSUM: Field = Field { at: 148, len: 8 };
-const TYPE_AT: usize = 156;
+const TYPE: Field = Field { at: 156, len: 1 };
 const NAME: Field = Field { at: 0, len: NAME_LEN };
 const LINK: Field = Field { at: 157, len: 100 };
 const MAGIC: Field = Field { at: 257, len: 8 };
@@ -70,7 +72,11 @@ impl<'b> Header<'b> {
     }
 
     pub(super) fn type_flag(&self) -> u8 {
-        self.block.get(TYPE_AT).copied().unwrap_or_default()
+        self.raw(TYPE).first().copied().unwrap_or_default()
+    }
+
+    pub(super) fn is_link(&self) -> bool {
+        matches!(self.type_flag(), b'1' | b'2')
     }
 
     pub(super) fn size(&self) -> Option<u64> {
@@ -133,14 +139,10 @@ impl<'b> Header<'b> {
         faults
     }
 
-    /// Adds what passes drop of this header.
-    pub(super) fn add_facts(&self, facts: &mut Facts<'_>) {
-        facts.add(Pass::TarTimes, self.raw(MTIME).to_vec());
-        for field in [UID, GID, USER, GROUP, MAJOR, MINOR] {
-            facts.add(Pass::TarOwner, self.raw(field).to_vec());
-        }
-        facts.add(Pass::ModeBits, self.raw(MODE).to_vec());
-        self.add_format(facts);
+    /// What passes drop of this header.
+    pub(super) fn facts(&self) -> impl Iterator<Item = (Pass, Cow<'b, [u8]>)> + use<'b> {
+        let mode = (Pass::ModeBits, Cow::Borrowed(trimmed(self.raw(MODE))));
+        self.shared_facts().chain([mode])
     }
 
     /// Mode and owner in one word, and the numbers of a device.
@@ -151,24 +153,20 @@ impl<'b> Header<'b> {
         if kind == Kind::Special { format!("{access}:{major}:{minor}") } else { access }
     }
 
-    /// Adds what passes drop of an extension header: all but its time and owner is format.
-    pub(super) fn add_extension_facts(&self, facts: &mut Facts<'_>) {
-        facts.add(Pass::TarTimes, self.raw(MTIME).to_vec());
-        for field in [UID, GID, USER, GROUP, MAJOR, MINOR] {
-            facts.add(Pass::TarOwner, self.raw(field).to_vec());
-        }
-        facts.add(Pass::TarFormat, self.raw(MODE).to_vec());
-        self.add_format(facts);
+    /// What passes drop of an extension header: all but its time and owner is format.
+    pub(super) fn extension_facts(&self) -> impl Iterator<Item = (Pass, Vec<u8>)> + use<'b> {
+        let mode = (Pass::TarFormat, Cow::Borrowed(trimmed(self.raw(MODE))));
+        self.shared_facts().chain([mode]).map(|(pass, fact)| (pass, fact.into_owned()))
     }
 
-    fn add_format(&self, facts: &mut Facts<'_>) {
-        for field in [MAGIC, NAME, LINK, PREFIX, REST] {
-            facts.add(Pass::TarFormat, self.raw(field).to_vec());
-        }
-        facts.add(Pass::TarFormat, vec![self.type_flag()]);
-        for field in [SIZE, CHECKSUM] {
-            facts.add(Pass::TarFormat, form(self.raw(field)));
-        }
+    /// Fields have one length, so the zeros behind them say nothing.
+    fn shared_facts(&self) -> impl Iterator<Item = (Pass, Cow<'b, [u8]>)> + use<'b> {
+        let time = [(Pass::TarTimes, trimmed(self.raw(MTIME)))];
+        let owner = [UID, GID, USER, GROUP, MAJOR, MINOR].map(|field| (Pass::TarOwner, trimmed(self.raw(field))));
+        let format = [MAGIC, NAME, LINK, PREFIX, REST, TYPE].map(|field| (Pass::TarFormat, trimmed(self.raw(field))));
+        let spelling = [SIZE, CHECKSUM].map(|field| (Pass::TarFormat, Cow::Owned(form(self.raw(field)))));
+        let fields = time.into_iter().chain(owner).chain(format).map(|(pass, field)| (pass, Cow::Borrowed(field)));
+        fields.chain(spelling)
     }
 
     fn raw(&self, field: Field) -> &'b [u8] {
@@ -196,6 +194,12 @@ impl Field {
 /// Up to the first NUL.
 fn text(raw: &[u8]) -> &[u8] {
     raw.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// Without the zeros at the end.
+fn trimmed(raw: &[u8]) -> &[u8] {
+    let len = raw.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    raw.get(..len).unwrap_or_default()
 }
 
 /// Octal digits after spaces and before NUL or spaces; or, after a byte of 0x80, a binary number.

@@ -3,11 +3,14 @@
 use crate::fields::len64;
 use crate::limits::LimitError;
 use crate::packed::PackedStream;
+use crate::reading::Summary;
+use crate::tape::Tape;
 
 /// A source of tar bytes.
 pub(crate) struct Stream<'a> {
     source: Source<'a>,
     offset: u64,
+    tape: Option<Tape>,
 }
 
 enum Source<'a> {
@@ -17,18 +20,38 @@ enum Source<'a> {
 
 impl<'a> Stream<'a> {
     pub(crate) fn plain(bytes: &'a [u8]) -> Self {
-        Self { source: Source::Plain(bytes), offset: 0 }
+        Self { source: Source::Plain(bytes), offset: 0, tape: None }
     }
 
     pub(crate) fn packed(stream: PackedStream<'a>) -> Self {
-        Self { source: Source::Packed(Box::new(stream)), offset: 0 }
+        Self { source: Source::Packed(Box::new(stream)), offset: 0, tape: None }
     }
 
-    /// The compressed stream below, if there is one.
-    pub(crate) fn into_packed(self) -> Option<PackedStream<'a>> {
-        match self.source {
+    /// Lets `tape` hear everything that is handed out.
+    pub(crate) fn with_tape(self, tape: Option<Tape>) -> Self {
+        Self { tape, ..self }
+    }
+
+    /// The compressed stream below, if there is one, and the tape.
+    pub(crate) fn into_parts(self) -> (Option<PackedStream<'a>>, Option<Tape>) {
+        let packed = match self.source {
             Source::Plain(_) => None,
             Source::Packed(stream) => Some(*stream),
+        };
+        (packed, self.tape)
+    }
+
+    /// Says that the next `size` bytes are the content of a member, and whether a pass may read it.
+    pub(super) fn begin_content(&mut self, size: u64, name: &[u8], is_generated: bool) {
+        if let Some(tape) = self.tape.as_mut().filter(|_| size > 0) {
+            tape.begin_content(name, is_generated);
+        }
+    }
+
+    /// Says that a content is at its end.
+    pub(super) fn end_content(&mut self, content: Summary) {
+        if let Some(tape) = self.tape.as_mut().filter(|_| content.size > 0) {
+            tape.end_content(content);
         }
     }
 
@@ -48,6 +71,9 @@ impl<'a> Stream<'a> {
             Source::Packed(stream) => stream.chunk(len_max)?,
         };
         self.offset = self.offset.saturating_add(len64(piece));
+        if let Some(tape) = &mut self.tape {
+            tape.pass(piece);
+        }
         Ok(piece)
     }
 

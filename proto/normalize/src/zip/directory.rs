@@ -40,6 +40,10 @@ pub(super) fn locate<'a>(bytes: &'a [u8], limits: &Limits, reading: &mut Reading
         reading.broken(AnomalyKind::HeaderMismatch, None, "zip64 locator without its record directly before it");
         return Ok(None);
     };
+    if crate::limits::is_absurd_count(end.members) {
+        reading.broken(AnomalyKind::AbsurdSize, None, format!("{} members", end.members));
+        return Ok(None);
+    }
     Quantity::Members.check(end.offset, end.members, limits.members_max)?;
     let start = end.offset.checked_sub(end.directory_size);
     let shift = start.and_then(|start| start.checked_sub(end.directory_offset));

@@ -180,6 +180,15 @@ fn header_replay_proves_what_streams_by_and_what_is_in_another_order() {
         assert_eq!(replay.published, replay.replayed);
     }
     assert_eq!(compared(&deb(), &deb(), "p.tar").header_replay, None);
+    // Headers of more than can be kept, and then contents of more than are read again.
+    let many = |time: &str, size: usize| {
+        let entry = |at: usize| Entry::file(&format!("f{at}"), &vec![b'x'; size]).with(|entry| entry.mtime = time.as_bytes().to_vec());
+        tar(&(0..40_000).map(entry).collect::<Vec<_>>())
+    };
+    let replay = compared(&many("1\0", 1), &many("2\0", 1), "p.tar").header_replay.unwrap();
+    assert_eq!((replay.outcome, replay.kept_members), (ReplayOutcome::Proven, 0));
+    let large = compared(&many("1\0", 1000), &many("2\0", 1000), "p.tar");
+    assert_eq!((large.level, large.header_replay), (Level::Normal, None));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which level and which passes honest differences reach.
 
-use quorate_normalize::{Codec, Container, Detail, FormError, Limits, normal_form, report};
+use quorate_normalize::{Codec, Container, Detail, FormError, Input, Limits, Unshown, compare, normal_form};
 use quorate_proto::comparison::{DifferenceClass, Level, Risk};
 
 use crate::attack::compared;
@@ -153,17 +153,36 @@ fn a_changed_text_comes_with_its_diff() {
     let comparison = compared(&published, &rebuilt, "p.tar.gz");
     let Some(Detail::Diff(text)) = &comparison.differences[0].detail else { panic!("no diff") };
     assert!(text.contains("-two\n+2\n"), "{text}");
-    let lines = report::lines(&comparison, &report::ReportLimits::default()).join("\n");
-    assert!(lines.contains("content        code  p/a.py") && lines.contains("    -two"), "{lines}");
 }
 
 #[test]
-fn a_report_carries_no_control_characters() {
-    let published = zip(&[Member::stored("\x1b[2J\u{202e}", b"\x1b]0;x\x07\n")]);
-    let comparison = compared(&published, &zip(&[Member::stored("\x1b[2J\u{202e}", b"y\n")]), "p.zip");
-    for line in report::lines(&comparison, &report::ReportLimits::default()) {
-        assert!(!line.contains(|character: char| character.is_control() || character == '\u{202e}'), "{line:?}");
-    }
+fn diffs_go_to_changed_code_first_and_what_has_none_says_why() {
+    let long = "line\n".repeat(60_000);
+    let files = |changed: &[u8], rest: &[(&str, &[u8])]| {
+        let entries = [
+            ("p/z.py", changed),
+            ("p/y.txt", changed),
+            ("p/b.bin", &[b"\0", changed].concat()),
+            ("p/l.py", &[long.as_bytes(), changed].concat()),
+        ];
+        gzip(&tar(&entries.iter().chain(rest).map(|(name, content)| Entry::file(name, content)).collect::<Vec<_>>()), 6)
+    };
+    let (published, rebuilt) = (files(b"a\n", &[("p/alone.py", b"x\n")]), files(b"b\n", &[]));
+    let input = Input { published: &published, rebuilt: &rebuilt, file_name: "p.tar.gz" };
+    let shown = |diffs_max| {
+        let comparison = compare(&input, &Limits { diffs_max, ..Limits::default() }).unwrap();
+        let details = comparison.differences.into_iter().map(|found| match found.detail {
+            Some(Detail::Diff(_)) => None,
+            Some(Detail::Unshown(reason)) => Some(reason),
+            detail => panic!("{detail:?}"),
+        });
+        details.collect::<Vec<_>>()
+    };
+    let [many, binary, too_long] = [Unshown::Many, Unshown::Binary, Unshown::Long].map(Some);
+    // In the order of the names: alone.py, b.bin, l.py, y.txt, z.py.
+    assert_eq!(shown(1), [many, binary, too_long, many, None]);
+    assert_eq!(shown(2), [many, binary, too_long, None, None]);
+    assert_eq!(shown(3), [None, binary, too_long, None, None]);
 }
 
 #[test]

@@ -177,6 +177,22 @@ fn passes_are_those_of_the_vectors() {
 }
 
 #[test]
+fn tampered_contents_are_those_of_the_vectors() {
+    let lists = [
+        crate::tampered_contents::attack_list(),
+        crate::tampered_crate::attack_list(),
+        crate::tampered_python::attack_list(),
+        crate::tampered_nested::attack_list(),
+        crate::tampered_smuggled::attack_list(),
+    ];
+    let small = lists.into_iter().flatten().filter(|attack| !attack.name.contains("bomb"));
+    let vector = |attack: crate::attack::Attack| {
+        compare_vector(&attack.name.replace('_', " "), attack.file_name, &(attack.archive)(), &(attack.clean)())
+    };
+    assert_vectors("normalize-tampered.json", &small.map(vector).collect::<Vec<_>>());
+}
+
+#[test]
 fn differences_are_those_of_the_vectors() {
     assert_vectors("normalize-differences.json", &differences());
 }
