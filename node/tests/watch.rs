@@ -1,5 +1,5 @@
-//! A release that is published on a real registry server lands in the queue of a running node with no
-//! further command, once, whatever is killed.
+//! A release that is published on a real registry server is handed over to the queue of a running node
+//! with no further command, once, whatever is killed.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[path = "watch/cache.rs"]
@@ -23,7 +23,7 @@ fn every_release_lands_in_the_queue_once(registry: &impl Registry) {
     let mut node = Node::new(&registry.watch(), Builds::Wait);
     node.start();
     node.until("the watch to begin", || node.status()["ok"] == true && !node.status()["watches"].as_array().unwrap().is_empty());
-    assert_eq!(node.jobs(), [""; 0], "nothing was published since the watch began");
+    assert_eq!(node.handed_over(), [""; 0], "nothing was published since the watch began");
     let mut expected = registry.publish("1.0.0");
     let listed = |expected: &[String]| expected.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
     let wait = |node: &Node, expected: &[String]| node.wait_for(&listed(expected).lines().collect::<Vec<_>>());
@@ -81,8 +81,8 @@ fn a_package_in_a_signed_archive_lands_in_the_queue_once_and_one_that_is_not_sig
     node.until("the watch to begin", || node.status()["ok"] == true && !node.status()["watches"].as_array().unwrap().is_empty());
     registry.forge("6.6.6");
     node.until("the forgery to be noticed", || node.status()["watches"][0]["problem"]["kind"] == "untrusted");
-    assert_eq!(node.jobs(), [""; 0]);
+    assert_eq!(node.handed_over(), [""; 0]);
     // Dates in an archive are in whole seconds, and an index must be no older than the last.
     registry.sign("archive@registry.example");
-    node.until("the package, when its archive vouches for it", || node.jobs().len() == 1);
+    node.until("the package, when its archive vouches for it", || node.handed_over().len() == 1);
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use quorate_node::pipeline::Job;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -85,16 +86,40 @@ impl Node {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// The jobs that the queue was given: package and file, sorted. Those that this node cannot rebuild have
-    /// been put aside.
-    pub(crate) fn jobs(&self) -> Vec<String> {
+    /// What was handed over: package and file of every job that waits, was put aside, or is signed, sorted. A
+    /// build that needs no sandbox is signed and gone from the queue at once. What is signed stands here as
+    /// often as the feed has it.
+    pub(crate) fn handed_over(&self) -> Vec<String> {
+        // In the order of a job's way: what moves on meanwhile is seen in one place or in both, never in none.
+        let mut unsigned = self.waiting();
+        unsigned.extend(self.put_aside());
+        let text = |entry: &Value, field: &str| entry[field].as_str().unwrap().to_owned();
+        let mut all: Vec<String> =
+            self.signed().iter().map(|entry| format!("{} {}", text(entry, "package"), text(entry, "artifact"))).collect();
+        unsigned.retain(|job| !all.contains(job));
+        all.extend(unsigned);
+        all.sort();
+        all
+    }
+
+    /// The jobs in the queue, by what stands in them.
+    fn waiting(&self) -> BTreeSet<String> {
+        // A file that has gone since the folder was listed is a job that has moved on.
+        let jobs = self.queued("job").into_iter().filter_map(|path| fs::read(path).ok());
+        let jobs = jobs.map(|bytes| serde_json::from_slice::<Job>(&bytes).unwrap());
+        jobs.map(|job| format!("{} {}", job.package, job.file.unwrap())).collect()
+    }
+
+    /// The jobs that can never be done. Their files say why, and the log what they are called.
+    fn put_aside(&self) -> BTreeSet<String> {
         let names = self.names();
+        let id = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+        self.queued("rejected").into_iter().map(id).map(|id| names.get(&id).cloned().unwrap_or(id)).collect()
+    }
+
+    fn queued(&self, ending: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("data/queue")).into_iter().flatten().flatten().map(|entry| entry.path());
-        let files = entries.filter(|path| path.extension().is_some_and(|ending| ending == "job" || ending == "rejected"));
-        let ids: BTreeSet<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-        let mut jobs: Vec<String> = ids.into_iter().map(|id| names.get(&id).cloned().unwrap_or(id)).collect();
-        jobs.sort();
-        jobs
+        entries.filter(|path| path.extension().is_some_and(|own| own == ending)).collect()
     }
 
     /// What each job is called, by the log.
@@ -108,14 +133,16 @@ impl Node {
         published.filter_map(name).collect()
     }
 
-    /// Waits until these are the jobs, no more and no fewer.
+    /// Waits until this was handed over, no more and no less.
     pub(crate) fn wait_for(&self, expected: &[&str]) {
         let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
         expected.sort();
-        let what = format!("{expected:?}");
-        // A job is there a moment before the log says what it is called.
-        self.until(&what, || self.jobs() == expected || self.jobs().len() > expected.len());
-        assert_eq!(self.jobs(), expected, "{}", self.log());
+        let mut last = Vec::new();
+        self.until(&format!("{expected:?}"), || {
+            last = self.handed_over();
+            last == expected || last.len() > expected.len()
+        });
+        assert_eq!(last, expected, "{}", self.log());
     }
 
     /// Waits until every watch has polled again without a problem after this.
@@ -147,17 +174,17 @@ impl Node {
         serde_json::from_slice(&Self::run(&["watch", "status", "--dir", &self.text("data"), "--format", "json"]).stdout).unwrap()
     }
 
-    /// What it has signed: package and file, in order.
-    #[expect(dead_code, reason = "for tests of the whole way, from published to signed")]
+    /// The entries of its feed, in order.
     pub(crate) fn signed(&self) -> Vec<Value> {
         let output = Self::run(&["feed", "--dir", &self.text("data"), "--format", "json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub(crate) fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
         let began = Instant::now();
         while !reached() {
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}\n{:?}\n{}\n{}", self.jobs(), self.status(), self.log());
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}\n{:?}\n{}\n{}", self.handed_over(), self.status(), self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
