@@ -4,6 +4,8 @@
 
 #[path = "pipeline/attacks.rs"]
 mod attacks;
+#[path = "pipeline/bad_input.rs"]
+mod bad_input;
 #[path = "pipeline/index.rs"]
 mod index;
 #[path = "pipeline/npm.rs"]
@@ -168,6 +170,29 @@ async fn a_tag_in_a_mirrored_repository_is_the_first_choice() {
     let source = finding.source.unwrap();
     assert_eq!((source.kind, source.found_by, source.reference.as_deref()), (SourceKind::Git, FoundBy::Tag, Some("refs/tags/v1.0")));
     assert_eq!(source.commit, Some(release::head(&repository)));
+}
+
+#[tokio::test]
+async fn a_build_from_a_tag_lies_in_a_checkout_of_it() {
+    let wheel = wheel("print('demo')\n");
+    let index = Index::serve(vec![(WHEEL, Answer::Bytes(wheel.clone()))]).await;
+    let asking = "import io, subprocess, tarfile
+def git(*words):
+    return subprocess.run(('git',) + words, check=True, capture_output=True).stdout
+assert git('describe', '--dirty', '--tags', '--long').startswith(b'v1.0-0-g'), git('status')
+assert git('ls-files').split() == [b'backend.py', b'payload.bin', b'pyproject.toml']
+assert 'payload.bin' in tarfile.open(fileobj=io.BytesIO(git('archive', 'HEAD'))).getnames()
+";
+    let mut bench = Bench::new(Some(&index));
+    let repository = bench.folder.path().join("example+demo");
+    release::repository(&repository, &format!("{asking}{COPY}"), &wheel);
+    release::git(&repository, &["-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "--force", "--annotate", "-m", "x", "v1.0"]);
+    bench.config.git.mirrors = vec![format!("https://github.com/={}/{{owner}}+{{name}}", bench.folder.path().display()).parse().unwrap()];
+    let finding = bench.rebuild().await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?}", finding.outcome);
+    assert!(finding.assists.iter().all(|assist| assist.name != "scm-version"), "{:?}", finding.assists);
+    let parameters = finding.provenance.unwrap().predicate.build_definition.internal_parameters;
+    assert_eq!(parameters["checkout"], serde_json::json!({ "tag": "refs/tags/v1.0", "history": false }));
 }
 
 #[tokio::test]

@@ -24,7 +24,9 @@ use crate::registry::pypi::{PublishedFile, Registry};
 use crate::registry::{Download, RegistryError};
 use crate::release::Release;
 use crate::release::pypi::{self as release, Facts, Metadata, Target};
-use crate::resolve::{Candidate, LaidOut, ResolveError, Rung, pypi as resolve};
+use crate::resolve::{Candidate, LaidOut, Material, ResolveError, Rung, pypi as resolve};
+use crate::source::git::adopt::Head;
+use crate::source::git::remote::Depth;
 use crate::source::manifest::{self, Manifest};
 use crate::workshop::{BuildError, Failure, Workshop};
 
@@ -191,6 +193,13 @@ impl Ecosystem for Pypi {
             _ => None,
         };
         let python = self.python().await.map_err(|error| BuildError::Disk(std::io::Error::other(error)))?;
+        let head = match &candidate.material {
+            Material::Commit { repository, commit } => {
+                let (repository, commit, tag) = (repository.clone(), commit.clone(), candidate.source.reference.clone());
+                Some(Head { repository, commit, tag, depth: Depth::Tips })
+            }
+            Material::Archive { .. } | Material::Files(_) => None,
+        };
         let basis = Basis {
             facts: &release.facts.metadata,
             target: release.facts.target,
@@ -203,6 +212,7 @@ impl Ecosystem for Pypi {
             source_kind: candidate.source.kind,
             laid_out,
             python,
+            head: head.as_ref(),
         };
         plan::plan(&basis, *attempt).map_err(|error| Failure::found(Phase::Plan, error.to_string()).into())
     }
@@ -214,6 +224,7 @@ impl Ecosystem for Pypi {
             "constraints": plan.constraints,
             "route": format!("{:?}", plan.route),
             "sourceDateEpoch": plan.epoch,
+            "checkout": plan.head.as_ref().map(|head| json!({ "tag": head.tag, "history": head.depth == Depth::History })),
             "registryCutoff": plan.cutoff,
             "settings": plan.settings,
             "variables": plan.variables,

@@ -13,10 +13,11 @@ use quorate_proto::result::Phase;
 use super::Inputs;
 use crate::plan::pypi::{BuildPlan, PlanError, REQUIREMENTS_MAX, Route, checked_requirement, requirement};
 use crate::proxy::pypi::TimeMachine;
-use crate::proxy::{Failed, FetchedFile, Proxy};
+use crate::proxy::{Failed, FetchedFile, Proxy, describe};
 use crate::rebuild::pypi::backend::{self, Hook, python_variables};
 use crate::release::pypi::Target;
 use crate::sandbox::{Exit, Mode, Network, SandboxError};
+use crate::source::git::adopt::Head;
 use crate::workshop::{BuildError, Failure, TOOLS, Task, Workshop, violations};
 
 /// The proxy's port inside.
@@ -34,9 +35,12 @@ if sys.argv[2:]:
     os.execv(sys.executable, [sys.executable, '-I', '-m', 'pip'] + sys.argv[2:])
 ";
 
-/// Installs what the plan needs. One proxy serves all rounds, so that what a build may fetch is bounded as
-/// a whole.
+/// Makes the tree a checkout where it comes from a repository, and installs what the plan needs. One proxy serves
+/// all rounds, so that what a build may fetch is bounded as a whole.
 pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, machine: TimeMachine) -> Result<Inputs, BuildError> {
+    if let Some(head) = &plan.head {
+        check_out(workshop, head).await?;
+    }
     let proxy = Proxy::start(|recorder| machine.routes(recorder))?;
     let mut seen = Vec::new();
     match rounds(workshop, plan, &proxy, &mut seen).await {
@@ -55,6 +59,14 @@ pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, machine: TimeMachine) 
         }
         Err(error) => Err(error),
     }
+}
+
+async fn check_out(workshop: &Workshop, head: &Head) -> Result<(), BuildError> {
+    head.check_out(&workshop.source()).await.map_err(|error| match error {
+        error if error.is_passing() => BuildError::Disk(std::io::Error::other(error)),
+        error => BuildError::Failed(Failure::found(Phase::Fetch, describe(&error))),
+    })?;
+    Ok(workshop.hand_over()?)
 }
 
 async fn rounds(workshop: &Workshop, plan: &BuildPlan, proxy: &Proxy, seen: &mut Vec<String>) -> Result<(), BuildError> {

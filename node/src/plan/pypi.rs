@@ -19,6 +19,8 @@ use crate::definition::{Field, Settings};
 use crate::environment::Python;
 use crate::release::pypi::{Metadata, Target};
 use crate::resolve::LaidOut;
+use crate::source::git::adopt::Head;
+use crate::source::git::remote::Depth;
 use crate::source::manifest::{BuildSystem, Manifest};
 pub use generator::{Generator, Pin};
 
@@ -54,6 +56,8 @@ pub struct BuildPlan {
     pub variables: BTreeMap<String, String>,
     /// What the build is told that the source does not say.
     pub assists: Vec<Assist>,
+    /// The commit that the tree is a checkout of.
+    pub head: Option<Head>,
 }
 
 /// The way from source to target.
@@ -113,6 +117,8 @@ pub struct Basis<'a> {
     pub laid_out: &'a LaidOut<Manifest>,
     /// The interpreter.
     pub python: &'a Python,
+    /// The commit that the source is, and its tag, where it comes from a repository.
+    pub head: Option<&'a Head>,
 }
 
 /// A source that cannot be planned for.
@@ -185,6 +191,7 @@ pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError>
         settings,
         variables: told_version(basis, &mut assists).into_iter().chain(variables_set(basis.settings)).collect(),
         assists,
+        head: basis.head.map(|head| Head { depth: depth(basis), ..head.clone() }),
     })
 }
 
@@ -301,31 +308,36 @@ fn epoch(basis: &Basis<'_>, assists: &mut Vec<Assist>) -> i64 {
 /// 1980-01-01: zip files know no time before it.
 const ZIP_BEGIN: i64 = 315_532_800;
 
-/// Tools that read the version from git need to be told it where there is no git.
+/// How much of the history a build reads: pbr writes a change log and the authors from it.
+fn depth(basis: &Basis<'_>) -> Depth {
+    if uses(basis, &[PBR]) { Depth::History } else { Depth::Tips }
+}
+
+fn uses(basis: &Basis<'_>, words: &[&str]) -> bool {
+    words.iter().any(|word| basis.laid_out.manifest.text.contains(word))
+}
+
+/// The backend that takes everything from git.
+const PBR: &str = "pbr";
+/// Words that tell of a tool which reads the version from git, and the variable that tells it the version instead.
+const SCM_TOOLS: [(&[&str], &str); 5] = [
+    (&["setuptools_scm", "setuptools-scm", "hatch-vcs", "hatch_vcs", "flit_scm", "flit-scm"], "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    (&["[tool.pdm.version]"], "PDM_BUILD_SCM_VERSION"),
+    (&[PBR], "PBR_VERSION"),
+    (&["poetry-dynamic-versioning"], "POETRY_DYNAMIC_VERSIONING_BYPASS"),
+    (&["uv-dynamic-versioning"], "UV_DYNAMIC_VERSIONING_BYPASS"),
+];
+
+/// Tools that read the version from git need to be told it where no tag says it.
 fn told_version(basis: &Basis<'_>, assists: &mut Vec<Assist>) -> BTreeMap<String, String> {
-    if basis.source_kind == SourceKind::SourceDistribution {
+    let is_tagged = basis.head.is_some_and(|head| head.tag.is_some());
+    if basis.source_kind == SourceKind::SourceDistribution || is_tagged {
         return BTreeMap::new();
     }
-    let text = &basis.laid_out.manifest.text;
-    let uses = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let mut told = BTreeMap::new();
-    for (words, variable, value) in [
-        (
-            &["setuptools_scm", "setuptools-scm", "hatch-vcs", "hatch_vcs", "flit_scm", "flit-scm"][..],
-            "SETUPTOOLS_SCM_PRETEND_VERSION",
-            basis.version,
-        ),
-        (&["[tool.pdm.version]"], "PDM_BUILD_SCM_VERSION", basis.version),
-        (&["pbr"], "PBR_VERSION", basis.version),
-        (&["poetry-dynamic-versioning"], "POETRY_DYNAMIC_VERSIONING_BYPASS", basis.version),
-        (&["uv-dynamic-versioning"], "UV_DYNAMIC_VERSIONING_BYPASS", basis.version),
-    ] {
-        if uses(words) {
-            told.insert(variable.to_owned(), value.to_owned());
-        }
-    }
+    let used = SCM_TOOLS.iter().filter(|(words, _)| uses(basis, words));
+    let told: BTreeMap<_, _> = used.map(|(_, variable)| ((*variable).to_owned(), basis.version.to_owned())).collect();
     if !told.is_empty() {
-        assists.push(assist("scm-version", basis.version, "the build reads its version from git history, which the source does not carry"));
+        assists.push(assist("scm-version", basis.version, "the build reads its version from git, and the source has no tag that says it"));
     }
     told
 }
@@ -338,6 +350,16 @@ mod tests {
     const DIRECT: Attempt = Attempt { route: Route::Direct, toolchain: Toolchain::AsPublished };
 
     fn planned(pyproject: &str, generator: &str, uniform: Option<i64>, own: Option<i64>) -> Result<BuildPlan, PlanError> {
+        planned_at(None, pyproject, generator, uniform, own)
+    }
+
+    fn planned_at(
+        head: Option<&Head>,
+        pyproject: &str,
+        generator: &str,
+        uniform: Option<i64>,
+        own: Option<i64>,
+    ) -> Result<BuildPlan, PlanError> {
         let facts = Metadata { generator: Some(generator.to_owned()), repositories: Vec::new(), uniform_time: uniform };
         let manifest = Manifest::parse(pyproject, "", "").unwrap();
         let python = Python { executable: PathBuf::new(), folders: Vec::new(), version: String::new(), pip: String::new() };
@@ -354,6 +376,7 @@ mod tests {
             source_kind: SourceKind::SourceArchive,
             laid_out: &laid_out,
             python: &python,
+            head,
         };
         plan(&basis, DIRECT)
     }
@@ -381,12 +404,23 @@ mod tests {
     }
 
     #[test]
-    fn tools_that_ask_git_are_told_the_version() {
-        let plan =
-            planned("[build-system]\nrequires=['hatchling','hatch-vcs']\nbuild-backend='hatchling.build'\n", "hatchling 1.2.3", None, None)
-                .unwrap();
-        assert_eq!(plan.variables["SETUPTOOLS_SCM_PRETEND_VERSION"], "1.0");
-        assert_eq!(plan.assists[0].name, "scm-version");
+    fn tools_that_ask_git_are_told_the_version_where_no_tag_says_it() {
+        let pyproject = "[build-system]\nrequires=['hatchling','hatch-vcs']\nbuild-backend='hatchling.build'\n";
+        let at = |head: Option<&Head>| planned_at(head, pyproject, "hatchling 1.2.3", None, None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("objects")).unwrap();
+        std::fs::write(folder.path().join("HEAD"), "").unwrap();
+        let repository = crate::source::git::Repository::open(folder.path()).unwrap();
+        let untagged = Head { repository, commit: "1".repeat(40), tag: None, depth: Depth::Tips };
+        for head in [None, Some(&untagged)] {
+            let plan = at(head);
+            assert_eq!(plan.variables["SETUPTOOLS_SCM_PRETEND_VERSION"], "1.0");
+            assert_eq!(plan.assists[0].name, "scm-version");
+        }
+        let tagged = Head { tag: Some("refs/tags/v1.0".to_owned()), ..untagged };
+        let plan = at(Some(&tagged));
+        assert_eq!((plan.variables.len(), plan.assists.len()), (0, 0));
+        assert_eq!(plan.head.as_ref(), Some(&tagged));
     }
 
     #[test]
@@ -417,6 +451,7 @@ mod tests {
                 source_kind,
                 laid_out: &laid_out,
                 python: &python,
+                head: None,
             };
             plan(&basis, DIRECT).unwrap()
         };

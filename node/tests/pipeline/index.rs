@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use quorate_node::registry::pypi::file_name::Distribution;
 use quorate_proto::Digest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -30,6 +31,12 @@ pub(crate) enum Answer {
     Half(Vec<u8>),
     /// Other bytes of the same length.
     OtherBytes(Vec<u8>),
+    /// As it is, once; then it was never there.
+    Once(Vec<u8>),
+    /// As it is, once; then other bytes of the same length under the same checksum.
+    Turning(Vec<u8>),
+    /// As it is, with this as its size on the page.
+    Sized(Vec<u8>, Value),
 }
 
 /// An index, and its address once it is started.
@@ -59,7 +66,7 @@ impl Index {
                 Answer::Half(bytes) => format!("http://{}/{name}", halves(bytes.clone()).await),
                 _ => format!("../../files/{name}"),
             };
-            files.insert(name.clone(), Listed { uploaded: uploaded.clone(), url, answer: answer.clone() });
+            files.insert(name.clone(), Listed { uploaded: uploaded.clone(), url, answer: answer.clone(), served: AtomicUsize::new(0) });
         }
         let router = Router::new().route("/simple/{project}/", get(page)).route("/files/{name}", get(file)).with_state(Arc::new(files));
         self.address = Some(listen(router).await);
@@ -107,20 +114,36 @@ struct Listed {
     uploaded: String,
     url: String,
     answer: Answer,
+    served: AtomicUsize,
+}
+
+impl Listed {
+    fn is_gone(&self) -> bool {
+        matches!(self.answer, Answer::Once(_)) && self.served.load(Ordering::SeqCst) > 0
+    }
 }
 
 fn content(answer: &Answer) -> &Vec<u8> {
     match answer {
-        Answer::Bytes(bytes) | Answer::Missing(bytes) | Answer::Failing(bytes) | Answer::Half(bytes) | Answer::OtherBytes(bytes) => bytes,
+        Answer::Bytes(bytes)
+        | Answer::Missing(bytes)
+        | Answer::Failing(bytes)
+        | Answer::Half(bytes)
+        | Answer::OtherBytes(bytes)
+        | Answer::Once(bytes)
+        | Answer::Turning(bytes)
+        | Answer::Sized(bytes, _) => bytes,
     }
 }
 
 async fn page(State(files): State<Files>, Path(project): Path<String>) -> Response {
-    let of_project = files.iter().filter(|(name, _)| Distribution::parse(&name.parse().unwrap()).unwrap().project == project);
+    let listed = files.iter().filter(|(_, listed)| !listed.is_gone());
+    let of_project = listed.filter(|(name, _)| Distribution::parse(&name.parse().unwrap()).unwrap().project == project);
     let entry = |(name, listed): (&String, &Listed)| {
         let bytes = content(&listed.answer);
+        let size = if let Answer::Sized(_, size) = &listed.answer { size.clone() } else { json!(bytes.len()) };
         json!({
-            "filename": name, "url": listed.url, "size": bytes.len(), "upload-time": listed.uploaded,
+            "filename": name, "url": listed.url, "size": size, "upload-time": listed.uploaded,
             "hashes": { "sha256": Digest::of(bytes).to_hex() }, "yanked": true,
         })
     };
@@ -133,11 +156,12 @@ async fn page(State(files): State<Files>, Path(project): Path<String>) -> Respon
 }
 
 async fn file(State(files): State<Files>, Path(name): Path<String>) -> Response {
-    match files.get(&name).map(|listed| &listed.answer) {
+    let Some(listed) = files.get(&name) else { return StatusCode::NOT_FOUND.into_response() };
+    match (&listed.answer, listed.served.fetch_add(1, Ordering::SeqCst)) {
         // Halves are listed at an address of their own.
-        None | Some(Answer::Missing(_) | Answer::Half(_)) => StatusCode::NOT_FOUND.into_response(),
-        Some(Answer::Failing(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Some(Answer::Bytes(bytes)) => bytes.clone().into_response(),
-        Some(Answer::OtherBytes(bytes)) => vec![b'x'; bytes.len()].into_response(),
+        (Answer::Missing(_) | Answer::Half(_), _) | (Answer::Once(_), 1..) => StatusCode::NOT_FOUND.into_response(),
+        (Answer::Failing(_), _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        (Answer::OtherBytes(bytes), _) | (Answer::Turning(bytes), 1..) => vec![b'x'; bytes.len()].into_response(),
+        (Answer::Bytes(bytes) | Answer::Sized(bytes, _) | Answer::Once(bytes) | Answer::Turning(bytes), _) => bytes.clone().into_response(),
     }
 }

@@ -1,8 +1,11 @@
 //! Real packages from the real registry. Where it cannot be reached, or lacks a file, the case is skipped
 //! and says so; it never passes silently as if it had been tried.
 
+use std::time::Instant;
+
+use futures::StreamExt as _;
 use quorate_node::attest::Finding;
-use quorate_node::pipeline::{DebianUse, Disposition, Engine, Job, Silent};
+use quorate_node::pipeline::{DebianUse, Disposition, Engine, Job, RebuildError, Silent};
 use quorate_proto::result::{FoundBy, Outcome, Phase, SourceKind};
 
 use super::Bench;
@@ -40,6 +43,60 @@ async fn a_setuptools_wheel_from_its_source_distribution_is_equivalent() {
     let Some(finding) = real("pkg:pypi/toml@0.10.2", DebianUse::Off).await else { return };
     assert!(matches!(finding.outcome, Outcome::Equivalent { .. }), "{:?}", finding.outcome);
     assert_eq!(finding.source.map(|source| source.kind), Some(SourceKind::SourceDistribution));
+}
+
+/// Small wheels for every machine, of seven build backends.
+const WHEELS: [&str; 12] = [
+    "pkg:pypi/iniconfig@2.0.0",
+    "pkg:pypi/tomli@2.0.1",
+    "pkg:pypi/flask@3.0.3",
+    "pkg:pypi/attrs@23.2.0",
+    "pkg:pypi/httpx@0.27.0",
+    "pkg:pypi/filelock@3.15.4",
+    "pkg:pypi/rich@13.7.1",
+    "pkg:pypi/marko@2.1.2",
+    "pkg:pypi/poetry-core@1.9.0",
+    "pkg:pypi/six@1.16.0",
+    "pkg:pypi/pluggy@1.5.0",
+    "pkg:pypi/zipp@3.19.2",
+];
+/// How many are rebuilt at a time.
+const AT_A_TIME: usize = 2;
+
+/// What came of a wheel, in a word, or why it could not be tried.
+fn level(rebuilt: Result<Finding, RebuildError>) -> Result<String, String> {
+    let finding = match rebuilt {
+        Ok(finding) => finding,
+        Err(error) if error.disposition() == Disposition::Retry => return Err(format!("{error:?}")),
+        Err(error) => panic!("{error:?}"),
+    };
+    match &finding.outcome {
+        Outcome::ArtifactUnavailable { summary } | Outcome::SourceUnavailable { summary } if summary.contains("does not exist") => {
+            Err(summary.clone())
+        }
+        outcome => Ok(outcome.level().map_or_else(|| format!("{outcome:?}"), |level| format!("{level:?}").to_lowercase())),
+    }
+}
+
+#[tokio::test]
+async fn wheels_from_their_source_distributions_come_out_at_byte_or_normal() {
+    let bench = Bench::new(None);
+    let engine = Engine::new(bench.config.clone()).unwrap();
+    let engine = &engine;
+    let one = |package: &'static str| async move {
+        let begin = Instant::now();
+        let job = Job { package: package.parse().unwrap(), file: None, artifact_path: None };
+        let level = level(engine.rebuild(&job, &Silent).await);
+        eprintln!("{package:32} {:12} {:5.1} s", level.as_ref().map_or("SKIPPED", String::as_str), begin.elapsed().as_secs_f64());
+        (package, level)
+    };
+    let rows: Vec<_> = futures::stream::iter(WHEELS).map(one).buffer_unordered(AT_A_TIME).collect().await;
+    for (package, why) in rows.iter().filter_map(|(package, level)| Some((package, level.as_ref().err()?))) {
+        eprintln!("SKIPPED {package}: the registry is out of reach or lacks a file: {why}");
+    }
+    let is_missed = |level: &String| !["byte", "stream", "normal"].contains(&level.as_str());
+    let missed: Vec<_> = rows.iter().filter(|(_, level)| level.as_ref().is_ok_and(is_missed)).collect();
+    assert!(missed.is_empty(), "{missed:?}");
 }
 
 /// An npm package from the Debian archive of its tag, on the node and npm that the registry has.

@@ -79,9 +79,20 @@ pub(crate) fn repository(folder: &Path, backend: &str, payload: &[u8]) {
     for (name, content) in members(backend, payload, &[]) {
         std::fs::write(folder.join(name), content).unwrap();
     }
-    git(folder, &["add", "."]);
-    git(folder, &["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "one"]);
+    commit(folder, COMMITTED);
     git(folder, &["tag", "v1.0"]);
+}
+
+/// Before every upload.
+pub(crate) const COMMITTED: &str = "2024-05-01T00:00:00Z";
+
+/// Commits what lies in the folder, and says the commit.
+pub(crate) fn commit(folder: &Path, at: &str) -> String {
+    git(folder, &["add", "--all"]);
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "one"]).current_dir(folder);
+    assert!(command.env("GIT_AUTHOR_DATE", at).env("GIT_COMMITTER_DATE", at).status().unwrap().success());
+    head(folder)
 }
 
 pub(crate) fn head(folder: &Path) -> String {

@@ -2,6 +2,7 @@
 
 use quorate_proto::{Digest, FileName, Timestamp};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 /// Most bytes of a file's address: it goes into results.
@@ -51,7 +52,9 @@ struct File {
     url: String,
     #[serde(default)]
     hashes: Hashes,
-    size: Option<u64>,
+    /// What is no size promises none.
+    #[serde(default)]
+    size: Value,
     upload_time: Option<String>,
     requires_python: Option<String>,
 }
@@ -81,7 +84,7 @@ fn published(file: File, base: &Url) -> Option<PublishedFile> {
         name: file.filename.parse().ok()?,
         url: Some(url).filter(|url| matches!(url.scheme(), "http" | "https"))?,
         sha256: file.hashes.sha256.and_then(|hex| Digest::from_hex(&hex.to_ascii_lowercase()).ok()),
-        size_bytes: file.size,
+        size_bytes: file.size.as_u64(),
         uploaded_at: file.upload_time.and_then(|time| time.parse().ok()),
         requires_python: file.requires_python,
     })
