@@ -92,10 +92,12 @@ pub enum ListError {
     Choice(#[from] ChoiceError),
     /// A file that cannot be fetched and that the registry states no SHA-256 of: there is nothing that a
     /// result could be about.
-    #[error("{url} has no SHA-256 in the index")]
+    #[error("{url} has no SHA-256 in the index: {why}")]
     NoDigest {
         /// The file.
         url: String,
+        /// Why it cannot be fetched, or is not.
+        why: String,
     },
     /// No registry is known.
     #[error("finding the registry")]

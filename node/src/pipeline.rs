@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use quorate_proto::comparison::Level;
 use quorate_proto::result::{NotAttemptedReason, Outcome, RegistryView};
-use quorate_proto::{FileName, Purl, Timestamp};
+use quorate_proto::{Digest, FileName, Purl, Timestamp};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -323,17 +323,21 @@ impl Engine {
         let failed = |source| RebuildError::List { package: Box::new(job.package.clone()), source };
         let listed = ecosystem.list(&job.package, job.file.as_ref()).await.map_err(failed)?;
         let mut view = listed.view.clone();
-        let ended = |outcome, view: RegistryView| match view.index_checksum {
+        let ended = |outcome: Outcome, served: Option<Digest>, view: RegistryView| match view.index_checksum.or(served) {
             Some(digest) => Ok(Seen::Ended(Box::new(record.finding(job.package.clone(), listed.file.clone(), digest, view, outcome)))),
             // Without a digest there is nothing that a result could be about.
-            None => Err(failed(ListError::NoDigest { url: view.url })),
+            None => Err(failed(ListError::NoDigest { url: view.url, why: words(&outcome) })),
         };
         if let Some(reason) = listed.refusal {
-            return ended(Outcome::NotAttempted { reason }, view);
+            return ended(Outcome::NotAttempted { reason }, None, view);
         }
         let download = match self.published(ecosystem, job, &listed).await? {
             Ok(download) => download,
-            Err(error) => return ended(unavailable(&error), view),
+            Err(error) => {
+                let served = error.served();
+                view.size_bytes = served.map_or(view.size_bytes, |(_, size_bytes)| size_bytes);
+                return ended(unavailable(&error), served.map(|(digest, _)| digest), view);
+            }
         };
         view.size_bytes = download.size_bytes;
         let release = Release {
@@ -371,6 +375,14 @@ fn unavailable(error: &RegistryError) -> Outcome {
     match error {
         RegistryError::TooLarge { .. } => Outcome::NotAttempted { reason: NotAttemptedReason::TooLarge },
         error => Outcome::ArtifactUnavailable { summary: crate::proxy::describe(error) },
+    }
+}
+
+/// Why nothing was rebuilt, for an error that stands in for a result.
+fn words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::ArtifactUnavailable { summary } => summary.clone(),
+        outcome => outcome.class().to_owned(),
     }
 }
 

@@ -70,12 +70,16 @@ pub enum RegistryError {
         got: Digest,
     },
     /// Other bytes than the index promises, by a digest that is not SHA-256.
-    #[error("{url} is not the file that its index promises by {algorithm}")]
+    #[error("{url} has digest {got}, and is not the file that its index promises by {algorithm}")]
     Integrity {
         /// What was asked for.
         url: Box<Url>,
         /// The digest that does not fit.
         algorithm: &'static str,
+        /// SHA-256 of what arrived.
+        got: Digest,
+        /// How much arrived, in bytes.
+        size_bytes: u64,
     },
     /// An answer that cannot be read.
     #[error("{url} cannot be read: {reason}")]
@@ -108,6 +112,14 @@ impl RegistryError {
             | Self::Checksum { .. }
             | Self::Integrity { .. }
             | Self::Malformed { .. } => false,
+        }
+    }
+
+    /// What was served in the place of a file whose promised bytes no SHA-256 names: its digest and its size.
+    pub fn served(&self) -> Option<(Digest, u64)> {
+        match self {
+            Self::Integrity { got, size_bytes, .. } => Some((*got, *size_bytes)),
+            _ => None,
         }
     }
 }

@@ -169,14 +169,15 @@ pub(crate) fn python_name(name: &str) -> String {
 fn normal_name(package_type: &str, name: String) -> String {
     match package_type {
         "pypi" => python_name(&name),
-        "deb" | "npm" | "golang" | "github" => name.to_lowercase(),
+        // npm's oldest names have capitals, and `Base64` is another package than `base64`.
+        "deb" | "golang" | "github" => name.to_lowercase(),
         _ => name,
     }
 }
 
 fn normal_namespace(package_type: &str, segment: String) -> String {
     match package_type {
-        "deb" | "npm" | "golang" | "github" => segment.to_lowercase(),
+        "deb" | "golang" | "github" => segment.to_lowercase(),
         _ => segment,
     }
 }
@@ -297,6 +298,7 @@ mod tests {
             ("pkg:PyPI/ruamel_yaml.clib@1", "pkg:pypi/ruamel-yaml-clib@1"),
             ("pkg:npm/%40angular/core@1.0.0", "pkg:npm/%40angular/core@1.0.0"),
             ("pkg:npm/@angular/core@1.0.0", "pkg:npm/%40angular/core@1.0.0"),
+            ("pkg:npm/JSONStream@1.3.5", "pkg:npm/JSONStream@1.3.5"),
             ("pkg:cargo/serde", "pkg:cargo/serde"),
             ("pkg:deb/debian/Curl@7.50.3-1?distro=jessie&arch=i386", "pkg:deb/debian/curl@7.50.3-1?arch=i386&distro=jessie"),
             ("pkg:pypi/a@1%2Blocal", "pkg:pypi/a@1%2Blocal"),

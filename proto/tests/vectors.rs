@@ -166,6 +166,7 @@ fn package_urls() {
         "pkg:pypi/Click@8.1.8",
         "pkg:pypi/ruamel_yaml.clib@1",
         "pkg:npm/@angular/core@1.0.0",
+        "pkg:npm/JSONStream@1.3.5",
         "pkg:cargo/serde@1.0.228",
         "pkg:deb/debian/Curl@7.50.3-1?distro=jessie&arch=i386",
         "pkg:pypi/a@1%2Blocal",

@@ -203,7 +203,7 @@ impl Shared {
             tokio::task::spawn_blocking(look).await.map_err(std::io::Error::other)?
         };
         if let Some(path) = held
-            && npm::checked(&path, &offer.url, offer.integrity.clone()).await.is_ok()
+            && matches!(npm::broken(&path, offer.integrity.clone()).await, Ok(None))
         {
             return Ok(path);
         }

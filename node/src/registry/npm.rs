@@ -64,8 +64,14 @@ impl Registry {
     /// Brings a tarball, checked against every checksum that is stated of it.
     pub async fn download(&self, url: &Url, integrity: &Integrity, limit: u64, cache: &Cache) -> Result<Download, RegistryError> {
         let download = self.http.download(url, None, limit, cache).await?;
-        checked(&download.path, url, integrity.clone()).await?;
-        Ok(download)
+        let boxed = Box::new(url.clone());
+        match broken(&download.path, integrity.clone()).await {
+            Ok(None) => Ok(download),
+            Ok(Some(algorithm)) => {
+                Err(RegistryError::Integrity { url: boxed, algorithm, got: download.digest, size_bytes: download.size_bytes })
+            }
+            Err(source) => Err(RegistryError::Disk { url: boxed, source }),
+        }
     }
 
     fn join(&self, path: &str) -> Result<Url, RegistryError> {
@@ -74,15 +80,11 @@ impl Registry {
     }
 }
 
-/// Refuses a file whose bytes are not those that an index promises.
-pub async fn checked(path: &Path, url: &Url, integrity: Integrity) -> Result<(), RegistryError> {
-    let (path, boxed) = (path.to_owned(), Box::new(url.clone()));
+/// The first promise of an index that a file's bytes break, strongest first.
+pub async fn broken(path: &Path, integrity: Integrity) -> std::io::Result<Option<&'static str>> {
+    let path = path.to_owned();
     let verified = tokio::task::spawn_blocking(move || integrity.verify(std::fs::File::open(path)?)).await;
-    match verified.map_err(std::io::Error::other).and_then(|verified| verified) {
-        Ok(None) => Ok(()),
-        Ok(Some(algorithm)) => Err(RegistryError::Integrity { url: boxed, algorithm }),
-        Err(source) => Err(RegistryError::Disk { url: boxed, source }),
-    }
+    verified.map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]

@@ -129,8 +129,7 @@ pub struct Changes {
     pub last: Position,
 }
 
-/// Reads a page of `_changes`. Design documents, deletions and names that are no package URL (capital
-/// letters, which only the oldest packages have) are passed over.
+/// Reads a page of `_changes`. Design documents, deletions and names that are no package's are passed over.
 pub fn changes(bytes: &[u8]) -> Result<Changes, String> {
     #[derive(Deserialize)]
     struct Feed {
@@ -239,8 +238,7 @@ fn full_name(package: &Purl) -> String {
 }
 
 fn package_of(id: &str) -> Option<Purl> {
-    let is_part =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.~!'()*".contains(&b));
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~!'()*".contains(&b));
     let (scope, name) = match id.strip_prefix('@') {
         Some(rest) => rest.split_once('/').map(|(scope, name)| (Some(scope), name))?,
         None => (None, id),
@@ -270,7 +268,7 @@ mod tests {
             {"seq":8,"id":"JSONStream","changes":[]}],"last_seq":8}"#;
         let changes = changes(page).unwrap();
         let names: Vec<_> = changes.changes.iter().map(|change| change.package.to_string()).collect();
-        assert_eq!(names, ["pkg:npm/left-pad", "pkg:npm/%40scope/name"]);
+        assert_eq!(names, ["pkg:npm/JSONStream", "pkg:npm/left-pad", "pkg:npm/%40scope/name"]);
         assert_eq!((changes.rows, changes.last.number), (6, 8));
         for page in
             [&br#"{"results":[],"last_seq":-1}"#[..], br#"{"results":[]}"#, br#"{"results":[{"seq":1,"id":"a"}],"last_seq":1"#, b"<html>"]

@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use quorate_node::attest::Finding;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{Disposition, Engine, Job, RebuildError, Silent};
+use quorate_proto::Digest;
 use quorate_proto::result::{FoundBy, Outcome, Phase};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
@@ -206,9 +207,24 @@ async fn a_backdoor_in_what_was_built_is_different_and_named() {
 async fn a_tarball_that_is_not_the_one_of_its_index_is_unavailable() {
     let helpers = vec![helper("1.0.0", BEFORE)];
     let Some(mut release) = release("x", None, helpers) else { return };
-    release.listed.last_mut().unwrap().integrity = format!("sha512-{}", BASE64.encode(&Sha512::digest(b"other")));
+    let listed = release.listed.last_mut().unwrap();
+    listed.integrity = format!("sha512-{}", BASE64.encode(&Sha512::digest(b"other")));
+    let served = listed.bytes.clone();
+    let finding = rebuilt(release).await.unwrap();
+    let Outcome::ArtifactUnavailable { summary } = &finding.outcome else { panic!("{:?}", finding.outcome) };
+    assert!(summary.contains("its index promises by sha512"), "{summary}");
+    // The promised bytes have no SHA-256: the result is about those that were served in their place.
+    assert_eq!((finding.published, finding.registry.size_bytes), (Digest::of(&served), served.len() as u64));
+    assert_eq!(finding.registry.index_checksum, None);
+}
+
+#[tokio::test]
+async fn a_tarball_that_is_not_there_has_no_digest_and_its_job_is_rejected() {
+    let Some(mut release) = release("x", None, vec![helper("1.0.0", BEFORE)]) else { return };
+    release.listed.last_mut().unwrap().status = 404;
     let error = rebuilt(release).await.unwrap_err();
     assert_eq!(error.disposition(), Disposition::Reject, "{error:?}");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("does not exist"), "{error:?}");
 }
 
 #[tokio::test]

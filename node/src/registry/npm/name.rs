@@ -111,6 +111,8 @@ mod tests {
         assert_eq!((name.as_str(), name.bare(), name.scope(), name.flat().as_str()), ("@scope/name", "name", Some("scope"), "scope-name"));
         assert_eq!(name.encoded(), "@scope%2Fname");
         assert_eq!(name.purl("1.0.0+x").unwrap().to_string(), "pkg:npm/%40scope/name@1.0.0%2Bx");
+        let old: PackageName = "JSONStream".parse().unwrap();
+        assert_eq!(PackageName::of(&old.purl("1.3.5").unwrap()).unwrap(), old);
     }
 
     #[test]
