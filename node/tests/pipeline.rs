@@ -172,27 +172,62 @@ async fn a_tag_in_a_mirrored_repository_is_the_first_choice() {
     assert_eq!(source.commit, Some(release::head(&repository)));
 }
 
-#[tokio::test]
-async fn a_build_from_a_tag_lies_in_a_checkout_of_it() {
-    let wheel = wheel("print('demo')\n");
-    let index = Index::serve(vec![(WHEEL, Answer::Bytes(wheel.clone()))]).await;
-    let asking = "import io, subprocess, tarfile
+/// Lets a backend ask git.
+const GIT: &str = "import io, subprocess, tarfile
 def git(*words):
     return subprocess.run(('git',) + words, check=True, capture_output=True).stdout
-assert git('describe', '--dirty', '--tags', '--long').startswith(b'v1.0-0-g'), git('status')
-assert git('ls-files').split() == [b'backend.py', b'payload.bin', b'pyproject.toml']
-assert 'payload.bin' in tarfile.open(fileobj=io.BytesIO(git('archive', 'HEAD'))).getnames()
 ";
+
+/// What comes of a release whose repository `make` fills, with a backend that asks git.
+async fn asking_git(asks: &str, make: impl FnOnce(&std::path::Path, &str, &[u8])) -> Finding {
+    let wheel = wheel("print('demo')\n");
+    let index = Index::serve(vec![(WHEEL, Answer::Bytes(wheel.clone()))]).await;
     let mut bench = Bench::new(Some(&index));
-    let repository = bench.folder.path().join("example+demo");
-    release::repository(&repository, &format!("{asking}{COPY}"), &wheel);
-    release::git(&repository, &["-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "--force", "--annotate", "-m", "x", "v1.0"]);
+    make(&bench.folder.path().join("example+demo"), &format!("{GIT}{asks}{COPY}"), &wheel);
     bench.config.git.mirrors = vec![format!("https://github.com/={}/{{owner}}+{{name}}", bench.folder.path().display()).parse().unwrap()];
     let finding = bench.rebuild().await.unwrap();
     assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?}", finding.outcome);
     assert!(finding.assists.iter().all(|assist| assist.name != "scm-version"), "{:?}", finding.assists);
-    let parameters = finding.provenance.unwrap().predicate.build_definition.internal_parameters;
-    assert_eq!(parameters["checkout"], serde_json::json!({ "tag": "refs/tags/v1.0", "history": false }));
+    finding
+}
+
+fn checkout(finding: &Finding) -> &serde_json::Value {
+    &finding.provenance.as_ref().unwrap().predicate.build_definition.internal_parameters["checkout"]
+}
+
+#[tokio::test]
+async fn a_build_from_a_tag_lies_in_a_checkout_of_it() {
+    let asks = "assert git('describe', '--dirty', '--tags', '--long').startswith(b'v1.0-0-g'), git('status')
+assert git('ls-files').split() == [b'backend.py', b'payload.bin', b'pyproject.toml']
+assert 'payload.bin' in tarfile.open(fileobj=io.BytesIO(git('archive', 'HEAD'))).getnames()
+";
+    let finding = asking_git(asks, |repository, backend, wheel| {
+        release::repository(repository, backend, wheel);
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"];
+        release::git(repository, &[&identity[..], &["tag", "--force", "--annotate", "-m", "x", "v1.0"]].concat());
+    });
+    assert_eq!(*checkout(&finding.await), serde_json::json!({ "tag": "refs/tags/v1.0", "history": false }));
+}
+
+#[tokio::test]
+async fn a_build_that_writes_a_change_log_has_the_history_up_to_its_tag() {
+    let asks = "assert git('describe', '--exact-match') == b'v1.0\\n'
+assert git('rev-list', '--count', 'HEAD') == b'2\\n'
+assert git('tag').split() == [b'v0.9', b'v1.0']
+";
+    let finding = asking_git(asks, |repository, backend, wheel| {
+        release::repository(repository, backend, wheel);
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"];
+        let tag = |name| release::git(repository, &[&identity[..], &["tag", "--force", "--annotate", "-m", "x", name]].concat());
+        tag("v0.9");
+        std::fs::write(repository.join("setup.cfg"), "# pbr\n").unwrap();
+        release::commit(repository, release::COMMITTED);
+        tag("v1.0");
+        std::fs::write(repository.join("later"), "").unwrap();
+        release::commit(repository, release::COMMITTED);
+        tag("v1.1");
+    });
+    assert_eq!(*checkout(&finding.await), serde_json::json!({ "tag": "refs/tags/v1.0", "history": true }));
 }
 
 #[tokio::test]

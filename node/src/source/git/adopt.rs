@@ -15,7 +15,7 @@ const FETCH: [&str; 4] = ["fetch", "--quiet", "--no-recurse-submodules", UPLOAD_
 const ALONE: [&str; 2] = ["--depth=1", "--no-tags"];
 /// Tags of older commits come with these by themselves, where the commit is given a name.
 const WITH_HISTORY: [&str; 1] = ["--update-shallow"];
-const NAME: &str = "refs/heads/master";
+const NAME: &str = "refs/remotes/origin/master";
 const WITHOUT_CONTENTS: &str = "--filter=blob:none";
 /// What older readers of repositories understand: nothing of where contents could be had.
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n";
