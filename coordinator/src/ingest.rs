@@ -5,6 +5,7 @@
 //! and what happens when the store fails: take it up again, once, else stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,9 @@ const BATCH_ITEMS_MAX: usize = 4_000;
 /// Items that are checked in one go: about as many as the writer takes in while as many others are checked.
 const SHARE_ITEMS: usize = 128;
 
-/// How long a batch waits for company. While one batch is being written the next one gathers anyway.
-const GROUP_FOR: Duration = Duration::from_millis(2);
+/// How long a batch waits for items that are being checked. When none are, it does not wait; and while one batch
+/// is being written the next one gathers anyway.
+const GROUP_FOR: Duration = Duration::from_millis(5);
 
 /// Requests waiting for the writer. When it is full, callers wait: back pressure reaches the peers.
 const REQUESTS_MAX: usize = 256;
@@ -82,6 +84,8 @@ pub struct Ingest {
     /// One permit a core: checking signatures is all computation.
     checking: Arc<Semaphore>,
     cores: usize,
+    /// Items that were handed in and not answered.
+    under_way: Arc<AtomicUsize>,
     metrics: Metrics,
     store: Arc<Store>,
 }
@@ -108,12 +112,13 @@ impl Ingest {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         let (finished, ended) = oneshot::channel();
         let store = Arc::clone(writer.store());
-        let actor = Actor { writer, watchers, metrics: metrics.clone(), runtime: Handle::current() };
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let actor = Actor { writer, watchers, metrics: metrics.clone(), runtime: Handle::current(), under_way: Arc::clone(&under_way) };
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let _ = finished.send(actor.run(queue));
         })?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok((Self { requests, door, checking: Arc::new(Semaphore::new(cores)), cores, metrics, store }, ended))
+        Ok((Self { requests, door, checking: Arc::new(Semaphore::new(cores)), cores, under_way, metrics, store }, ended))
     }
 
     /// What everybody reads.
@@ -129,6 +134,7 @@ impl Ingest {
     /// Checks items and makes durable what fits. One outcome an item, in their order.
     pub async fn accept(&self, items: Vec<FeedItem>) -> Vec<Accepted> {
         let count = items.len();
+        let _under_way = UnderWay::begin(&self.under_way, count);
         let outcomes = self.try_accept(items).await.unwrap_or_else(|Unavailable| vec![Accepted::Unavailable; count]);
         for outcome in &outcomes {
             self.count(outcome);
@@ -172,7 +178,7 @@ impl Ingest {
 
     /// Whether items are waiting: the tally lets them pass, since durability comes before verdicts.
     pub(crate) fn is_busy(&self) -> bool {
-        self.checking.available_permits() == 0 || self.requests.capacity() < REQUESTS_MAX
+        self.under_way.load(Ordering::Relaxed) > 0
     }
 
     /// Logs verdicts. Blocks; for the tally's thread.
@@ -229,11 +235,31 @@ impl Ingest {
     }
 }
 
+/// Items that are under way until this is dropped.
+struct UnderWay {
+    counter: Arc<AtomicUsize>,
+    items: usize,
+}
+
+impl UnderWay {
+    fn begin(counter: &Arc<AtomicUsize>, items: usize) -> Self {
+        counter.fetch_add(items, Ordering::Relaxed);
+        Self { counter: Arc::clone(counter), items }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.items, Ordering::Relaxed);
+    }
+}
+
 struct Actor {
     writer: Writer,
     watchers: Watchers,
     metrics: Metrics,
     runtime: Handle,
+    under_way: Arc<AtomicUsize>,
 }
 
 enum Next {
@@ -272,6 +298,7 @@ impl Actor {
         while items < BATCH_ITEMS_MAX {
             let next = match queue.try_recv() {
                 Ok(request) => Next::Request(request),
+                Err(_) if self.under_way.load(Ordering::Relaxed) <= items => break,
                 Err(_) => self.next(queue, until.saturating_duration_since(Instant::now())),
             };
             let Next::Request(request) = next else { break };

@@ -10,6 +10,10 @@ use quorate_coordinator::config::{Config, make_key};
 use quorate_coordinator::daemon::run;
 use quorate_coordinator::store::files::Paths;
 use quorate_tlog::Signer;
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Collects signed rebuild results, tallies them under a policy, and publishes verdicts in a log that
 /// cannot be rewritten.

@@ -14,7 +14,8 @@ use tokio::runtime::Runtime;
 use crate::fixture::{Network, artifact, identical};
 use crate::{Scale, report};
 
-const NODES: usize = 5;
+/// Nodes that catch up at once.
+const NODES: usize = 20;
 
 /// Items of one submission: what a node that catches up hands in, the most that the API takes.
 const CHUNK: usize = 1_000;

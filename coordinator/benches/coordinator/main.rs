@@ -14,6 +14,12 @@ mod process;
 
 use std::time::Duration;
 
+use tikv_jemallocator::Jemalloc;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 /// How much is measured.
 #[derive(Clone, Copy)]
 struct Scale {

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::files::{Disk, Point};
+use key::RowKey;
 use pages::Pages;
 use scan::behind;
 
 mod draft;
+mod key;
 mod pages;
 mod scan;
 
@@ -43,7 +45,7 @@ const FORMAT: &[u8] = b"quorate-index/4";
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
 /// What is put in the place of rows; none removes one.
-pub(crate) type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(crate) type Rows = BTreeMap<RowKey, Option<Vec<u8>>>;
 
 /// How an index came to be open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +142,7 @@ impl Index {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        if let Some(fresh) = scan::read(&self.fresh).get(key) {
+        if let Some(fresh) = scan::read(&self.fresh).get(&RowKey::from(key)) {
             return Ok(fresh.clone());
         }
         self.pages.get(key)
@@ -274,7 +276,7 @@ mod tests {
     use super::*;
 
     fn row(key: &[u8], value: Vec<u8>) -> Rows {
-        Rows::from([(key.to_vec(), Some(value))])
+        Rows::from([(key.into(), Some(value))])
     }
 
     fn filled(path: &Path) {
@@ -358,10 +360,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (index, _) = Index::open(&folder.path().join("index")).unwrap();
         let key = |n: u32| [b"k/".as_slice(), &n.to_be_bytes()].concat();
-        index.add((0..2_000).map(|n| (key(n), Some(b"old".to_vec()))).collect());
+        index.add((0..2_000).map(|n| (key(n).into(), Some(b"old".to_vec()))).collect());
         index.fold(&Disk::default(), 1).unwrap();
-        index.add((0..2_000).step_by(3).map(|n| (key(n), Some(b"new".to_vec()))).collect());
-        index.add((0..2_000).step_by(5).map(|n| (key(n), None)).collect());
+        index.add((0..2_000).step_by(3).map(|n| (key(n).into(), Some(b"new".to_vec()))).collect());
+        index.add((0..2_000).step_by(5).map(|n| (key(n).into(), None)).collect());
         let expected: Vec<Row> =
             (0..2_000).filter(|n| n % 5 != 0).map(|n| (key(n), if n % 3 == 0 { b"new".to_vec() } else { b"old".to_vec() })).collect();
         let backwards: Vec<Row> = expected.iter().rev().cloned().collect();
@@ -381,7 +383,7 @@ mod tests {
         let (index, _) = Index::open(&folder.path().join("index")).unwrap();
         let key = |n: u32| [b"k/".as_slice(), &n.to_be_bytes()].concat();
         for order in [Order::Ascending, Order::Descending] {
-            index.add((0..1_000).map(|n| (key(n), Some(vec![1; 100]))).collect());
+            index.add((0..1_000).map(|n| (key(n).into(), Some(vec![1; 100]))).collect());
             let mut scan = index.scan(b"k/", order);
             let first = scan.by_ref().take(5).count();
             index.fold(&Disk::default(), 1).unwrap();

@@ -5,6 +5,7 @@
 //! qualifiers, and names of tools in their canonical form. Facts of the result itself are indexed with it; those of its provenance and of its environment's inventory once these are held.
 //! An index only points: whoever asks checks the result and the provenance.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use quorate_proto::provenance::{Provenance, ResourceDescriptor};
@@ -33,14 +34,31 @@ struct Toolchain {
     prefixes: Vec<Vec<u8>>,
 }
 
+/// Files that are the same for all who name them: one naming is enough.
+fn name_once(rows: &mut IndexDraft<'_>, blob: Digest, role: Role) -> Result<(), IndexError> {
+    let key = rows::role_naming(blob, role);
+    if !rows.contains(&key)? {
+        rows.put(key, rows::naming_value(role, None, false));
+        rows.put(rows::wanted(blob), Vec::new());
+    }
+    Ok(())
+}
+
 impl Toolchains {
-    fn of(&mut self, result: &RebuildResult) -> &Toolchain {
+    /// The terms of a result's toolchain. When it is met first, its environment is named too.
+    fn of(&mut self, rows: &mut IndexDraft<'_>, result: &RebuildResult) -> Result<&Toolchain, IndexError> {
         let environment = result.environment.digest;
-        let known = self.0.entry(environment).or_insert_with(|| Toolchain::of(environment, &result.toolchain));
+        let known = match self.0.entry(environment) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                name_once(rows, environment, Role::Environment)?;
+                place.insert(Toolchain::of(environment, &result.toolchain))
+            }
+        };
         if known.tools != result.toolchain {
             *known = Toolchain::of(environment, &result.toolchain);
         }
-        known
+        Ok(known)
     }
 }
 
@@ -64,7 +82,7 @@ pub(crate) fn index_result(
     statement: &VerifiedStatement,
 ) -> Result<(), IndexError> {
     let result = statement.result();
-    let toolchain = toolchains.of(result);
+    let toolchain = toolchains.of(rows, result)?;
     for prefix in &toolchain.prefixes {
         rows.append(prefix, &leaf.to_be_bytes())?;
     }
@@ -92,14 +110,8 @@ fn name_evidence(rows: &mut IndexDraft<'_>, leaf: u64, statement: &VerifiedState
         Outcome::Different { differences, .. } => differences.report,
         _ => None,
     };
-    for (blob, role) in [(report, Role::Report), (Some(result.environment.digest), Role::Environment)] {
-        let Some(blob) = blob else { continue };
-        // One naming is enough for a file that is the same for all who name it.
-        let key = rows::role_naming(blob, role);
-        if !rows.contains(&key)? {
-            rows.put(key, rows::naming_value(role, None, false));
-            rows.put(rows::wanted(blob), Vec::new());
-        }
+    if let Some(report) = report {
+        name_once(rows, report, Role::Report)?;
     }
     if let Some(provenance) = result.provenance {
         rows.put(rows::naming(provenance, leaf), rows::naming_value(Role::Provenance, Some(statement.node()), false));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::key::RowKey;
 use super::{Index, IndexError, Order, Rows, VALUE_BYTES_MAX};
 
 /// Posting lists are cut into values of this size: a batch rewrites the last one only.
@@ -29,14 +30,14 @@ impl<'i> IndexDraft<'i> {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.writes.get(key) {
+        match self.writes.get(&RowKey::from(key)) {
             Some(written) => Ok(written.clone()),
             None => self.index.get(key),
         }
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, IndexError> {
-        match self.writes.get(key) {
+        match self.writes.get(&RowKey::from(key)) {
             Some(written) => Ok(written.is_some()),
             None => self.index.contains(key),
         }
@@ -44,22 +45,23 @@ impl<'i> IndexDraft<'i> {
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         debug_assert!(value.len() <= VALUE_BYTES_MAX, "a page holds two rows at least");
-        self.writes.insert(key, Some(value));
+        self.writes.insert(key.into(), Some(value));
     }
 
     pub(crate) fn remove(&mut self, key: Vec<u8>) {
-        self.writes.insert(key, None);
+        self.writes.insert(key.into(), None);
     }
 
     /// Adds `bytes` to the end of a row, which may not be there yet.
     pub(crate) fn extend(&mut self, key: Vec<u8>, bytes: &[u8]) -> Result<(), IndexError> {
+        let key = RowKey::from(key);
         if let Some(Some(value)) = self.writes.get_mut(&key) {
             value.extend_from_slice(bytes);
             return Ok(());
         }
         let mut value = self.get(&key)?.unwrap_or_default();
         value.extend_from_slice(bytes);
-        self.put(key, value);
+        self.writes.insert(key, Some(value));
         Ok(())
     }
 
@@ -73,7 +75,7 @@ impl<'i> IndexDraft<'i> {
         let tail = self.tails.get_mut(prefix).ok_or(IndexError::Row("posting"))?;
         if tail.value.len() + entry.len() > POSTING_BYTES {
             let full = std::mem::take(&mut tail.value);
-            self.writes.insert(chunk_key(prefix, tail.chunk), Some(full));
+            self.writes.insert(chunk_key(prefix, tail.chunk).into(), Some(full));
             tail.chunk += 1;
         }
         tail.value.extend_from_slice(entry);
@@ -95,7 +97,7 @@ impl<'i> IndexDraft<'i> {
 
     /// The rows for the index.
     pub(crate) fn into_rows(mut self) -> Rows {
-        let tails = self.tails.into_iter().map(|(prefix, tail)| (chunk_key(&prefix, tail.chunk), Some(tail.value)));
+        let tails = self.tails.into_iter().map(|(prefix, tail)| (chunk_key(&prefix, tail.chunk).into(), Some(tail.value)));
         self.writes.extend(tails);
         self.writes
     }

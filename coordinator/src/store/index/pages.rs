@@ -86,8 +86,8 @@ impl Pages {
             let next = self.database.range(page_key.to_vec()..PAGES_END.to_vec()).nth(usize::from(!page.is_empty()));
             let next = next.transpose().map_err(IndexError::Sled)?.map(|(key, _)| key[PAGE_PREFIX.len()..].to_vec());
             let mut own = Vec::new();
-            while let Some((key, value)) = rows.next_if(|(key, _)| next.as_ref().is_none_or(|next| *key < next)) {
-                own.push((key.as_slice(), value.as_deref()));
+            while let Some((key, value)) = rows.next_if(|(key, _)| next.as_ref().is_none_or(|next| ***key < **next)) {
+                own.push((&**key, value.as_deref()));
             }
             let held = rows_in(&page).collect::<Result<Vec<_>, _>>()?;
             put_pages(&mut batch, page_key, &merge(&held, &own));
@@ -223,12 +223,12 @@ mod tests {
         ) {
             let (pages, mut model) = (fresh(), BTreeMap::new());
             for fold in folds {
-                let rows: Rows = fold.into_iter().collect();
+                let rows: Rows = fold.into_iter().map(|(key, value)| (key.into(), value)).collect();
                 pages.database.apply_batch(pages.with(&rows).unwrap()).unwrap();
                 for (key, value) in rows {
                     match value {
-                        Some(value) => model.insert(key, value),
-                        None => model.remove(&key),
+                        Some(value) => model.insert(key.to_vec(), value),
+                        None => model.remove(&*key),
                     };
                 }
             }

@@ -1,7 +1,9 @@
 //! Reading rows in order out of both places where they stand: fresh ones in memory, the others in pages.
 
+use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
+use super::key::RowKey;
 use super::pages::Pages;
 use super::{IndexError, Row, Rows};
 
@@ -12,7 +14,7 @@ const GROWTH: usize = 8;
 const LOOK_ROWS_MAX: usize = 512;
 
 /// A fresh row: its key, and its value unless it is removed.
-type Fresh<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
+type Fresh<'a> = (&'a RowKey, &'a Option<Vec<u8>>);
 
 /// Which end a scan begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +85,8 @@ impl Scan {
             return Ok(Vec::new());
         }
         let fresh = read(&self.fresh);
-        let to = self.to.as_ref().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let range = fresh.range::<Vec<u8>, _>((std::ops::Bound::Included(&self.from), to));
+        let to = self.to.as_deref().map_or(Bound::Unbounded, |to| Bound::Excluded(RowKey::from(to)));
+        let range = fresh.range((Bound::Included(RowKey::from(self.from.as_slice())), to));
         let mut fresh: Box<dyn Iterator<Item = Fresh<'_>>> = match self.order {
             Order::Ascending => Box::new(range),
             Order::Descending => Box::new(range.rev()),
@@ -97,7 +99,7 @@ impl Scan {
                 (None, None) => break,
                 (Some(_), None) => true,
                 (None, Some(_)) => false,
-                (Some((new, _)), Some((old, _))) => *new == old || self.comes_before(new, old),
+                (Some((new, _)), Some((old, _))) => ***new == **old || self.comes_before(new, old),
             };
             if !fresh_comes {
                 let Some(row) = std::mem::replace(&mut next_held, held.next().transpose()?) else { break };
@@ -111,7 +113,7 @@ impl Scan {
             while next_held.as_ref().is_some_and(|(old, _)| !self.comes_before(key, old)) {
                 next_held = held.next().transpose()?;
             }
-            rows.extend(value.as_ref().map(|value| (key.clone(), value.clone())));
+            rows.extend(value.as_ref().map(|value| (key.to_vec(), value.clone())));
         }
         Ok(rows)
     }
