@@ -361,6 +361,7 @@ impl Config {
                 Toolchains::Exact => ToolchainUse::Exact,
                 Toolchains::Machine => ToolchainUse::Machine,
             },
+            toolchain_wait: crate::toolchain::WAIT,
             git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys() },
             debian,
             python: self.build.python.clone(),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quorate_proto::result::{Assist, NotAttemptedReason, Outcome, RegistryView, Tool};
 use quorate_proto::{Digest, FileName, Purl};
@@ -47,6 +48,8 @@ pub struct Facilities {
     pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
+    /// Longest that a rebuild waits until one is brought in; it then goes on with the nearest.
+    pub toolchain_wait: Duration,
     /// The Python that builds run on: a path or a command.
     pub python: PathBuf,
     /// Where builds lie while they run.

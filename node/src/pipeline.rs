@@ -11,7 +11,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quorate_proto::comparison::Level;
 use quorate_proto::result::{NotAttemptedReason, Outcome, RegistryView};
@@ -52,6 +52,8 @@ pub struct EngineConfig {
     pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
+    /// Longest that a rebuild waits until one is brought in; it then goes on with the nearest.
+    pub toolchain_wait: Duration,
     /// How repositories are reached.
     pub git: GitAccess,
     /// Whether, and how, Debian's source archives are used.
@@ -250,6 +252,7 @@ impl Engine {
             registries: config.registries,
             deb: config.deb,
             toolchains: config.toolchains,
+            toolchain_wait: config.toolchain_wait,
             python: config.python,
             work_dir: config.work_dir,
             definitions,

@@ -29,6 +29,8 @@ const WORD_BYTES_MAX: u64 = 1 << 20;
 /// Most files of a toolchain, and how deep they may lie.
 const ENTRIES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 64;
+/// How long a rebuild waits for a toolchain where nothing bounds its own time: longer than building one takes.
+pub const WAIT: Duration = Duration::from_hours(2);
 /// Most bytes of a version.
 const VERSION_BYTES_MAX: usize = 64;
 
@@ -72,6 +74,9 @@ pub struct Provenance {
     /// What it was built with, if it was built here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub built_with: Vec<Tool>,
+    /// Dependencies that its lock file has in another version, with that which was built: `tar 0.4.37`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
 }
 
 /// How a toolchain was come by.
@@ -306,8 +311,13 @@ mod tests {
         let staging = cache.stage()?;
         fs::create_dir(staging.folder().join("bin"))?;
         fs::write(staging.folder().join("bin/cargo"), version)?;
-        let provenance =
-            Provenance { how: How::Built, uri: "pkg:cargo/cargo@0.2.0".to_owned(), digest: Digest::of(b""), built_with: Vec::new() };
+        let provenance = Provenance {
+            how: How::Built,
+            uri: "pkg:cargo/cargo@0.2.0".to_owned(),
+            digest: Digest::of(b""),
+            built_with: Vec::new(),
+            replaced: Vec::new(),
+        };
         cache.keep(staging, Kind::Cargo, version, provenance)
     }
 

@@ -88,24 +88,29 @@ impl World {
     }
 
     async fn rebuild(&self) -> Finding {
-        let mirror = format!("https://github.com/={}/{{owner}}+{{name}}", self.folder.path().display());
-        let config = EngineConfig {
-            work_dir: self.folder.path().join("work"),
-            cache_dir: self.folder.path().join("cache"),
-            registries: [("cargo".to_owned(), self.index.clone())].into(),
-            deb: ArchiveSettings::default(),
-            definitions: None,
-            toolchains: ToolchainUse::Exact,
-            git: GitAccess { mirrors: vec![mirror.parse().unwrap()], direct: Direct::Never, ..GitAccess::default() },
-            debian: DebianUse::Off,
-            python: PathBuf::from("python3"),
-            sandbox: sandbox::Config { init_binary: Some(env!("CARGO_BIN_EXE_quorate-node").into()), ..sandbox::Config::default() },
-            limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
-            secrets: Vec::new(),
-        };
         let job = Job { package: "pkg:cargo/demo@1.0.0".parse().unwrap(), file: None, artifact_path: None };
-        Engine::new(config).unwrap().rebuild(&job, &Silent).await.unwrap()
+        engine(self.folder.path(), &self.index).rebuild(&job, &Silent).await.unwrap()
     }
+}
+
+fn engine(folder: &Path, index: &str) -> Engine {
+    let mirror = format!("https://github.com/={}/{{owner}}+{{name}}", folder.display());
+    let config = EngineConfig {
+        work_dir: folder.join("work"),
+        cache_dir: folder.join("cache"),
+        registries: [("cargo".to_owned(), index.to_owned())].into(),
+        deb: ArchiveSettings::default(),
+        definitions: None,
+        toolchains: ToolchainUse::Exact,
+        toolchain_wait: quorate_node::toolchain::WAIT,
+        git: GitAccess { mirrors: vec![mirror.parse().unwrap()], direct: Direct::Never, ..GitAccess::default() },
+        debian: DebianUse::Off,
+        python: PathBuf::from("python3"),
+        sandbox: sandbox::Config { init_binary: Some(env!("CARGO_BIN_EXE_quorate-node").into()), ..sandbox::Config::default() },
+        limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
+        secrets: Vec::new(),
+    };
+    Engine::new(config).unwrap()
 }
 
 /// What a publisher does, with the cargo that the node will find nearest.
@@ -146,4 +151,64 @@ async fn a_crate_packed_from_a_changed_tree_is_different() {
     let finding = world.rebuild().await;
     let Outcome::Different { differences, .. } = &finding.outcome else { panic!("{:?}", finding.outcome) };
     assert!(differences.members.iter().any(|difference| difference.member == "demo-1.0.0/src/lib.rs"), "{differences:?}");
+}
+
+/// A crate that builds a program of cargo's name.
+fn small_cargo(source: &str) -> Crate {
+    let manifest = "[package]\nname = \"cargo\"\nversion = \"0.2.0\"\nedition = \"2021\"\n";
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, content) in [("Cargo.toml", manifest), ("src/main.rs", source)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, format!("cargo-0.2.0/{name}"), content.as_bytes()).unwrap();
+    }
+    let bytes = builder.into_inner().unwrap().finish().unwrap();
+    Crate { name: "cargo".to_owned(), version: "0.2.0".to_owned(), published: BEFORE.to_owned(), dependencies: Vec::new(), bytes }
+}
+
+#[tokio::test]
+async fn a_cargo_is_built_from_its_crate_and_held_from_then_on() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let index = serve(vec![small_cargo("fn main() { println!(\"cargo 1.1.0\") }")]).await;
+    let engine = engine(folder.path(), &index);
+    let cargos = engine.crates().cargos();
+    let registry = engine.crates().usual().await.unwrap();
+    let toolchain = cargos.bring(1, &registry).await.unwrap();
+    assert_eq!((toolchain.version.as_str(), toolchain.provenance.uri.as_str()), ("1.1.0", "pkg:cargo/cargo@0.2.0"));
+    assert!(cargos.held().await.contains(&1) && cargos.building().borrow().is_none());
+    let output = Command::new(toolchain.folder.join("bin/cargo")).output().unwrap();
+    assert_eq!(output.stdout, b"cargo 1.1.0\n");
+    assert_eq!(cargos.nearest(Some(1), ToolchainUse::Exact).await.unwrap().version.minor, 1);
+    assert_ne!(cargos.nearest(Some(1), ToolchainUse::Machine).await.unwrap().version.minor, 1);
+}
+
+#[tokio::test]
+async fn a_cargo_that_nobody_waits_for_is_built_to_its_end() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let index = serve(vec![small_cargo("fn main() {}")]).await;
+    let engine = engine(folder.path(), &index);
+    let cargos = engine.crates().cargos();
+    let registry = engine.crates().usual().await.unwrap();
+    let mut building = cargos.building();
+    tokio::select! {
+        _ = cargos.bring(1, &registry) => panic!("it was built at once"),
+        Ok(()) = building.changed() => {}
+    }
+    building.wait_for(Option::is_none).await.unwrap();
+    cargos.bring(1, &registry).await.unwrap();
+    assert!(cargos.held().await.contains(&1));
+}
+
+#[tokio::test]
+async fn a_cargo_that_does_not_build_is_said_to() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let index = serve(vec![small_cargo("fn main() { nothing() }")]).await;
+    let engine = engine(folder.path(), &index);
+    let registry = engine.crates().usual().await.unwrap();
+    let error = engine.crates().cargos().bring(1, &registry).await.unwrap_err();
+    assert!(matches!(error, quorate_node::toolchain::cargo::ToolchainError::Build { minor: 1, .. }), "{error:?}");
 }

@@ -23,6 +23,8 @@ use super::engine::EngineArgs;
 const DIFFERENT: u8 = 1;
 /// Exit code when nothing could be rebuilt.
 const NOT_ENOUGH_EVIDENCE: u8 = 3;
+/// The share of a row's time that it waits for a toolchain: enough is left to build with the nearest one.
+const WAIT_SHARE: u32 = 3;
 /// Version of the JSON that is printed.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -57,7 +59,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let scratch = tempfile::Builder::new().prefix("quorate-rebuild-").tempdir().context("making a scratch folder")?;
-    let engine = Engine::new(args.engine.config(scratch.path()))?;
+    let mut config = args.engine.config(scratch.path());
+    if args.list.is_some() {
+        config.toolchain_wait = Duration::from_secs(args.time_limit) / WAIT_SHARE;
+    }
+    let engine = Engine::new(config)?;
     if let (Some(list), Some(out)) = (&args.list, &args.out) {
         let pace = batch::Pace { jobs: args.jobs, time_limit: Duration::from_secs(args.time_limit) };
         return batch::run(&engine, list, out, pace, args.format).await;

@@ -1,17 +1,19 @@
 //! `quorate-node toolchains`: which build tools are at hand, bringing one in, and throwing old ones away.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quorate_node::cache::Cache;
 use quorate_node::pipeline::Engine;
-use quorate_node::toolchain::cargo::words;
+use quorate_node::toolchain::cargo::{Building, words};
 use quorate_node::toolchain::{Kind, Toolchain, ToolchainCache};
 use quorate_proto::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::Format;
 use super::engine::EngineArgs;
@@ -39,6 +41,7 @@ pub(crate) struct Fetch {
     /// What it is a version of: `cargo`.
     kind: Kind,
     /// The version, such as `1.85.0`.
+    #[arg(id = "wanted", value_name = "VERSION")]
     version: String,
     #[command(flatten)]
     engine: EngineArgs,
@@ -134,13 +137,44 @@ async fn fetch(args: &Fetch) -> anyhow::Result<ExitCode> {
     let crates = engine.crates();
     let registry = crates.usual().await.context("finding the registry")?;
     eprintln!("cargo 1.{minor}: to build one takes minutes");
-    let toolchain = crates.cargos().bring(minor, &registry).await.with_context(|| format!("bringing in cargo {}", args.version))?;
+    let bringing = crates.cargos().bring(minor, &registry);
+    let toolchain = shown(crates.cargos().building(), bringing).await.with_context(|| format!("bringing in cargo {}", args.version))?;
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => writeln!(out, "{}", view(&toolchain))?,
         Format::Human => writeln!(out, "{} {}  {}", toolchain.kind, toolchain.version, toolchain.digest)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a toolchain and shows how far it is: a bar where there is a terminal, a line a minute elsewhere.
+async fn shown<T>(mut building: watch::Receiver<Option<Building>>, bringing: impl Future<Output = T>) -> T {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos} of at most {len} crates");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let begin = Instant::now();
+    let mut said = 0;
+    tokio::pin!(bringing);
+    loop {
+        tokio::select! {
+            brought = &mut bringing => {
+                bar.finish_and_clear();
+                return brought;
+            }
+            Ok(()) = building.changed() => {}
+        }
+        let Some(Building { compiled, crates, .. }) = *building.borrow_and_update() else { continue };
+        bar.set_length(crates as u64);
+        bar.set_position(compiled as u64);
+        let minutes = begin.elapsed().as_secs() / 60;
+        if bar.is_hidden() && minutes > said {
+            said = minutes;
+            eprintln!("{minutes} min: {compiled} of at most {crates} crates");
+        }
+    }
 }
 
 fn prune(args: &Prune) -> anyhow::Result<ExitCode> {

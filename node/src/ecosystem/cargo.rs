@@ -86,7 +86,7 @@ impl Crates {
 
     async fn cargo(&self, facts: &Facts, choice: &Choice) -> Result<Cargo, ToolchainError> {
         match choice {
-            Choice::Nearest => self.cargos.nearest(facts.cargos.first().map(|version| version.minor)).await,
+            Choice::Nearest => self.cargos.nearest(facts.cargos.first().map(|version| version.minor), self.facilities.toolchains).await,
             Choice::Version(version) => {
                 let not_offered = |reason| ToolchainError::NotOffered { minor: version.minor, reason };
                 let registry = self.usual().await.map_err(|error| not_offered(crate::proxy::describe(&error)))?;
@@ -136,7 +136,7 @@ impl Ecosystem for Crates {
         let published = read.ok().and_then(Result::ok).unwrap_or_default();
         let (releases, held) = (self.releases(&registry).await, self.cargos.held().await);
         let cargos = plan::cargos(releases, line.published_at, &published.fingerprint, &held);
-        Facts { name: line.name, version: line.version, published, cargos }
+        Facts { name: line.name, version: line.version, published, cargos, held }
     }
 
     async fn candidates(&self, _rung: Rung, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {

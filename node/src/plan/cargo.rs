@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use quorate_proto::Timestamp;
+use quorate_proto::comparison::Level;
 use quorate_proto::result::{Assist, Outcome, Phase};
 use semver::Version;
 
@@ -15,7 +16,7 @@ use crate::registry::cargo::Line;
 use crate::release::cargo::Facts;
 use crate::release::cargo::fingerprint::Fingerprint;
 use crate::source::git::Repository;
-use crate::toolchain::cargo::Cargo;
+use crate::toolchain::cargo::{Cargo, nearest};
 
 /// Most versions of cargo that are tried with one candidate: those at hand, and those that would have to
 /// be brought in where none is.
@@ -148,21 +149,74 @@ fn compressor(line: &Line) -> String {
 /// What is tried next.
 pub fn next_attempt(tried: &[Tried<Attempt>], facts: &Facts, toolchains: ToolchainUse) -> Option<Attempt> {
     let own = |cargo| Attempt { cargo, lock: Lock::Own };
-    let version_at = |at: usize| facts.cargos.get(at).cloned().map(Choice::Version);
     let Some(Tried { attempt: last, outcome, .. }) = tried.last() else {
-        let exact = version_at(0).filter(|_| toolchains == ToolchainUse::Exact);
-        return Some(own(exact.unwrap_or(Choice::Nearest)));
+        let exact = facts.cargos.first().filter(|version| toolchains == ToolchainUse::Exact && !is_dear(version, facts));
+        return Some(own(exact.cloned().map_or(Choice::Nearest, Choice::Version)));
     };
     if last.lock == Lock::Own && facts.published.lock.is_some() && may_be_the_lock(outcome) {
         return Some(Attempt { cargo: last.cargo.clone(), lock: Lock::Published });
     }
-    let Choice::Version(version) = &last.cargo else { return None };
-    if !may_be_cargo(outcome) {
+    if toolchains == ToolchainUse::Machine {
         return None;
     }
-    let at = facts.cargos.iter().position(|known| known == version)?;
-    let is_built = tried.iter().any(|tried| tried.outcome.rebuilt().is_some());
-    version_at(at + 1).or((!is_built).then_some(Choice::Nearest)).map(own)
+    let worth = another_cargo(tried, facts);
+    let is_new = |version: &&Version| tried.iter().all(|tried| tried.attempt.cargo != Choice::Version((*version).clone()));
+    let is_worth = |version: &&Version| worth == Worth::Minutes || worth == Worth::Seconds && facts.held.contains(&version.minor);
+    let mut others = facts.cargos.iter().filter(is_new).filter(is_worth).cloned().map(Choice::Version);
+    let nearest = (worth != Worth::Nothing && is_nearest_new(tried, facts)).then_some(Choice::Nearest);
+    others.next().or(nearest).map(own)
+}
+
+/// Whether a cargo is not worth the minutes that it takes to bring it in, before the nearest one was tried:
+/// no cargo makes the bytes of an archive whose files have the times that they had on their publisher's disk.
+fn is_dear(version: &Version, facts: &Facts) -> bool {
+    facts.published.fingerprint.has_own_times() && !facts.held.contains(&version.minor)
+}
+
+/// Whether nothing was built, and the nearest cargo at hand is none that was tried.
+fn is_nearest_new(tried: &[Tried<Attempt>], facts: &Facts) -> bool {
+    let wanted = facts.cargos.first().map(|version| version.minor);
+    let nearest = nearest(&facts.held, wanted);
+    tried.iter().all(|tried| {
+        let is_another = match &tried.attempt.cargo {
+            Choice::Version(version) => Some(version.minor) != nearest,
+            Choice::Nearest => false,
+        };
+        tried.outcome.rebuilt().is_none() && is_another
+    })
+}
+
+/// What another cargo is worth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// It cannot do better.
+    Nothing,
+    /// One that is at hand may do better.
+    Seconds,
+    /// One may do better, even if it has to be brought in.
+    Minutes,
+}
+
+/// Whether another cargo may do better than the last one.
+fn another_cargo(tried: &[Tried<Attempt>], facts: &Facts) -> Worth {
+    let Some(Tried { outcome, .. }) = tried.last() else { return Worth::Minutes };
+    let is_missing = |tried: &Tried<Attempt>| {
+        tried.attempt.lock == Lock::Own && matches!(tried.outcome, Outcome::BuildFailed { phase: Phase::Plan, .. })
+    };
+    // What keeps one from being brought in keeps its neighbours from it too.
+    let dear = if tried.iter().any(is_missing) { Worth::Seconds } else { Worth::Minutes };
+    match outcome {
+        // What one cannot do, another can hardly.
+        Outcome::BuildFailed { .. } => Worth::Seconds,
+        Outcome::Different { .. } if differs_only_in(outcome, &GENERATED) => dear,
+        Outcome::Equivalent { .. } => match outcome.level() {
+            Some(Level::Normal) if facts.published.fingerprint.has_own_times() => Worth::Nothing,
+            // The archive is the same, and its compression says nothing about the contents.
+            Some(Level::Stream) => Worth::Seconds,
+            _ => dear,
+        },
+        _ => Worth::Nothing,
+    }
 }
 
 /// Whether another lock file may do better: only it differs, or none could be made.
@@ -170,15 +224,6 @@ fn may_be_the_lock(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Different { .. } => differs_only_in(outcome, &["Cargo.lock"]),
         Outcome::BuildFailed { phase: Phase::Fetch, .. } => true,
-        _ => false,
-    }
-}
-
-/// Whether another cargo may do better.
-fn may_be_cargo(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Different { .. } => differs_only_in(outcome, &GENERATED),
-        Outcome::Equivalent { .. } | Outcome::BuildFailed { .. } => true,
         _ => false,
     }
 }
@@ -233,9 +278,9 @@ mod tests {
     use crate::registry::cargo::parse;
     use crate::release::cargo::Published;
     use crate::release::cargo::fingerprint::Stamp;
-    use quorate_proto::Digest;
     use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
     use quorate_proto::result::{DifferenceList, RebuiltFile};
+    use quorate_proto::{Digest, NormalDigest};
 
     const DAYS: [(u64, &str); 6] =
         [(77, "2024-02-09"), (78, "2024-03-21"), (79, "2024-05-02"), (80, "2024-06-17"), (81, "2024-07-25"), (82, "2024-09-05")];
@@ -291,6 +336,7 @@ mod tests {
             version: Version::new(1, 0, 0),
             published: Published { lock: lock.map(|text| text.as_bytes().to_vec()), ..Published::default() },
             cargos: cargos.iter().map(|minor| Version::new(1, *minor, 0)).collect(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -311,6 +357,11 @@ mod tests {
                 report: None,
             },
         }
+    }
+
+    fn equivalent(level: Level) -> Outcome {
+        let rebuilt = RebuiltFile { digest: Digest::of(b""), size_bytes: 0, normal: None };
+        Outcome::Equivalent { level, rebuilt, published_normal: NormalDigest::from_bytes([0; 32]), passes: Vec::new() }
     }
 
     fn next(facts: &Facts, tried: &[(Choice, Lock, Outcome)]) -> Option<(Choice, Lock)> {
@@ -348,12 +399,60 @@ mod tests {
         assert_eq!(next(&facts, &[(exact(78), Lock::Own, differs_in(&["demo-1.0.0/Cargo.toml"]))]), Some((exact(77), Lock::Own)));
         assert_eq!(next(&facts, &[(exact(78), Lock::Own, differs_in(&["demo-1.0.0/src/Cargo.toml"]))]), None);
         let missing = || Outcome::BuildFailed { phase: Phase::Plan, summary: "no such cargo".to_owned() };
-        assert_eq!(
-            next(&facts, &[(exact(78), Lock::Own, missing()), (exact(77), Lock::Own, missing())]),
-            Some((Choice::Nearest, Lock::Own))
-        );
         let differs = || differs_in(&["demo-1.0.0/Cargo.toml"]);
         assert_eq!(next(&facts, &[(exact(78), Lock::Own, differs()), (exact(77), Lock::Own, missing())]), None);
+    }
+
+    #[test]
+    fn a_cargo_that_cannot_be_had_is_followed_by_those_at_hand() {
+        let missing = || Outcome::BuildFailed { phase: Phase::Plan, summary: "no such cargo".to_owned() };
+        let facts = facts(&[78, 77, 76], None);
+        assert_eq!(next(&facts, &[(exact(78), Lock::Own, missing())]), Some((Choice::Nearest, Lock::Own)));
+        let facts = Facts { held: [76, 95].into(), ..facts };
+        assert_eq!(next(&facts, &[(exact(78), Lock::Own, missing())]), Some((exact(76), Lock::Own)));
+        let tried = [(exact(78), Lock::Own, missing()), (exact(76), Lock::Own, missing())];
+        assert_eq!(next(&facts, &tried), Some((Choice::Nearest, Lock::Own)));
+        assert_eq!(next(&facts, &[(exact(78), Lock::Own, equivalent(Level::Normal))]), Some((exact(77), Lock::Own)));
+    }
+
+    #[test]
+    fn what_fails_with_those_at_hand_is_not_waited_for_with_another() {
+        let failed = || Outcome::BuildFailed { phase: Phase::Fetch, summary: "no such commit".to_owned() };
+        let facts = Facts { held: [76, 77, 95].into(), ..facts(&[77, 76, 78], None) };
+        let tried = [(exact(77), Lock::Own, failed()), (exact(76), Lock::Own, failed())];
+        assert_eq!(next(&facts, &tried[..1]), Some((exact(76), Lock::Own)));
+        assert_eq!(next(&facts, &tried), None);
+        let facts = Facts { held: [76, 80].into(), ..facts };
+        assert_eq!(next(&facts, &tried[1..]), Some((Choice::Nearest, Lock::Own)));
+        let built = |level| [tried[1].clone(), (Choice::Nearest, Lock::Own, equivalent(level))];
+        assert_eq!(next(&facts, &built(Level::Manifest)), Some((exact(77), Lock::Own)));
+        assert_eq!(next(&facts, &built(Level::Stream)), None);
+        assert_eq!(next(&facts, &[tried[1].clone(), (Choice::Nearest, Lock::Own, failed())]), None);
+    }
+
+    #[test]
+    fn no_cargo_is_brought_in_for_what_it_cannot_better() {
+        let near = facts(&[78, 77, 76], None);
+        let tried = |level| [(exact(78), Lock::Own, equivalent(level))];
+        assert_eq!(next(&near, &tried(Level::Stream)), None);
+        assert_eq!(next(&Facts { held: [76].into(), ..near.clone() }, &tried(Level::Stream)), Some((exact(76), Lock::Own)));
+        let mut old = near;
+        old.published.fingerprint.see("", Stamp { time: 1_571_008_866, is_gnu: false });
+        assert_eq!(next(&old, &tried(Level::Normal)), None);
+        assert_eq!(next(&old, &tried(Level::Manifest)), Some((exact(77), Lock::Own)));
+    }
+
+    #[test]
+    fn no_cargo_is_brought_in_before_the_nearest_for_bytes_that_none_can_make() {
+        let mut old = facts(&[38, 37], None);
+        old.published.fingerprint.see("", Stamp { time: 1_571_008_866, is_gnu: false });
+        let nearest = |outcome| [(Choice::Nearest, Lock::Own, outcome)];
+        assert_eq!(next(&old, &[]), Some((Choice::Nearest, Lock::Own)));
+        assert_eq!(next(&old, &nearest(equivalent(Level::Normal))), None);
+        assert_eq!(next(&old, &nearest(equivalent(Level::Manifest))), Some((exact(38), Lock::Own)));
+        let then = [(Choice::Nearest, Lock::Own, equivalent(Level::Manifest)), (exact(38), Lock::Own, equivalent(Level::Manifest))];
+        assert_eq!(next(&old, &then), Some((exact(37), Lock::Own)));
+        assert_eq!(next(&Facts { held: [38].into(), ..old }, &[]), Some((exact(38), Lock::Own)));
     }
 
     #[test]

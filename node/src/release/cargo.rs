@@ -3,6 +3,8 @@
 pub mod archive;
 pub mod fingerprint;
 
+use std::collections::BTreeSet;
+
 use quorate_proto::result::RegistryView;
 use quorate_proto::{Purl, Timestamp};
 use semver::Version;
@@ -22,6 +24,8 @@ pub struct Facts {
     pub published: Published,
     /// Versions of cargo that may have made it, likeliest first.
     pub cargos: Vec<Version>,
+    /// Minor versions that were at hand.
+    pub held: BTreeSet<u64>,
 }
 
 /// The name that a package URL names.

@@ -264,6 +264,7 @@ mod tests {
             version: version.parse().unwrap(),
             published: crate::release::cargo::Published::default(),
             cargos: Vec::new(),
+            held: BTreeSet::new(),
         };
         let (folder, manifest) = find(&facts("a", "1.0.0"), dir.path(), None).unwrap();
         assert_eq!((folder.as_path(), manifest.workspace.as_path(), manifest.has_lock), (Path::new("crates/a"), Path::new(""), false));

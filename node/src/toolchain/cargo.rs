@@ -7,6 +7,7 @@
 mod build;
 mod dist;
 mod installed;
+mod lock;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,11 +16,11 @@ use std::path::PathBuf;
 use quorate_proto::Digest;
 use quorate_proto::result::Tool;
 use semver::Version;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::{How, Kind, Provenance, Toolchain, ToolchainCache};
 use crate::cache::digest_of_file;
-use crate::ecosystem::Facilities;
+use crate::ecosystem::{Facilities, ToolchainUse};
 use crate::registry::cargo::Registry;
 use crate::workshop::BuildError;
 pub use installed::{Installed, installed};
@@ -58,6 +59,14 @@ pub enum ToolchainError {
         /// Why not.
         reason: String,
     },
+    /// It takes longer than anybody waits; it is built to its end all the same.
+    #[error("cargo 1.{minor} is not there after {waited_seconds} seconds and is still being brought in")]
+    NotYet {
+        /// The minor version.
+        minor: u64,
+        /// How long it was waited for.
+        waited_seconds: u64,
+    },
     /// It could not be built.
     #[error("building cargo 1.{minor}")]
     Build {
@@ -72,19 +81,37 @@ pub enum ToolchainError {
     Disk(#[from] std::io::Error),
 }
 
+/// How far the build of a cargo is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Building {
+    /// The minor version.
+    pub minor: u64,
+    /// Crates that were compiled.
+    pub compiled: usize,
+    /// Crates in its lock file; not every platform needs them all.
+    pub crates: usize,
+}
+
 /// Every cargo that this machine has or can have.
 #[derive(Debug)]
 pub struct Cargos {
     facilities: Facilities,
     cache: ToolchainCache,
     installed: OnceCell<Vec<Installed>>,
+    told: watch::Sender<Option<Building>>,
+}
+
+/// Bringing one in. It goes on when nobody waits for it any more: whoever asks next finds it.
+struct Errand {
+    site: build::Site,
+    cache: ToolchainCache,
 }
 
 impl Cargos {
     /// Nothing is asked yet.
     pub fn new(facilities: Facilities) -> Self {
         let cache = ToolchainCache::new(&facilities.cache);
-        Self { facilities, cache, installed: OnceCell::new() }
+        Self { facilities, cache, installed: OnceCell::new(), told: watch::Sender::new(None) }
     }
 
     /// The toolchains that this machine came with.
@@ -94,56 +121,88 @@ impl Cargos {
 
     /// Minor versions that are at hand without any fetching.
     pub async fn held(&self) -> BTreeSet<u64> {
-        let installed = self.installed().await.iter().filter(|own| own.version.pre.is_empty()).map(|own| own.version.minor);
-        installed.chain(self.cached().into_iter().map(|(minor, _)| minor)).collect()
+        let installed = stable(self.installed().await).map(|own| own.version.minor);
+        installed.chain(minors(&self.cache).into_iter().map(|(minor, _)| minor)).collect()
     }
 
     /// The cargo of a minor version: installed, cached, or brought in now.
     pub async fn exact(&self, minor: u64, registry: &Registry) -> Result<Cargo, ToolchainError> {
         let installed = self.installed().await;
-        if let Some(own) = installed.iter().find(|own| own.version.minor == minor && own.version.pre.is_empty()) {
+        if let Some(own) = stable(installed).find(|own| own.version.minor == minor) {
             return own.cargo();
         }
         let rust = installed.first().ok_or(ToolchainError::NoneInstalled)?;
-        if let Some(toolchain) = self.cached_of(minor) {
+        if let Some(toolchain) = cached_of(&self.cache, minor) {
             return cached(&toolchain, rust);
         }
-        cached(&self.bring(minor, registry).await?, rust)
+        let waits = self.facilities.toolchain_wait;
+        let brought = tokio::time::timeout(waits, self.bring(minor, registry)).await;
+        let toolchain = brought.map_err(|_| ToolchainError::NotYet { minor, waited_seconds: waits.as_secs() })??;
+        cached(&toolchain, rust)
+    }
+
+    /// How far the build of a cargo is, while there is one.
+    pub fn building(&self) -> watch::Receiver<Option<Building>> {
+        self.told.subscribe()
     }
 
     /// Brings a version into the cache, one process and one version at a time: building takes minutes.
     pub async fn bring(&self, minor: u64, registry: &Registry) -> Result<Toolchain, ToolchainError> {
-        let cache = self.cache.clone();
-        let lock = tokio::task::spawn_blocking(move || cache.lock(Kind::Cargo.name()));
-        let _lock = lock.await.map_err(std::io::Error::other)??;
-        if let Some(toolchain) = self.cached_of(minor) {
-            return Ok(toolchain);
-        }
-        if let Some(toolchain) = dist::fetch(minor, &self.facilities, &self.cache).await? {
-            return Ok(toolchain);
-        }
-        let rust = self.installed().await.first().ok_or(ToolchainError::NoneInstalled)?;
-        build::build(minor, registry, rust, &self.facilities, &self.cache).await
+        let rust = self.installed().await.first().ok_or(ToolchainError::NoneInstalled)?.clone();
+        let registry = Registry::new(self.facilities.http.clone(), registry.index().clone());
+        let site = build::Site { minor, rust, registry, facilities: self.facilities.clone(), told: self.told.clone() };
+        let errand = Errand { site, cache: self.cache.clone() };
+        tokio::spawn(errand.run()).await.map_err(std::io::Error::other)?
     }
 
-    /// The installed cargo that is nearest to a minor version: the first at or after it, else the last.
-    pub async fn nearest(&self, minor: Option<u64>) -> Result<Cargo, ToolchainError> {
+    /// The cargo at hand that is nearest to a minor version: the first at or after it, else the last.
+    pub async fn nearest(&self, minor: Option<u64>, toolchains: ToolchainUse) -> Result<Cargo, ToolchainError> {
         let installed = self.installed().await;
-        let stable = || installed.iter().filter(|own| own.version.pre.is_empty());
-        let after = minor.and_then(|minor| stable().filter(|own| own.version.minor >= minor).min_by_key(|own| own.version.minor));
-        let nearest = after.or_else(|| stable().max_by(|a, b| a.version.cmp(&b.version))).or(installed.first());
-        nearest.ok_or(ToolchainError::NoneInstalled)?.cargo()
+        let rust = installed.first().ok_or(ToolchainError::NoneInstalled)?;
+        let own: BTreeSet<u64> = stable(installed).map(|own| own.version.minor).collect();
+        let at_hand = if toolchains == ToolchainUse::Exact { self.held().await } else { own.clone() };
+        let brought = nearest(&at_hand, minor).filter(|minor| !own.contains(minor));
+        if let Some(toolchain) = brought.and_then(|minor| cached_of(&self.cache, minor)) {
+            return cached(&toolchain, rust);
+        }
+        let nearest = nearest(&own, minor);
+        stable(installed).find(|own| Some(own.version.minor) == nearest).unwrap_or(rust).cargo()
     }
+}
 
-    fn cached_of(&self, minor: u64) -> Option<Toolchain> {
-        let (_, version) = self.cached().into_iter().rfind(|(own, _)| *own == minor)?;
-        self.cache.get(Kind::Cargo, &version)
+impl Errand {
+    async fn run(self) -> Result<Toolchain, ToolchainError> {
+        let Self { site, cache } = self;
+        let waiting = cache.clone();
+        let lock = tokio::task::spawn_blocking(move || waiting.lock(Kind::Cargo.name()));
+        let _lock = lock.await.map_err(std::io::Error::other)??;
+        if let Some(toolchain) = cached_of(&cache, site.minor) {
+            return Ok(toolchain);
+        }
+        if let Some(toolchain) = dist::fetch(site.minor, &site.facilities, &cache).await? {
+            return Ok(toolchain);
+        }
+        build::build(&site, &cache).await
     }
+}
 
-    fn cached(&self) -> Vec<(u64, String)> {
-        let all = self.cache.list().into_iter().filter(|(toolchain, ..)| toolchain.kind == Kind::Cargo);
-        all.filter_map(|(toolchain, ..)| Some((Version::parse(&toolchain.version).ok()?.minor, toolchain.version))).collect()
-    }
+fn stable(installed: &[Installed]) -> impl Iterator<Item = &Installed> {
+    installed.iter().filter(|own| own.version.pre.is_empty())
+}
+
+/// The minor version at hand that stands in for another one: the first at or after it, else the last.
+pub fn nearest(at_hand: &BTreeSet<u64>, minor: Option<u64>) -> Option<u64> {
+    minor.and_then(|minor| at_hand.range(minor..).next()).or(at_hand.last()).copied()
+}
+
+fn cached_of(cache: &ToolchainCache, minor: u64) -> Option<Toolchain> {
+    let (_, version) = minors(cache).into_iter().rfind(|(own, _)| *own == minor)?;
+    cache.get(Kind::Cargo, &version)
+}
+
+fn minors(cache: &ToolchainCache) -> Vec<(u64, String)> {
+    let all = cache.list().into_iter().filter(|(toolchain, ..)| toolchain.kind == Kind::Cargo);
+    all.filter_map(|(toolchain, ..)| Some((Version::parse(&toolchain.version).ok()?.minor, toolchain.version))).collect()
 }
 
 /// A cached cargo beside this machine's rustc.
@@ -184,5 +243,17 @@ pub fn words(how: How) -> &'static str {
     match how {
         How::Unpacked => "unpacked",
         How::Built => "built",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_nearest_cargo_is_the_first_at_or_after_else_the_last() {
+        let at_hand = [50, 75, 95].into();
+        let nearest = |minor| super::nearest(&at_hand, minor);
+        assert_eq!((nearest(Some(38)), nearest(Some(50)), nearest(Some(51))), (Some(50), Some(50), Some(75)));
+        assert_eq!((nearest(Some(96)), nearest(None)), (Some(95), Some(95)));
+        assert_eq!(super::nearest(&[].into(), Some(1)), None);
     }
 }

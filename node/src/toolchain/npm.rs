@@ -105,7 +105,7 @@ fn kept(toolchains: &ToolchainCache, kind: Kind, version: &Version, download: &D
             if extra.file_type()?.is_dir() { fs::remove_dir_all(extra.path())? } else { fs::remove_file(extra.path())? }
         }
     }
-    let provenance = Provenance { how: How::Unpacked, uri, digest: download.digest, built_with: Vec::new() };
+    let provenance = Provenance { how: How::Unpacked, uri, digest: download.digest, built_with: Vec::new(), replaced: Vec::new() };
     Ok(toolchains.keep(staging, kind, &version, provenance)?)
 }
 

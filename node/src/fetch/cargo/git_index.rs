@@ -15,7 +15,7 @@ use crate::workshop::BuildError;
 
 /// Most crates of an index. One that needs more is cut: cargo then says which it misses.
 const CRATES_MAX: usize = 1500;
-const PAGES_AT_ONCE: usize = 8;
+const PAGES_AT_ONCE: usize = 24;
 
 /// Makes the index in `folder`; gives its pages and the crates that could not be filtered by time.
 pub(super) async fn make(

@@ -70,6 +70,15 @@ impl Fingerprint {
         if from <= to { from..=to } else { 0..=u64::MAX }
     }
 
+    /// Whether files have the times that they had on their publisher's disk: no rebuild has those.
+    pub fn has_own_times(&self) -> bool {
+        match self.taken_over {
+            Times::NoFile => false,
+            Times::One(time) => TIMES.iter().all(|(known, _)| *known != time),
+            Times::Several => true,
+        }
+    }
+
     fn by_headers(&self) -> RangeInclusive<u64> {
         let known = match self.taken_over {
             Times::NoFile => return 0..=u64::MAX,
@@ -134,6 +143,7 @@ mod tests {
         ] {
             assert_eq!(print(file, generated, is_gnu).bounds(), bounds);
         }
+        assert!(print(1_571_008_866, 0, false).has_own_times() && !print(0, 0, true).has_own_times());
         let mut newest = print(1_153_704_088, 1_153_704_088, true);
         newest.see("Cargo.lock", Stamp { time: 1_153_704_088, is_gnu: true });
         assert_eq!(newest.bounds(), 93..=u64::MAX);

@@ -5,43 +5,64 @@
 //! cargo packs does not depend on how fast it is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use quorate_proto::result::{Phase, Tool};
+use tokio::sync::watch;
 
-use super::{How, Installed, Provenance, Toolchain, ToolchainCache, ToolchainError, keep};
+use super::lock::{self, Change, Package, WRITER};
+use super::{Building, How, Installed, Provenance, Toolchain, ToolchainCache, ToolchainError, keep};
 use crate::ecosystem::Facilities;
 use crate::fetch::cargo::{PORT, write_home};
 use crate::proxy::Proxy;
 use crate::proxy::cargo::TimeMachine;
 use crate::registry::cargo::{CrateName, Line, Registry};
-use crate::sandbox::{Exit, Limits, Mode, Network, open_output};
-use crate::source::unpack;
+use crate::sandbox::{Exit, Finished, Limits, Mode, Network, open_output};
+use crate::source::{tree, unpack};
 use crate::workshop::{BuildError, Failure, OUT, SOURCE, TOOLS, Task, Tools, Workshop};
 
 /// Longest that one command may run: building takes minutes, on a busy machine many.
 const WALL_MAX: Duration = Duration::from_hours(2);
-/// Largest crate of cargo, in bytes.
+/// Largest crate of cargo, in bytes, and largest lock file.
 const CRATE_BYTES_MAX: u64 = 64 << 20;
-
+const LOCK_BYTES_MAX: u64 = 4 << 20;
 /// Most dependencies of an old lock file that are replaced.
-const REPLACED_MAX: usize = 12;
+const REPLACED_MAX: usize = 24;
+/// How often it is counted how far a build is.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Without a lock file there is none that could be in the way; with one, it is the one that builds.
+const FETCH: [&str; 2] = ["fetch", "--locked"];
+/// What does not build any more shows all at once.
+const BUILD: [&str; 6] = ["build", "--bin", "cargo", "--offline", "--locked", "--keep-going"];
+
+/// What a build is of, and with what.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// The minor version.
+    pub(super) minor: u64,
+    /// What builds it.
+    pub(super) rust: Installed,
+    /// Where its crate and its dependencies are.
+    pub(super) registry: Registry,
+    /// The node's.
+    pub(super) facilities: Facilities,
+    /// Who is told how far it is.
+    pub(super) told: watch::Sender<Option<Building>>,
+}
 
 /// Builds a minor version and keeps it.
-pub(super) async fn build(
-    minor: u64,
-    registry: &Registry,
-    rust: &Installed,
-    facilities: &Facilities,
-    cache: &ToolchainCache,
-) -> Result<Toolchain, ToolchainError> {
-    let line = line_of(minor, registry).await?;
+pub(super) async fn build(site: &Site, cache: &ToolchainCache) -> Result<Toolchain, ToolchainError> {
+    let minor = site.minor;
+    let line = line_of(minor, &site.registry).await?;
     let failed = |source| ToolchainError::Build { minor, source: Box::new(source) };
-    let site = Site { rust, registry, facilities, line: &line };
-    let workshop = site.run().await.map_err(failed)?;
+    let built = site.run(&line).await;
+    site.told.send_replace(None);
+    let (workshop, replaced) = built.map_err(failed)?;
     let uri = format!("pkg:cargo/cargo@{}", line.version);
+    let rust = &site.rust;
     let built_with = vec![rust.rustc()?, Tool { name: "cargo".to_owned(), version: rust.version.to_string(), digest: None }];
-    let provenance = Provenance { how: How::Built, uri, digest: line.checksum, built_with };
+    let provenance = Provenance { how: How::Built, uri, digest: line.checksum, built_with, replaced };
     let program = open_output(&workshop.out(), "target/debug/cargo".as_ref())?;
     keep(program, &format!("1.{minor}.{}", line.version.patch), provenance, cache)
 }
@@ -59,53 +80,63 @@ async fn line_of(minor: u64, registry: &Registry) -> Result<Line, ToolchainError
     newest.ok_or_else(|| not_offered(format!("the index has no cargo 0.{}", minor + 1)))
 }
 
-struct Site<'a> {
-    rust: &'a Installed,
-    registry: &'a Registry,
-    facilities: &'a Facilities,
-    line: &'a Line,
-}
-
-/// A command of cargo's that failed, and the crate that it names.
-struct Stuck {
-    failure: Failure,
-    culprit: Option<CrateName>,
-}
-
-impl Site<'_> {
-    /// Builds with the crate's own lock file, but for those dependencies that this machine's rustc does not
-    /// take any more: each is replaced by its newest version that fits.
-    async fn run(&self) -> Result<Workshop, BuildError> {
-        let workshop = self.lay_out().await?;
-        let machine = TimeMachine::of_today(
-            Registry::new(self.facilities.http.clone(), self.registry.index().clone()),
-            self.facilities.http.clone(),
-            self.facilities.cache.clone(),
-        );
-        let proxy = Proxy::start(|recorder| machine.routes(recorder))?;
-        let network = || Network::Proxy { socket: proxy.socket().to_owned(), port: PORT };
-        let mut replaced = Vec::new();
+impl Site {
+    /// Builds with the crate's own lock file, but for the writer of archives, which is as old as in the makers'
+    /// build, and for what this machine's rustc does not take any more, which is as new as fits.
+    async fn run(&self, line: &Line) -> Result<(Workshop, Vec<String>), BuildError> {
+        let workshop = self.lay_out(line).await?;
+        let proxy = Proxy::start(|recorder| self.index(None).routes(recorder))?;
+        let mut replaced: Vec<Change> = self.lock(&workshop, line, &proxy).await?.into_iter().collect();
         loop {
-            self.cargo(&workshop, &["fetch", "--locked"], network(), Phase::Fetch).await?.map_err(|stuck| stuck.failure)?;
-            let built = self.cargo(&workshop, &["build", "--bin", "cargo", "--offline", "--locked"], Network::None, Phase::Build).await?;
-            let Err(stuck) = built else { return Ok(workshop) };
-            let culprit = stuck.culprit.filter(|name| !replaced.contains(name) && replaced.len() < REPLACED_MAX);
-            let Some(culprit) = culprit else { return Err(stuck.failure.into()) };
-            tracing::info!(%culprit, "does not build here any more: newer versions of what is at fault are taken");
-            // cargo itself does not build when its lock file names a dependency that is too old for it.
-            let named = ["update", "--recursive", "--package", culprit.as_str()];
-            let update = if culprit.as_str() == "cargo" { &named[..1] } else { &named[..] };
-            self.cargo(&workshop, update, network(), Phase::Fetch).await?.map_err(|stuck| stuck.failure)?;
-            replaced.push(culprit);
+            self.must(&workshop, &FETCH, Some(&proxy)).await?;
+            let finished = self.watched(&workshop).await?;
+            if finished.exit == Exit::Code(0) {
+                let replaced = lock::words(&replaced, &locked(&workshop));
+                return Ok((workshop, replaced));
+            }
+            let mut changes = lock::changes(&finished.log_tail, &locked(&workshop));
+            changes.retain(|change| !replaced.contains(change));
+            if changes.is_empty() || replaced.len() + changes.len() > REPLACED_MAX {
+                return Err(Failure::of(Phase::Build, &finished, workshop.limits()).into());
+            }
+            for change in changes {
+                tracing::info!(cargo = %format!("1.{}", self.minor), ?change, "does not build here any more and is replaced");
+                self.must(&workshop, &change.arguments(), Some(&proxy)).await?;
+                replaced.push(change);
+            }
         }
     }
 
-    async fn lay_out(&self) -> Result<Workshop, BuildError> {
-        let Facilities { sandbox, limits, decoys, work_dir, cache, .. } = self.facilities;
+    /// The lock file as the makers had it, as far as it shows in archives. A crate without one gets that of
+    /// its day.
+    async fn lock(&self, workshop: &Workshop, line: &Line, proxy: &Proxy) -> Result<Option<Change>, BuildError> {
+        if locked(workshop).is_empty() {
+            let then = Proxy::start(|recorder| self.index(line.published_at).routes(recorder))?;
+            self.must(workshop, &["generate-lockfile"], Some(&then)).await?;
+        }
+        let locked = locked(workshop);
+        if locked.iter().all(|package| package.name != WRITER) {
+            return Ok(None);
+        }
+        let name: CrateName = WRITER.parse().map_err(std::io::Error::other)?;
+        let writers = self.registry.lines(&name).await.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?;
+        let Some(version) = lock::writer_then(line, &writers, &locked) else { return Ok(None) };
+        self.must(workshop, &["update", "--package", WRITER, "--precise", &version.to_string()], Some(proxy)).await?;
+        Ok(Some(Change::Lowered(name)))
+    }
+
+    fn index(&self, cutoff: Option<quorate_proto::Timestamp>) -> TimeMachine {
+        let Facilities { http, cache, .. } = &self.facilities;
+        let registry = Registry::new(http.clone(), self.registry.index().clone());
+        TimeMachine { cutoff, ..TimeMachine::of_today(registry, http.clone(), cache.clone()) }
+    }
+
+    async fn lay_out(&self, line: &Line) -> Result<Workshop, BuildError> {
+        let Facilities { sandbox, limits, decoys, work_dir, cache, .. } = &self.facilities;
         let limits = Limits { wall: WALL_MAX, ..limits.clone() };
         let tools = Tools { sandbox: sandbox.clone(), limits, decoys: decoys.clone() };
         let workshop = Workshop::new(work_dir, tools)?;
-        let download = self.registry.download(self.line, CRATE_BYTES_MAX, cache).await;
+        let download = self.registry.download(line, CRATE_BYTES_MAX, cache).await;
         let download = download.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?;
         let source = workshop.source();
         let unpacked = tokio::task::spawn_blocking(move || unpack::unpack(&download.path, "cargo.tar.gz", &source)).await;
@@ -115,16 +146,38 @@ impl Site<'_> {
         Ok(workshop)
     }
 
-    async fn cargo(&self, workshop: &Workshop, words: &[&str], network: Network, phase: Phase) -> Result<Result<(), Stuck>, BuildError> {
+    /// Builds, and tells how far it is.
+    async fn watched(&self, workshop: &Workshop) -> Result<Finished, BuildError> {
+        let deps = workshop.out().join("target/debug/deps");
+        let crates = locked(workshop).len();
+        let build = self.cargo(workshop, &BUILD, None);
+        tokio::pin!(build);
+        loop {
+            let compiled = compiled(&deps);
+            self.told.send_replace(Some(Building { minor: self.minor, compiled, crates }));
+            tokio::select! {
+                finished = &mut build => return finished,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Runs what has to succeed.
+    async fn must(&self, workshop: &Workshop, words: &[&str], proxy: Option<&Proxy>) -> Result<(), BuildError> {
+        let finished = self.cargo(workshop, words, proxy).await?;
+        match finished.exit {
+            Exit::Code(0) => Ok(()),
+            _ => Err(Failure::of(Phase::Fetch, &finished, workshop.limits()).into()),
+        }
+    }
+
+    async fn cargo(&self, workshop: &Workshop, words: &[&str], proxy: Option<&Proxy>) -> Result<Finished, BuildError> {
         let program = self.rust.sysroot.join("bin/cargo").to_string_lossy().into_owned();
         let manifest = ["--manifest-path".to_owned(), format!("{SOURCE}/Cargo.toml")];
         let argv = [program].into_iter().chain(words.iter().map(|word| (*word).to_owned())).chain(manifest).collect();
+        let network = proxy.map_or(Network::None, |proxy| Network::Proxy { socket: proxy.socket().to_owned(), port: PORT });
         let task = Task { argv, variables: self.variables(), network, folders: self.rust.folders(), tools: Mode::ReadWrite };
-        let finished = workshop.run(task).await?;
-        Ok(match finished.exit {
-            Exit::Code(0) => Ok(()),
-            _ => Err(Stuck { culprit: culprit(&finished.log_tail), failure: Failure::of(phase, &finished, workshop.limits()) }),
-        })
+        Ok(workshop.run(task).await?)
     }
 
     fn variables(&self) -> BTreeMap<String, String> {
@@ -148,21 +201,14 @@ impl Site<'_> {
     }
 }
 
-/// The crate whose build cargo names as the one that failed.
-fn culprit(log: &str) -> Option<CrateName> {
-    const WORDS: [&str; 2] = ["could not compile `", "failed to run custom build command for `"];
-    let after = WORDS.iter().find_map(|words| log.split_once(words))?.1;
-    after.split(['`', ' ']).next()?.parse().ok()
+/// What the lock file in a workshop's source says.
+fn locked(workshop: &Workshop) -> Vec<Package> {
+    let bytes = tree::read(&workshop.source(), "Cargo.lock", LOCK_BYTES_MAX).ok().flatten().unwrap_or_default();
+    lock::packages(&String::from_utf8_lossy(&bytes))
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_dependency_that_does_not_build_is_the_one_that_cargo_names() {
-        let culprit = |log: &str| super::culprit(log).map(|name| name.to_string());
-        assert_eq!(culprit("error: could not compile `time` (lib) due to 1 previous error").as_deref(), Some("time"));
-        assert_eq!(culprit("error: failed to run custom build command for `openssl-sys v0.9.50`\n").as_deref(), Some("openssl-sys"));
-        assert_eq!(culprit("error: could not compile `../x`"), None);
-        assert_eq!(culprit("error: no such thing"), None);
-    }
+/// How many crates rustc is through with, by the lists of their files that it leaves.
+fn compiled(deps: &Path) -> usize {
+    let names = std::fs::read_dir(deps).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "d")).count()
 }

@@ -48,7 +48,7 @@ pub(super) async fn fetch(minor: u64, facilities: &Facilities, cache: &Toolchain
     let version = format!("1.{minor}.0");
     match from(&server, &version, facilities).await {
         Ok((url, digest, path)) => {
-            let provenance = Provenance { how: How::Unpacked, uri: url.to_string(), digest, built_with: Vec::new() };
+            let provenance = Provenance { how: How::Unpacked, uri: url.to_string(), digest, built_with: Vec::new(), replaced: Vec::new() };
             Ok(Some(unpacked(&path, |program| keep(program, &version, provenance, cache))?))
         }
         Err(reason) => {

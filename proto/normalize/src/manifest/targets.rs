@@ -4,7 +4,7 @@
 //! Cargo before 1.80 leaves discovery to whoever builds the crate, later ones list every target and
 //! turn discovery off. Source: "Cargo targets" in the cargo book.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
@@ -106,7 +106,9 @@ fn resolve_many(many: Many, manifest: &mut Table, package: &Table, package_name:
         }
     }
     if is_on {
-        for (name, path) in discovered {
+        // What is listed under another name is not discovered again.
+        let listed: BTreeSet<String> = targets.values().filter_map(|target| Some(target.get("path")?.as_str()?.to_owned())).collect();
+        for (name, path) in discovered.into_iter().filter(|(_, path)| !listed.contains(path)) {
             targets.entry(name.clone()).or_insert_with(|| {
                 Table::from_iter([("name", name), ("path", path)].map(|(key, value)| (key.to_owned(), Value::String(value))))
             });
@@ -183,6 +185,16 @@ mod tests {
             [[test]]\nname = 'u'\npath = 'tests/u.rs'\n[[test]]\nname = 't'\npath = 'tests/t/main.rs'\n";
         assert_eq!(old, resolved(new, &files));
         assert!(old.is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_listed_under_another_name_is_not_discovered_again() {
+        let files = ["src/lib.rs", "examples/x.rs", "examples/y.rs"];
+        let old = "[package]\nname = 'a'\nedition = '2021'\n[[example]]\nname = 'busybox'\npath = 'examples/x.rs'\n";
+        let new = format!("{old}[[example]]\nname = 'y'\npath = 'examples/y.rs'\n").replace("edition", "autoexamples = false\nedition");
+        let more = format!("{new}[[example]]\nname = 'x'\npath = 'examples/x.rs'\n");
+        assert_eq!(resolved(old, &files), resolved(&new, &files));
+        assert_ne!(resolved(old, &files), resolved(&more, &files));
     }
 
     #[test]
