@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate_proto::result::{Phase, Tool};
+use semver::Version;
 use tokio::sync::watch;
 
 use super::lock::{self, Change, Package, WRITER};
@@ -101,7 +102,7 @@ impl Site {
             }
             for change in changes {
                 tracing::info!(cargo = %format!("1.{}", self.minor), ?change, "does not build here any more and is replaced");
-                self.must(&workshop, &change.arguments(), Some(&proxy)).await?;
+                self.make(&change, &workshop, &proxy).await?;
                 replaced.push(change);
             }
         }
@@ -114,15 +115,40 @@ impl Site {
             let then = Proxy::start(|recorder| self.index(line.published_at).routes(recorder))?;
             self.must(workshop, &["generate-lockfile"], Some(&then)).await?;
         }
-        let locked = locked(workshop);
-        if locked.iter().all(|package| package.name != WRITER) {
+        let (locked, name) = (locked(workshop), name_of_writer()?);
+        if lock::version_of(&name, &locked).is_none() {
             return Ok(None);
         }
-        let name: CrateName = WRITER.parse().map_err(std::io::Error::other)?;
-        let writers = self.registry.lines(&name).await.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?;
-        let Some(version) = lock::writer_then(line, &writers, &locked) else { return Ok(None) };
-        self.must(workshop, &["update", "--package", WRITER, "--precise", &version.to_string()], Some(proxy)).await?;
-        Ok(Some(Change::Lowered(name)))
+        let Some(version) = lock::writer_then(line, &self.lines(&name).await?, &locked) else { return Ok(None) };
+        let change = Change::Lowered(name);
+        self.change(&change, Some(&version), workshop, proxy).await?;
+        Ok(Some(change))
+    }
+
+    /// Changes the lock file, and leaves the writer of archives as it was.
+    async fn make(&self, change: &Change, workshop: &Workshop, proxy: &Proxy) -> Result<(), BuildError> {
+        let before = locked(workshop);
+        let to = match change {
+            Change::Raised(name) => lock::version_after(&self.lines(name).await?, name, &before),
+            Change::Lowered(_) | Change::Renewed(_) | Change::All => None,
+        };
+        self.change(change, to.as_ref(), workshop, proxy).await?;
+        let writer = name_of_writer()?;
+        let version = lock::version_of(&writer, &before);
+        if version == lock::version_of(&writer, &locked(workshop)) {
+            return Ok(());
+        }
+        self.change(&Change::Lowered(writer), version, workshop, proxy).await
+    }
+
+    async fn change(&self, change: &Change, to: Option<&Version>, workshop: &Workshop, proxy: &Proxy) -> Result<(), BuildError> {
+        let version = to.map(Version::to_string);
+        let precise = version.iter().flat_map(|version| ["--precise", version]);
+        self.must(workshop, &change.arguments().into_iter().chain(precise).collect::<Vec<_>>(), Some(proxy)).await
+    }
+
+    async fn lines(&self, name: &CrateName) -> Result<Vec<Line>, BuildError> {
+        self.registry.lines(name).await.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))
     }
 
     fn index(&self, cutoff: Option<quorate_proto::Timestamp>) -> TimeMachine {
@@ -199,6 +225,10 @@ impl Site {
         ];
         all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
+}
+
+fn name_of_writer() -> Result<CrateName, BuildError> {
+    Ok(WRITER.parse().map_err(std::io::Error::other)?)
 }
 
 /// What the lock file in a workshop's source says.

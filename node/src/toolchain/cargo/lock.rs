@@ -66,12 +66,12 @@ pub(super) enum Change {
     Renewed(CrateName),
     /// A dependency that lacks what cargo takes from it.
     Raised(CrateName),
-    /// Everything: cargo itself does not build, and nobody else is named.
+    /// Everything but the writer of archives: cargo itself does not build, and nobody else is named.
     All,
 }
 
 impl Change {
-    /// Arguments of cargo that make the change.
+    /// Arguments of cargo that make the change, some to a version of their own.
     pub(super) fn arguments(&self) -> Vec<&str> {
         match self {
             Self::Renewed(name) => vec!["update", "--recursive", "--package", name.as_str()],
@@ -81,14 +81,26 @@ impl Change {
     }
 }
 
+/// The version after the locked one. Crates that are released together need each other's version, and not the
+/// newest.
+pub(super) fn version_after(lines: &[Line], name: &CrateName, locked: &[Package]) -> Option<Version> {
+    let own = version_of(name, locked)?;
+    let after = lines.iter().map(|line| &line.version).filter(|version| version.pre.is_empty() && *version > own);
+    after.min().cloned()
+}
+
+/// The locked version of a crate, the newest if there are several.
+pub(super) fn version_of<'l>(name: &CrateName, locked: &'l [Package]) -> Option<&'l Version> {
+    locked.iter().filter(|package| package.name == name.as_str()).map(|package| &package.version).max()
+}
+
 /// The changes in words, by the lock file that came of them.
 pub(super) fn words(changes: &[Change], locked: &[Package]) -> Vec<String> {
-    let version = |name: &CrateName| locked.iter().filter(|package| package.name == name.as_str()).map(|package| &package.version).max();
-    let one = |name: &CrateName| version(name).map_or_else(|| format!("{name}, gone"), |version| format!("{name} {version}"));
+    let one = |name: &CrateName| version_of(name, locked).map_or_else(|| format!("{name}, gone"), |version| format!("{name} {version}"));
     let each = changes.iter().map(|change| match change {
         Change::Lowered(name) | Change::Raised(name) => one(name),
         Change::Renewed(name) => format!("{}, and what it needs", one(name)),
-        Change::All => "all to the newest".to_owned(),
+        Change::All => format!("all but {WRITER} to the newest"),
     });
     each.collect()
 }
@@ -199,7 +211,7 @@ mod tests {
         assert_eq!(names, ["openssl-sys", "time"]);
         let built = locked(&[("openssl-sys", "0.9.118"), ("tar", "0.4.37")]);
         assert_eq!(words(&changes(log, &[]), &built), ["openssl-sys 0.9.118, and what it needs", "time, gone, and what it needs"]);
-        assert_eq!(words(&[Change::Lowered("tar".parse().unwrap()), Change::All], &built), ["tar 0.4.37", "all to the newest"]);
+        assert_eq!(words(&[Change::Lowered("tar".parse().unwrap()), Change::All], &built), ["tar 0.4.37", "all but tar to the newest"]);
         assert!(changes("error: could not compile `../x`", &[]).is_empty());
         assert!(changes("error: no such thing", &[]).is_empty());
     }
@@ -209,6 +221,9 @@ mod tests {
         let log = "error[E0432]: unresolved import `cargo_util::registry`\n --> src/cargo/x.rs:1:1\nerror[E0425]: cannot find function `f` in crate `cargo`\nerror: could not compile `cargo` (lib)";
         let locked = locked(&[("cargo", "0.55.0"), ("cargo-util", "0.1.0")]);
         assert_eq!(changes(log, &locked), [Change::Raised("cargo-util".parse().unwrap())]);
+        let lines: Vec<_> = ["0.1.2", "0.1.0", "0.1.1"].iter().map(|version| line("cargo-util", version, "2021-07-29", "")).collect();
+        let after = version_after(&lines, &"cargo-util".parse().unwrap(), &locked);
+        assert_eq!(after.map(|version| version.to_string()).as_deref(), Some("0.1.1"));
         assert_eq!(changes("error[E0597]: x\nerror: could not compile `cargo` (lib)", &locked), [Change::All]);
     }
 }
