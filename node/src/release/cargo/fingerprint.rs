@@ -26,6 +26,8 @@ pub struct Fingerprint {
     pub has_autolib: Option<bool>,
     /// Whether the generated manifest describes the library.
     pub has_lib: bool,
+    /// Whether the comment above it points to `Cargo.toml.orig`; `None` without a manifest.
+    pub names_original: Option<bool>,
 }
 
 /// The times of all files that were taken over.
@@ -64,7 +66,7 @@ impl Fingerprint {
 
     /// The minor versions of cargo 1 that can have written it, as far as it shows.
     pub fn bounds(&self) -> RangeInclusive<u64> {
-        let all = [self.by_headers(), self.by_note(), self.by_manifest(), self.by_lock()];
+        let all = [self.by_headers(), self.by_note(), self.by_manifest(), self.by_comment(), self.by_lock()];
         let (from, to) = all.iter().fold((0, u64::MAX), |(from, to), range| (from.max(*range.start()), to.min(*range.end())));
         // An archive that contradicts itself was not written by any cargo that is known here.
         if from <= to { from..=to } else { 0..=u64::MAX }
@@ -114,6 +116,15 @@ impl Fingerprint {
         }
     }
 
+    /// The comment was rewritten in 1.55.
+    fn by_comment(&self) -> RangeInclusive<u64> {
+        match self.names_original {
+            Some(true) => 55..=u64::MAX,
+            Some(false) => 0..=54,
+            None => 0..=u64::MAX,
+        }
+    }
+
     /// Every crate has its lock file since about 1.90.
     fn by_lock(&self) -> RangeInclusive<u64> {
         if self.has_lock || self.generated.is_none() { 0..=u64::MAX } else { 0..=89 }
@@ -153,7 +164,9 @@ mod tests {
     fn the_note_and_the_manifest_bound_it_further() {
         let old = print(123_456_789, 1, true);
         assert_eq!(Fingerprint { has_path_in_vcs: Some(false), ..old.clone() }.bounds(), 54..=56);
-        assert_eq!(Fingerprint { has_path_in_vcs: Some(true), ..old }.bounds(), 57..=63);
+        assert_eq!(Fingerprint { has_path_in_vcs: Some(true), ..old.clone() }.bounds(), 57..=63);
+        assert_eq!(Fingerprint { names_original: Some(false), ..old.clone() }.bounds(), 54..=54);
+        assert_eq!(Fingerprint { names_original: Some(true), has_path_in_vcs: Some(false), ..old }.bounds(), 55..=56);
         let new = Fingerprint { has_autobins: Some(true), has_lib: true, ..print(1_153_704_088, 1, true) };
         assert_eq!(Fingerprint { has_autolib: Some(false), ..new.clone() }.bounds(), 80..=82);
         assert_eq!(Fingerprint { has_autolib: Some(true), ..new.clone() }.bounds(), 83..=89);
