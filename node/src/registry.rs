@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod cargo;
+pub mod date;
 pub mod deb;
 pub mod http;
 pub mod npm;

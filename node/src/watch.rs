@@ -9,7 +9,6 @@
 //! read what registries say into one [`listing`]. Nothing here rebuilds anything.
 
 mod actor;
-pub mod address;
 pub mod backoff;
 pub mod cargo;
 pub mod debian;

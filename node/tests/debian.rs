@@ -8,6 +8,8 @@ mod archive;
 mod misbehaviour;
 #[path = "debian/real.rs"]
 mod real;
+#[path = "debian/roots.rs"]
+mod roots;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

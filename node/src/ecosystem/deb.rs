@@ -17,9 +17,9 @@ use crate::plan::deb::{self as plan, Attempt, BuildPlan, Parts, Versions};
 use crate::proxy::deb::OpenSuites;
 use crate::rebuild::{Built, deb as rebuild};
 use crate::registry::address::AddressError;
-use crate::registry::deb::Suite;
 use crate::registry::deb::address::{self, Family};
 use crate::registry::deb::index::{self, Binary, SourcePackage};
+use crate::registry::deb::{Age, Suite};
 use crate::registry::{Download, RegistryError};
 use crate::release::deb::{self as release, Facts, OpenSuite};
 use crate::release::{ChoiceError, Release};
@@ -62,9 +62,9 @@ impl Deb {
     }
 
     /// A suite with its packages. `None` when the archive has no such suite.
-    async fn open(&self, suite: &Suite, index: &str) -> Result<Option<OpenSuite>, RegistryError> {
+    async fn open(&self, suite: &Suite, index: &str, age: Age) -> Result<Option<OpenSuite>, RegistryError> {
         let Facilities { http, cache, .. } = &self.facilities;
-        let signed = match suite.signed(http, cache).await {
+        let signed = match suite.signed(http, cache, age).await {
             Err(RegistryError::NotFound { .. }) => return Ok(None),
             other => other?,
         };
@@ -90,21 +90,21 @@ impl Deb {
     }
 
     /// The entry in one release of Debian, if that has it.
-    async fn look(&self, family: &Family, package: &Purl, wanted: Option<&FileName>) -> Result<Option<Listing>, ListError> {
+    async fn look(&self, family: &Family, package: &Purl, wanted: Option<&FileName>, age: Age) -> Result<Option<Listing>, ListError> {
         let index = release::index_name(package.qualifier("arch"));
         let mut base = match address::base(&self.facilities.deb)? {
-            Some(suite) => self.open(&suite, &index).await?,
+            Some(suite) => self.open(&suite, &index, Age::OfTheHour).await?,
             None => None,
         };
         for suite in family {
-            let Some(opened) = self.open(suite, &index).await? else { continue };
+            let Some(opened) = self.open(suite, &index, age).await? else { continue };
             if let Some(binary) = release::choose(&opened.packages, package, wanted)? {
                 let suites: Vec<_> = base.iter().chain([&opened]).collect();
                 let folder = self.facilities.deb.buildinfo_dir.as_deref();
                 let facts = Facts {
                     binary: binary.clone(),
                     suites: suites.iter().map(|opened| opened.suite.clone()).collect(),
-                    dates: suites.iter().map(|opened| opened.signed.release.date.clone()).collect(),
+                    dates: suites.iter().map(|opened| opened.signed.release.date).collect(),
                     is_mixed: release::is_mixed(&opened.packages, binary),
                     buildinfo: folder.and_then(|folder| release::buildinfo(folder, binary)),
                 };
@@ -115,10 +115,29 @@ impl Deb {
         Ok(None)
     }
 
+    /// The entry in the first release of Debian that has it. One that fails is told of only where no other has it.
+    async fn find_in(
+        &self,
+        families: &[Family],
+        package: &Purl,
+        wanted: Option<&FileName>,
+        age: Age,
+    ) -> Result<Option<Listing>, ListError> {
+        let mut failed = None;
+        for family in families {
+            match self.look(family, package, wanted, age).await {
+                Ok(None) => {}
+                Err(ListError::Registry(error)) => failed = Some(error),
+                other => return other,
+            }
+        }
+        failed.map_or(Ok(None), |error| Err(error.into()))
+    }
+
     async fn open_all(&self, release: &Release<Facts>) -> Result<OpenSuites, BuildError> {
         let mut all = Vec::new();
         for suite in &release.facts.suites {
-            let opened = self.open(suite, &release::index_name(None)).await;
+            let opened = self.open(suite, &release::index_name(None), Age::OfTheHour).await;
             all.extend(opened.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?);
         }
         let Facilities { http, cache, .. } = self.facilities.clone();
@@ -139,18 +158,15 @@ impl Ecosystem for Deb {
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Listing>, ListError> {
         let observed_at = Timestamp::from(SystemTime::now());
         let families = self.families(package)?;
-        let mut failed = None;
-        for family in &families {
-            match self.look(family, package, wanted).await {
-                Ok(Some(listing)) => return listed(listing, observed_at),
-                Ok(None) => {}
-                // Another release of Debian may have it; if none has, this is what is said.
-                Err(ListError::Registry(error)) => failed = Some(error),
-                Err(error) => return Err(error),
+        // What was published a moment ago stands in no index of the last hour, and files may have gone from it.
+        let found = match self.find_in(&families, package, wanted, Age::OfTheHour).await {
+            Ok(None) | Err(ListError::Registry(RegistryError::Checksum { .. })) => {
+                self.find_in(&families, package, wanted, Age::Now).await?
             }
-        }
-        match (failed, families.first().and_then(|family| family.first())) {
-            (Some(error), _) => Err(error.into()),
+            found => found?,
+        };
+        match (found, families.first().and_then(|family| family.first())) {
+            (Some(listing), _) => listed(listing, observed_at),
             (None, None) => Err(AddressError::Unknown { client: "apt".to_owned() }.into()),
             (None, Some(suite)) => {
                 Err(ChoiceError::UnknownVersion { package: Box::new(package.clone()), index: suite.archive.to_string() }.into())

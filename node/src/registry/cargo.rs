@@ -119,12 +119,8 @@ impl CrateName {
 
 impl Registry {
     /// The index at `index`, the base address of its sparse files.
-    pub fn new(http: Http, mut index: Url) -> Self {
-        if !index.path().ends_with('/') {
-            let path = format!("{}/", index.path());
-            index.set_path(&path);
-        }
-        Self { http, index, config: OnceCell::new() }
+    pub fn new(http: Http, index: Url) -> Self {
+        Self { http, index: super::with_slash(index), config: OnceCell::new() }
     }
 
     /// The base address, ending in a slash.
@@ -185,10 +181,22 @@ impl Line {
 /// Reads an index file. A line that is not understood is as good as absent, as cargo has it; a file of
 /// another crate is refused.
 pub fn parse(bytes: &[u8], name: &CrateName) -> Result<Vec<Line>, String> {
+    read(bytes, name, |_| Ok(()))
+}
+
+/// The same where nothing may be missed: one line that is not understood, and the file is refused.
+pub fn parse_whole(bytes: &[u8], name: &CrateName) -> Result<Vec<Line>, String> {
+    read(bytes, name, |number| Err(format!("line {number} is no release of {name}")))
+}
+
+fn read(bytes: &[u8], name: &CrateName, unreadable: impl Fn(usize) -> Result<(), String>) -> Result<Vec<Line>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut lines = Vec::new();
-    for text in text.lines().filter(|line| !line.trim().is_empty()) {
-        let Some(line) = parse_line(text) else { continue };
+    for (at, text) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let Some(line) = parse_line(text) else {
+            unreadable(at + 1)?;
+            continue;
+        };
         if !is_same(&line.name, name.as_str()) {
             return Err(format!("it lists {:?}", line.name.chars().take(100).collect::<String>()));
         }

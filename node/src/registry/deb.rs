@@ -2,23 +2,24 @@
 //!
 //! `InRelease` (checked by `gpgv` against a keyring) → `Packages.xz` and `Sources.xz` by SHA-256 → pool files
 //! by SHA-256. Dates are not checked: mirrors lag, and an old signed index still names true digests. Which
-//! archive is asked is [`address`]'s business, what its indexes say that of [`index`].
+//! archive is asked is [`address`]'s business, what its files say that of [`release`] and [`index`].
 
 pub mod address;
 pub mod index;
+pub mod release;
+pub mod signature;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_proto::Digest;
-use tokio::process::Command;
 use url::Url;
 
 use super::{Http, RegistryError};
 use crate::cache::Cache;
-use index::ReleaseFile;
+use release::ReleaseFile;
+use signature::{SignatureError, signed_text};
 
 const IN_RELEASE_BYTES_MAX: u64 = 8 << 20;
 /// Largest compressed index.
@@ -48,6 +49,15 @@ pub struct Signed {
     pub release: ReleaseFile,
 }
 
+/// How old what an archive says of itself may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// What was fetched within the last hour will do.
+    OfTheHour,
+    /// It is asked now.
+    Now,
+}
+
 impl Suite {
     /// The address of a path of the archive.
     pub fn address(&self, path: &str) -> Result<Url, RegistryError> {
@@ -59,38 +69,30 @@ impl Suite {
         text.parse().map_err(|error| malformed(format!("`{path}`: {error}")))
     }
 
-    /// The release file, with its signature checked. It is fetched once an hour.
-    pub async fn signed(&self, http: &Http, cache: &Cache) -> Result<Signed, RegistryError> {
+    /// The release file, with its signature checked.
+    pub async fn signed(&self, http: &Http, cache: &Cache, age: Age) -> Result<Signed, RegistryError> {
         let url = self.address(&format!("dists/{}/InRelease", self.name))?;
         let name = format!("in-release-{}", Digest::of(url.as_str().as_bytes()).to_hex());
         let held = cache.derived(&name);
-        let age = fs::metadata(&held).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-        if age.is_none_or(|age| age > IN_RELEASE_AGE_MAX) {
+        let held_for = fs::metadata(&held).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age == Age::Now || held_for.is_none_or(|held_for| held_for > IN_RELEASE_AGE_MAX) {
             let body = http.bytes(&url, "*/*", IN_RELEASE_BYTES_MAX).await?;
             cache.put_derived(&name, &body.bytes).map_err(disk(&url))?;
         }
         let bytes = fs::read(&held).map_err(disk(&url))?;
-        match self.signed_text(&held, &url).await {
-            Ok(text) => Ok(Signed { release: ReleaseFile::parse(&text), url, bytes }),
+        let malformed = |reason: String| RegistryError::Malformed { url: Box::new(url.clone()), reason };
+        let text = signed_text(&held, &self.keyring).await.map_err(|error| match error {
+            SignatureError::Host(source) => disk(&url)(source),
+            error => malformed(error.to_string()),
+        });
+        match text.and_then(|text| ReleaseFile::parse(&text).map_err(malformed)) {
+            Ok(release) => Ok(Signed { url, bytes, release }),
             Err(error) => {
                 // What is wrong today may be mended within the hour.
                 let _ = fs::remove_file(&held);
                 Err(error)
             }
         }
-    }
-
-    /// The text that the signature covers, and nothing around it.
-    async fn signed_text(&self, path: &Path, url: &Url) -> Result<String, RegistryError> {
-        let mut command = Command::new("gpgv");
-        command.arg("--keyring").arg(&self.keyring).args(["--output", "-"]).arg(path);
-        let output = command.env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true).output().await.map_err(disk(url))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect();
-        let reason = format!("it is not signed by a key of {}: {said}", self.keyring.display());
-        Err(RegistryError::Malformed { url: Box::new(url.clone()), reason })
     }
 
     /// An index by the digest that the release file states, such as `main/source/Sources.xz`; from the cache

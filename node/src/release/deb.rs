@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quorate_proto::result::NotAttemptedReason;
-use quorate_proto::{Digest, FileName, Purl};
+use quorate_proto::{Digest, FileName, Purl, Timestamp};
 
 use super::ChoiceError;
 use crate::registry::deb::index::{self, Binary};
@@ -39,8 +39,8 @@ pub struct Facts {
     pub binary: Binary,
     /// The release's own suite and, where that is another one, the suite that the artifact is in.
     pub suites: Vec<Suite>,
-    /// Those suites' dates, in their own words.
-    pub dates: Vec<String>,
+    /// When those suites were made.
+    pub dates: Vec<Timestamp>,
     /// Whether its source makes packages for one kind of machine and packages for all.
     pub is_mixed: bool,
     /// The environment that made it, where that is known.

@@ -18,7 +18,7 @@ use super::sources_index::{self, Entry, Family, Pristine};
 use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::Http;
-use crate::registry::deb::Suite;
+use crate::registry::deb::{Age, Suite};
 use crate::source::{commit_id::commit_id, unpack};
 
 /// Where Debian's own keys lie on a Debian machine.
@@ -109,7 +109,7 @@ impl Debian {
 
     async fn entries(&self, suite: &str, http: &Http, cache: &Cache) -> Result<Vec<Entry>, ResolveError> {
         let suite = Suite { archive: self.mirror.clone(), name: suite.to_owned(), keyring: self.keyring.clone() };
-        let signed = suite.signed(http, cache).await?;
+        let signed = suite.signed(http, cache, Age::OfTheHour).await?;
         let Some(expected) = signed.release.digest(SOURCES) else {
             return Err(ResolveError::None(format!("{} lists no {SOURCES}", signed.url)));
         };

@@ -2,23 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use quorate_proto::{Digest, Purl, Timestamp};
-use serde::Deserialize;
+use quorate_proto::{Purl, Timestamp};
 use url::Url;
 
 use super::listing::{Artifact, Change, Currency, Listing, Page, Position, Rest};
 use super::problem::{Kind, Problem};
-use super::wire::{self, Answer, Ask, Wire};
+use super::wire::{Answer, Ask, Wire};
 use super::xml::{Piece, Reader};
+use crate::registry::cargo::{CrateName, INDEX_BYTES_MAX, Line, parse_whole};
+use crate::registry::date::rfc2822;
 
 /// Largest feed.
 const FEED_BYTES_MAX: u64 = 16 << 20;
-/// Largest file of an index; the largest known has about 2 MiB.
-const INDEX_FILE_BYTES_MAX: u64 = 32 << 20;
 const ITEMS_MAX: usize = 10_000;
-const VERSIONS_MAX: usize = 100_000;
-/// Longest name of a crate.
-const NAME_BYTES_MAX: usize = 64;
 /// How far before the cursor items are looked at again: a feed is written a little after what it tells of.
 const OVERLAP_SECONDS: u64 = 600;
 
@@ -45,13 +41,11 @@ impl Cargo {
 
     /// The releases of a crate.
     pub async fn look(&self, wire: &Wire, package: &Purl, validator: Option<String>) -> Result<Option<(Listing, Option<String>)>, Problem> {
-        let name = package.name();
-        let path = index_path(name).ok_or_else(|| Problem::malformed(format!("{package} is no crate's name")))?;
-        let url = self.index.join(&path).map_err(|error| Problem::malformed(error.to_string()))?;
-        let Answer::Body(body) = wire.ask(&Ask { validator, ..Ask::get(url, "*/*", INDEX_FILE_BYTES_MAX) }).await? else { return Ok(None) };
-        let listing = index_file(&body.bytes, name, self.repository.as_deref());
-        let listing = listing.map_err(|reason| Problem::malformed(format!("{}: {reason}", body.url)))?;
-        Ok(Some((listing, body.validator)))
+        let name: CrateName = package.name().parse().map_err(|_| Problem::malformed(format!("{package} is no crate's name")))?;
+        let url = self.index.join(&name.index_path()).map_err(|error| Problem::malformed(error.to_string()))?;
+        let Answer::Body(body) = wire.ask(&Ask { validator, ..Ask::get(url, "*/*", INDEX_BYTES_MAX) }).await? else { return Ok(None) };
+        let lines = parse_whole(&body.bytes, &name).map_err(|reason| Problem::malformed(format!("{}: {reason}", body.url)))?;
+        Ok(Some((listing(&lines, self.repository.as_deref()), body.validator)))
     }
 }
 
@@ -123,75 +117,34 @@ fn update(fields: &BTreeMap<&str, String>) -> Result<Update, String> {
     let field = |name: &str| fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
     let mut link = field("link").unwrap_or_default().trim_end_matches('/').rsplit('/');
     let (version_in_link, name_in_link) = (link.next(), link.next());
-    let name = field("crates:name").or(name_in_link).filter(|name| is_name(name)).ok_or("an item without a crate")?;
+    let name = field("crates:name").or(name_in_link).filter(|name| name.parse::<CrateName>().is_ok()).ok_or("an item without a crate")?;
     let version = field("crates:version").or(version_in_link).filter(|version| is_version(version)).ok_or("an item without a version")?;
-    let at = field("pubDate").and_then(wire::rfc2822).ok_or("an item without a time")?;
+    let at = field("pubDate").and_then(rfc2822).ok_or("an item without a time")?;
     let package = format!("pkg:cargo/{name}").parse().map_err(|_| "an item without a crate")?;
     Ok(Update { package, version: version.to_owned(), at })
 }
 
-/// Reads a crate's file in an index: a line of JSON for each release.
-pub fn index_file(bytes: &[u8], name: &str, repository: Option<&str>) -> Result<Listing, String> {
-    #[derive(Deserialize)]
-    struct Line {
-        name: String,
-        vers: String,
-        cksum: String,
-        #[serde(default)]
-        yanked: bool,
-        pubtime: Option<String>,
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| "an index file that is not UTF-8")?;
-    let mut lines: Vec<Line> = Vec::new();
-    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let line: Line = serde_json::from_str(line).map_err(|error| format!("line {}: {error}", at + 1))?;
-        let is_same = line.name.eq_ignore_ascii_case(name) && is_version(&line.vers) && Digest::from_hex(&line.cksum).is_ok();
-        if !is_same || at >= VERSIONS_MAX {
-            return Err(format!("line {} is no release of {name}", at + 1));
-        }
-        lines.push(line);
-    }
-    let newest = lines.iter().filter(|line| !line.yanked).filter_map(|line| Some((triple(&line.vers)?, &line.vers))).max();
-    let newest = newest.map(|(_, version)| version.clone()).or_else(|| Some(lines.last()?.vers.clone()));
-    let artifact = |line: Line| {
-        let package: Purl = format!("pkg:cargo/{}@{}", line.name, line.vers.replace('+', "%2B")).parse().ok()?;
+/// The files that a crate's index lists: one a release.
+pub fn listing(lines: &[Line], repository: Option<&str>) -> Listing {
+    let newest = lines.iter().filter(|line| !line.is_yanked && line.version.pre.is_empty()).map(|line| &line.version).max();
+    let newest = newest.or_else(|| Some(&lines.last()?.version));
+    let artifact = |line: &Line| {
+        let package: Purl = format!("pkg:cargo/{}@{}", line.name, line.version.to_string().replace('+', "%2B")).parse().ok()?;
         Some(Artifact {
             package: repository.map_or(package.clone(), |url| package.in_repository(url)),
-            file: format!("{}-{}.crate", line.name, line.vers).parse().ok()?,
-            checksum: format!("sha256:{}", line.cksum),
-            published_at: line.pubtime.and_then(|time| time.parse().ok()),
-            currency: if Some(&line.vers) == newest.as_ref() { Currency::Current } else { Currency::Past },
+            file: line.file_name()?,
+            checksum: format!("sha256:{}", line.checksum.to_hex()),
+            published_at: line.published_at,
+            currency: if Some(&line.version) == newest { Currency::Current } else { Currency::Past },
         })
     };
-    Ok(Listing { artifacts: lines.into_iter().filter_map(artifact).collect(), serial: None })
-}
-
-/// Where a crate's file lies in an index.
-pub fn index_path(name: &str) -> Option<String> {
-    let name = Some(name).filter(|name| is_name(name))?.to_ascii_lowercase();
-    Some(match name.len() {
-        1 => format!("1/{name}"),
-        2 => format!("2/{name}"),
-        3 => format!("3/{}/{name}", &name[..1]),
-        _ => format!("{}/{}/{name}", &name[..2], &name[2..4]),
-    })
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    Listing { artifacts: lines.iter().filter_map(artifact).collect(), serial: None }
 }
 
 fn is_version(version: &str) -> bool {
     (1..=100).contains(&version.len())
         && version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b))
         && version.starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// The three numbers of a version that is no pre-release.
-fn triple(version: &str) -> Option<[u64; 3]> {
-    let version = version.split('+').next()?;
-    let numbers: Vec<u64> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    numbers.try_into().ok()
 }
 
 #[cfg(test)]
@@ -249,19 +202,13 @@ mod tests {
             + &line("1.0.10", "")
             + &line("2.1.0", ",\"yanked\":true")
             + &line("3.0.0-rc.1+x", ",\"pubtime\":\"2025-01-01T00:00:00Z\"");
-        let listing = index_file(text.as_bytes(), "demo", None).unwrap();
+        let read = |text: &str| parse_whole(text.as_bytes(), &"demo".parse().unwrap());
+        let listing = listing(&read(&text).unwrap(), None);
         let current: Vec<_> = listing.artifacts.iter().filter(|a| a.currency == Currency::Current).map(|a| a.file.to_string()).collect();
         assert_eq!(current, ["Demo-2.0.0.crate"]);
         assert_eq!(listing.artifacts[3].package.to_string(), "pkg:cargo/Demo@3.0.0-rc.1%2Bx");
         for text in [line("1.0.0", "").replace("Demo", "other"), line("1.0.0", "").replace("00", "x"), "{".to_owned(), line("../1", "")] {
-            assert!(index_file(text.as_bytes(), "demo", None).is_err(), "{text}");
+            assert!(read(&text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn files_of_an_index_lie_where_cargo_looks_for_them() {
-        let paths = ["a", "ab", "AbC", "watched-demo"].map(|name| index_path(name).unwrap());
-        assert_eq!(paths, ["1/a", "2/ab", "3/a/abc", "wa/tc/watched-demo"]);
-        assert_eq!((index_path("../x"), index_path(""), index_path("é")), (None, None, None));
     }
 }

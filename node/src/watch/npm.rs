@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_proto::{FileName, Purl};
+use quorate_proto::Purl;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -10,6 +10,8 @@ use url::Url;
 use super::listing::{Artifact, Change, Currency, Listing, Page, Position, Rest};
 use super::problem::{Kind, Problem};
 use super::wire::{Answer, Ask, Body, Wire};
+use crate::registry::npm::packument::{self, Entry, word};
+use crate::registry::npm::{PackageName, Packument};
 
 const ACCEPT_BRIEF: &str = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8";
 const ACCEPT_FULL: &str = "application/json";
@@ -19,9 +21,6 @@ pub const ROWS: usize = 1000;
 const CHANGES_BYTES_MAX: u64 = 16 << 20;
 /// Largest packument; the largest known has about 100 MiB.
 const PACKUMENT_BYTES_MAX: u64 = 256 << 20;
-const VERSIONS_MAX: usize = 100_000;
-/// Longest name that the registry gives.
-const NAME_BYTES_MAX: usize = 214;
 /// Longest token of a place in the feed.
 const SEQUENCE_BYTES_MAX: usize = 4096;
 
@@ -94,12 +93,12 @@ impl Npm {
         validator: Option<String>,
         full: Times,
     ) -> Result<Option<(Listing, Option<String>)>, Problem> {
-        let name = full_name(package);
-        let url = self.registry.join(&name.replace('/', "%2f")).map_err(|error| Problem::malformed(error.to_string()))?;
+        let name = PackageName::of(package).map_err(|error| Problem::malformed(error.to_string()))?;
+        let url = self.registry.join(&name.encoded()).map_err(|error| Problem::malformed(error.to_string()))?;
         let accept = if full == Times::Needed { ACCEPT_FULL } else { ACCEPT_BRIEF };
         let Answer::Body(body) = wire.ask(&Ask { validator, ..Ask::get(url, accept, PACKUMENT_BYTES_MAX) }).await? else { return Ok(None) };
-        let listing = packument(&body.bytes, &name, self.repository.as_deref()).map_err(|reason| wrong(&body, &reason))?;
-        Ok(Some((listing, body.validator)))
+        let listing = packument::parse(&body.bytes, &body.url).and_then(|document| listing(&document, &name, self.repository.as_deref()));
+        Ok(Some((listing.map_err(|reason| wrong(&body, &reason))?, body.validator)))
     }
 
     fn join(&self, part: &str) -> Result<Url, Problem> {
@@ -148,7 +147,8 @@ pub fn changes(bytes: &[u8]) -> Result<Changes, String> {
     let mut last_row = None;
     for row in &feed.results {
         last_row = Some(position(&row.seq)?);
-        if let Some(package) = package_of(&row.id).filter(|_| !row.deleted) {
+        let package = row.id.parse::<PackageName>().ok().and_then(|name| name.package());
+        if let Some(package) = package.filter(|_| !row.deleted) {
             changes.insert(package.clone(), Change { package, versions: [].into(), serial: None });
         }
     }
@@ -179,77 +179,25 @@ fn position(value: &Value) -> Result<Position, String> {
     }
 }
 
-/// Reads a packument.
-pub fn packument(bytes: &[u8], name: &str, repository: Option<&str>) -> Result<Listing, String> {
-    #[derive(Deserialize)]
-    struct Packument {
-        name: String,
-        #[serde(rename = "dist-tags", default)]
-        tags: BTreeMap<String, String>,
-        #[serde(default)]
-        versions: BTreeMap<String, Version>,
-        #[serde(default)]
-        time: BTreeMap<String, Value>,
+/// The files that a package's document lists.
+pub fn listing(document: &Packument, name: &PackageName, repository: Option<&str>) -> Result<Listing, String> {
+    if document.name.as_deref() != Some(name.as_str()) {
+        return Err(format!("a packument of {:.200}, asked for {name}", document.name.as_deref().unwrap_or("nothing")));
     }
-    let packument: Packument = serde_json::from_slice(bytes).map_err(|error| format!("not the JSON of a packument: {error}"))?;
-    if packument.name != name {
-        return Err(format!("a packument of {:.200}, asked for {name}", packument.name));
-    }
-    if packument.versions.len() > VERSIONS_MAX {
-        return Err(format!("{} versions, limit {VERSIONS_MAX}", packument.versions.len()));
-    }
-    let latest = packument.tags.get("latest");
-    let artifact = |(version, entry): (&String, &Version)| {
-        let dist = entry.dist.as_ref()?;
-        let package: Purl = package_text(name, Some(version)).parse().ok()?;
-        let time = packument.time.get(version).and_then(Value::as_str);
+    let latest = document.tags.get("latest");
+    let artifact = |(version, entry): (&String, &Entry)| {
+        let package = name.purl(version)?;
+        let checksum = word(&entry.dist.integrity).map(str::to_owned).or_else(|| Some(format!("sha1:{}", word(&entry.dist.shasum)?)));
         Some(Artifact {
             package: repository.map_or(package.clone(), |url| package.in_repository(url)),
-            file: file_of(&dist.tarball)?,
-            checksum: dist.integrity.clone().or_else(|| Some(format!("sha1:{}", dist.shasum.as_ref()?))).unwrap_or_default(),
-            published_at: time.and_then(|time| time.parse().ok()),
+            // `https://…/@scope/name/-/name-1.0.0.tgz`
+            file: document.tarball(entry)?.path_segments()?.next_back()?.parse().ok()?,
+            checksum: checksum.unwrap_or_default(),
+            published_at: document.times.get(version).copied(),
             currency: if Some(version) == latest { Currency::Current } else { Currency::Past },
         })
     };
-    Ok(Listing { artifacts: packument.versions.iter().filter_map(artifact).collect(), serial: None })
-}
-
-#[derive(Deserialize)]
-struct Version {
-    dist: Option<Dist>,
-}
-
-#[derive(Deserialize)]
-struct Dist {
-    tarball: String,
-    integrity: Option<String>,
-    shasum: Option<String>,
-}
-
-/// `https://…/@scope/name/-/name-1.0.0.tgz`.
-fn file_of(tarball: &str) -> Option<FileName> {
-    let url: Url = tarball.parse().ok()?;
-    url.path_segments()?.next_back()?.parse().ok()
-}
-
-fn full_name(package: &Purl) -> String {
-    let namespace = package.namespace();
-    if namespace.is_empty() { package.name().to_owned() } else { format!("{namespace}/{}", package.name()) }
-}
-
-fn package_of(id: &str) -> Option<Purl> {
-    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~!'()*".contains(&b));
-    let (scope, name) = match id.strip_prefix('@') {
-        Some(rest) => rest.split_once('/').map(|(scope, name)| (Some(scope), name))?,
-        None => (None, id),
-    };
-    let is_name = id.len() <= NAME_BYTES_MAX && is_part(name) && scope.is_none_or(is_part) && !name.starts_with(['.', '_']);
-    package_text(Some(id).filter(|_| is_name)?, None).parse().ok()
-}
-
-fn package_text(name: &str, version: Option<&str>) -> String {
-    let encode = |text: &str| text.replace('%', "%25").replace('@', "%40").replace('?', "%3F").replace('#', "%23").replace('+', "%2B");
-    version.map_or_else(|| format!("pkg:npm/{}", encode(name)), |version| format!("pkg:npm/{}@{}", encode(name), encode(version)))
+    Ok(Listing { artifacts: document.versions.iter().filter_map(artifact).collect(), serial: None })
 }
 
 fn wrong(body: &Body, reason: &str) -> Problem {
@@ -287,7 +235,8 @@ mod tests {
             "1.0.0":{"dist":{"tarball":"https://registry.example/@scope/name/-/name-1.0.0.tgz","shasum":"00"}},
             "1.0.1":{"dist":{"tarball":"https://registry.example/@scope/name/-/name-1.0.1.tgz","integrity":"sha512-xx"}},
             "1.0.2+b":{}},"time":{"created":"2020-01-01T00:00:00.000Z","1.0.1":"2020-01-02T00:00:00.000Z"}}"#;
-        let listing = packument(text, "@scope/name", None).unwrap();
+        let document = packument::parse(text, &"https://registry.example/".parse().unwrap()).unwrap();
+        let listing = listing(&document, &"@scope/name".parse().unwrap(), None).unwrap();
         let all: Vec<_> =
             listing.artifacts.iter().map(|a| (a.package.to_string(), a.file.as_str(), a.checksum.as_str(), a.currency)).collect();
         assert_eq!(
@@ -298,7 +247,6 @@ mod tests {
             ]
         );
         assert_eq!(listing.artifacts[1].published_at.unwrap().unix_seconds(), 1_577_923_200);
-        assert!(packument(text, "other", None).unwrap_err().contains("asked for other"));
-        assert_eq!(full_name(&"pkg:npm/%40scope/name@1".parse().unwrap()), "@scope/name");
+        assert!(super::listing(&document, &"other".parse().unwrap(), None).unwrap_err().contains("asked for other"));
     }
 }

@@ -10,6 +10,7 @@ use url::Url;
 use super::listing::{Artifact, Change, Currency, Listing, Page, Position, Rest};
 use super::problem::{Kind, Problem};
 use super::wire::{Answer, Ask, Wire};
+use crate::registry::address::AddressError;
 use crate::registry::pypi::file_name::{Distribution, ProjectName};
 use crate::registry::pypi::{INDEX_BYTES_MAX, PublishedFile, simple};
 
@@ -33,6 +34,11 @@ pub struct Pypi {
 }
 
 impl Pypi {
+    /// The changelog beside a simple index: `…/simple/` → `…/pypi`.
+    pub fn changelog_beside(index: &Url) -> Result<Url, AddressError> {
+        index.join("../pypi").map_err(|_| AddressError::Malformed { text: index.to_string(), origin: "the index" })
+    }
+
     /// What has changed behind `since`.
     pub async fn poll(&self, wire: &Wire, since: Option<&Position>) -> Result<Page, Problem> {
         match self.by_changelog(wire, since).await {
@@ -174,6 +180,12 @@ pub fn listing(bytes: &[u8], base: &Url, name: &ProjectName, repository: Option<
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn the_changelog_lies_beside_the_index() {
+        let index = "https://registry.example/simple/".parse().unwrap();
+        assert_eq!(Pypi::changelog_beside(&index).unwrap().as_str(), "https://registry.example/pypi");
+    }
 
     #[test]
     fn a_project_page_lists_its_distributions_and_says_how_old_it_is() {

@@ -8,7 +8,6 @@ use pep440_rs::Version;
 use quorate_proto::Purl;
 use url::Url;
 
-use super::address;
 use super::cargo::Cargo;
 use super::debian::{Debian, Extent};
 use super::listing::{Listing, Page, Position};
@@ -19,7 +18,8 @@ use super::pypi::Pypi;
 use super::settings::{Kind, WatchConfig};
 use super::store::Watched;
 use super::wire::Wire;
-use crate::registry::address::{self as registry_address, AddressError};
+use crate::registry::address::{self, AddressError};
+use crate::registry::{cargo::address as cargo, npm::address as npm, pypi::address as pypi, with_slash};
 use crate::resolve::Debian as Archive;
 
 /// A registry to be watched, whose address may not be known yet.
@@ -119,20 +119,20 @@ impl Plan {
     pub async fn resolve(&self, places: &Places) -> Result<Vec<Source>, SourceError> {
         let configured = self.repository.as_deref().or_else(|| places.registries.get(self.kind.as_str()).map(String::as_str));
         let repository = self.repository.clone();
-        let given = |text: &Option<String>| text.as_deref().map(|text| registry_address::parse(text, "the configuration")).transpose();
+        let given = |text: &Option<String>| text.as_deref().map(|text| address::parse(text, "the configuration")).transpose();
         Ok(match self.kind {
             Kind::Pypi => {
-                let index = address::pypi(configured, &places.python).await?;
-                let changelog = given(&places.watch.pypi.changelog_url)?.map_or_else(|| address::changelog_beside(&index), Ok)?;
+                let index = with_slash(pypi::default_index(configured, &places.python).await?);
+                let changelog = given(&places.watch.pypi.changelog_url)?.map_or_else(|| Pypi::changelog_beside(&index), Ok)?;
                 vec![Source::Pypi(Pypi { index, changelog, repository })]
             }
             Kind::Npm => {
-                let registry = address::npm(configured).await?;
-                let changes = given(&places.watch.npm.changes_url)?.map_or_else(|| registry.clone(), address::with_slash);
+                let registry = with_slash(npm::default_registry(configured).await?);
+                let changes = given(&places.watch.npm.changes_url)?.map_or_else(|| registry.clone(), with_slash);
                 vec![Source::Npm(Npm { registry, changes, repository })]
             }
             Kind::Cargo => {
-                let index = address::cargo(configured).await?;
+                let index = with_slash(cargo::default_index(configured).await?);
                 vec![Source::Cargo(Cargo { index, updates: given(&places.watch.cargo.updates_url)?, repository })]
             }
             Kind::Deb => self.suites(configured, places)?,
@@ -141,7 +141,7 @@ impl Plan {
 
     fn suites(&self, configured: Option<&str>, places: &Places) -> Result<Vec<Source>, SourceError> {
         let deb = &places.watch.deb;
-        let given = configured.map(|text| registry_address::parse(text, "the configuration")).transpose()?;
+        let given = configured.map(|text| address::parse(text, "the configuration")).transpose()?;
         let (archive, usual, keyring) = match (given, &deb.keyring) {
             (Some(archive), Some(keyring)) => (archive, None, keyring.clone()),
             (given, keyring) => {
@@ -157,7 +157,7 @@ impl Plan {
             deb.architectures.clone()
         };
         let debian = Debian {
-            archive: address::with_slash(archive),
+            archive: with_slash(archive),
             suite: String::new(),
             components,
             architectures,

@@ -8,6 +8,7 @@ use reqwest::{Client, Response, redirect};
 use url::Url;
 
 use super::problem::{Kind, Problem};
+use crate::registry::date::rfc2822;
 
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// Longest silence in an answer.
@@ -147,14 +148,6 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Timestamp> {
     Some(at.max(now).min(now.plus(RETRY_AFTER_MAX)))
 }
 
-/// A date as HTTP, RSS and Debian write it.
-pub fn rfc2822(text: &str) -> Option<Timestamp> {
-    // jiff takes `UTC` for a name it does not know; Debian writes it.
-    let text = text.trim().strip_suffix("UTC").map_or_else(|| text.trim().to_owned(), |text| format!("{text}GMT"));
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(&text).ok()?;
-    Some(Timestamp::from_unix_seconds(zoned.timestamp().as_second()))
-}
-
 async fn body(mut response: Response, ask: &Ask) -> Result<Body, Problem> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (validator, serial) = (header("etag"), header("x-pypi-last-serial").and_then(|text| text.parse().ok()));
@@ -190,6 +183,5 @@ mod tests {
         assert_eq!(after("Tue, 14 Nov 2000 22:23:20 GMT"), Some(0), "a time that has passed");
         assert_eq!(after("99999999999"), Some(86_400), "no longer than a day");
         assert_eq!(after("soon"), None);
-        assert_eq!(rfc2822("Sat, 11 Oct 2025 09:00:00 UTC").map(Timestamp::unix_seconds), Some(1_760_173_200));
     }
 }

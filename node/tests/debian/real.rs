@@ -2,16 +2,15 @@
 //! mmdebstrap is missing, the case is skipped and says so.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use quorate_node::cache::Cache;
-use quorate_node::environment::{Inventory, RootfsError, RootfsSpec};
+use quorate_node::environment::Inventory;
 use quorate_node::fetch::deb::fetch;
 use quorate_node::pipeline::{Disposition, Engine};
 use quorate_node::plan::deb::{Attempt, Parts, Versions, plan};
 use quorate_node::proxy::deb::OpenSuites;
 use quorate_node::registry::Http;
-use quorate_node::registry::deb::{Suite, index};
+use quorate_node::registry::deb::{Age, Suite, index};
 use quorate_node::release::deb::{Facts, OpenSuite, index_name};
 use quorate_node::resolve::Debian;
 use quorate_node::sandbox::{Limits, Sandbox};
@@ -20,6 +19,7 @@ use quorate_proto::Digest;
 use quorate_proto::result::{EnvironmentClass, FoundBy, Outcome, Phase, SourceKind};
 
 use super::archive::native;
+use super::roots::{can_make_roots, roots};
 use super::{config, rebuild};
 
 /// Small point releases for all machines, the quickest first.
@@ -30,27 +30,6 @@ const SMALL: [&str; 5] = [
     "debian-archive-keyring@2023.3%2Bdeb12u2",
     "ca-certificates@20230311%2Bdeb12u1",
 ];
-
-/// Kept between runs: a root is named by the digests of its suite's index and of its packages.
-fn roots() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("roots")
-}
-
-fn can_make_roots() -> bool {
-    let spec = RootfsSpec::of_this_machine("bookworm", "today");
-    let has_mmdebstrap = std::process::Command::new("mmdebstrap").arg("--version").output().is_ok_and(|output| output.status.success());
-    match (spec, has_mmdebstrap) {
-        (Ok(_), true) => true,
-        (Err(error), _) => {
-            eprintln!("SKIPPED: {error}");
-            false
-        }
-        (_, false) => {
-            eprintln!("SKIPPED: {}", RootfsError::NoMmdebstrap);
-            false
-        }
-    }
-}
 
 #[tokio::test]
 async fn five_small_packages_are_rebuilt_to_the_byte() {
@@ -117,7 +96,7 @@ async fn with_the_versions_of(published: Digest, inventory: &Inventory) {
 async fn suites(http: &Http, cache: &Cache) -> Option<OpenSuites> {
     let debian = Debian::of_this_machine().ok()?;
     let suite = Suite { archive: debian.mirror, name: "bookworm".to_owned(), keyring: debian.keyring };
-    let signed = suite.signed(http, cache).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
+    let signed = suite.signed(http, cache, Age::OfTheHour).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
     let name = index_name(None);
     let (digest, path) = suite.index(&signed, &name, http, cache).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
     let packages = index::binaries(&path).unwrap().into();

@@ -7,6 +7,7 @@ use quorate_node::plan::npm::scripts;
 use quorate_node::proxy::pypi::{Withheld, page};
 use quorate_node::registry::cargo::{self, CrateName};
 use quorate_node::registry::deb::index as deb;
+use quorate_node::registry::deb::release::ReleaseFile;
 use quorate_node::registry::npm::integrity::Integrity;
 use quorate_node::registry::npm::{PackageName, packument};
 use quorate_node::registry::pypi::file_name::{Distribution, ProjectName};
@@ -152,7 +153,7 @@ fn crate_index(bytes: &[u8]) {
 
 /// No word of a suite leads out of a folder.
 fn suite(bytes: &[u8]) {
-    let _ = deb::ReleaseFile::parse(&String::from_utf8_lossy(bytes));
+    let _ = ReleaseFile::parse(&String::from_utf8_lossy(bytes));
     let is_plain = |path: &str| !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     for binary in deb::binaries_in(bytes).unwrap_or_default() {
         assert!(is_plain(&binary.path), "{}", binary.path);

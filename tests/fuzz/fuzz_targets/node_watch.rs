@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use quorate_node::registry::npm::packument;
+use quorate_node::registry;
 use quorate_node::watch::listing::Artifact;
 use quorate_node::watch::pypi::{self, changelog};
 use quorate_node::watch::xml::{Piece, Reader};
@@ -24,12 +26,14 @@ fuzz_target!(|bytes: &[u8]| {
         2 => {
             let _ = npm::database(bytes);
             assert!(npm::changes(bytes).is_ok_and(|page| page.changes.len() <= page.rows) || npm::changes(bytes).is_err());
-            npm::packument(bytes, "demo", None).iter().for_each(|listing| plain(&listing.artifacts));
+            let document = packument::parse(bytes, &"https://registry.example/demo".parse().expect("an address"));
+            let listing = document.and_then(|document| npm::listing(&document, &"demo".parse().expect("a name"), None));
+            listing.iter().for_each(|listing| plain(&listing.artifacts));
         }
         3 => {
             let _ = cargo::updates(bytes);
-            let _ = cargo::index_path(&text);
-            cargo::index_file(bytes, "demo", None).iter().for_each(|listing| plain(&listing.artifacts));
+            let lines = registry::cargo::parse_whole(bytes, &"demo".parse().expect("a name"));
+            lines.iter().for_each(|lines| plain(&cargo::listing(lines, None).artifacts));
         }
         4 => {
             let _ = pypi::projects(bytes);
@@ -38,8 +42,8 @@ fuzz_target!(|bytes: &[u8]| {
             listing.iter().for_each(|listing| plain(&listing.artifacts));
         }
         5 => {
-            let _ = debian::index::release(&text).map(|release| debian::index::choose(&release, "main/binary-amd64"));
-            debian::index::packages(&text, "debian", None).iter().for_each(|artifacts| plain(artifacts));
+            let _ = registry::deb::release::ReleaseFile::parse(&text).map(|release| release.packages("main/binary-amd64"));
+            debian::artifacts(bytes, "debian", None).iter().for_each(|artifacts| plain(artifacts));
         }
         _ => times(bytes, &text),
     }

@@ -1,10 +1,10 @@
-//! The indexes of a Debian archive, read within bounds: release files, `Packages`, `Sources`, and the `.dsc`
-//! of a source package. Pure but for reading the compressed file that is given.
+//! The indexes of a Debian archive, read within bounds: `Packages`, `Sources`, and the `.dsc` of a source package. Pure but for reading the compressed file that is given.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use flate2::bufread::MultiGzDecoder;
 use quorate_proto::Digest;
 
 use crate::resolve::apt::{Paragraph, paragraphs, value};
@@ -20,15 +20,6 @@ const ENTRIES_MAX: usize = 1_000_000;
 const FILES_MAX: usize = 64;
 /// Longest name, version or path.
 const WORD_BYTES_MAX: usize = 1024;
-
-/// What a signed release file says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReleaseFile {
-    /// When it was made, in its own words.
-    pub date: String,
-    /// SHA-256 by the name of each index.
-    digests: BTreeMap<String, Digest>,
-}
 
 /// A binary package in `Packages`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,29 +70,6 @@ pub struct SourcePackage {
     pub requires: BTreeMap<String, String>,
 }
 
-impl ReleaseFile {
-    /// Reads the signed text.
-    pub fn parse(text: &str) -> Self {
-        let mut date = String::new();
-        let mut digests = BTreeMap::new();
-        for paragraph in paragraphs(text) {
-            date = value(&paragraph, "Date").map_or(date, str::to_owned);
-            for line in value(&paragraph, "SHA256").unwrap_or_default().lines() {
-                let mut words = line.split_whitespace();
-                if let (Some(Ok(digest)), Some(_), Some(name)) = (words.next().map(Digest::from_hex), words.next(), words.next()) {
-                    digests.insert(name.to_owned(), digest);
-                }
-            }
-        }
-        Self { date, digests }
-    }
-
-    /// The SHA-256 of an index by its name.
-    pub fn digest(&self, name: &str) -> Option<Digest> {
-        self.digests.get(name).copied()
-    }
-}
-
 /// The packages of a `Packages.xz` that can be fetched.
 pub fn binaries(path: &Path) -> io::Result<Vec<Binary>> {
     binaries_in(open(path)?)
@@ -109,9 +77,33 @@ pub fn binaries(path: &Path) -> io::Result<Vec<Binary>> {
 
 /// [`binaries`] of an index that is unpacked.
 pub fn binaries_in(text: impl BufRead) -> io::Result<Vec<Binary>> {
-    let mut all = Vec::new();
+    read(text, |_| Ok(()))
+}
+
+/// All packages of an index that is unpacked. One that cannot be read is refused with all that stands around it:
+/// nobody signs half an index.
+pub fn all_in(text: impl BufRead) -> io::Result<Vec<Binary>> {
+    read(text, |number| Err(io::Error::other(format!("stanza {number} cannot be read"))))
+}
+
+/// The text of an index by the ending of its name.
+pub fn unpacked<'a>(packed: impl BufRead + 'a, name: &str) -> Box<dyn BufRead + 'a> {
+    const BUFFER_BYTES: usize = 64 << 10;
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("xz") => Box::new(BufReader::with_capacity(BUFFER_BYTES, unpack::xz(packed))),
+        Some("gz") => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(packed))),
+        _ => Box::new(packed),
+    }
+}
+
+fn read(text: impl BufRead, unreadable: impl Fn(usize) -> io::Result<()>) -> io::Result<Vec<Binary>> {
+    let (mut all, mut number) = (Vec::new(), 0);
     scan(text, |paragraph| {
-        all.extend(binary(paragraph));
+        number += 1;
+        match binary(paragraph) {
+            Some(binary) => all.push(binary),
+            None => unreadable(number)?,
+        }
         if all.len() > ENTRIES_MAX { Err(io::Error::other(format!("an index of more than {ENTRIES_MAX} packages"))) } else { Ok(()) }
     })?;
     Ok(all)
@@ -138,17 +130,20 @@ pub fn dsc(bytes: &[u8]) -> Option<SourcePackage> {
 }
 
 fn open(path: &Path) -> io::Result<impl BufRead> {
-    let file = BufReader::new(std::fs::File::open(path)?);
-    Ok(BufReader::with_capacity(64 << 10, unpack::xz(file).take(INDEX_BYTES_MAX)))
+    Ok(unpacked(BufReader::new(std::fs::File::open(path)?), "index.xz"))
 }
 
 /// One paragraph at a time: a whole index as text would be large.
 fn scan(mut text: impl BufRead, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut paragraph = Vec::new();
+    let (mut paragraph, mut total) = (Vec::new(), 0);
     loop {
         let before = paragraph.len();
         let left = (PARAGRAPH_BYTES_MAX + 1 - before) as u64;
         let count = text.by_ref().take(left).read_until(b'\n', &mut paragraph)?;
+        total += count as u64;
+        if total > INDEX_BYTES_MAX {
+            return Err(io::Error::other(format!("an index of more than {INDEX_BYTES_MAX} bytes")));
+        }
         if paragraph.len() > PARAGRAPH_BYTES_MAX {
             return Err(io::Error::other(format!("a paragraph of more than {PARAGRAPH_BYTES_MAX} bytes")));
         }
@@ -306,14 +301,20 @@ mod tests {
     }
 
     #[test]
-    fn a_release_file_names_the_digest_of_its_index() {
-        let hex = Digest::of(b"x").to_hex();
-        let text = format!(
-            "Suite: stable\nDate: today\nMD5Sum:\n 00 1 main/source/Sources.xz\nSHA256:\n {hex} 12 main/source/Sources.xz\n {hex} 12\n"
-        );
-        let release = ReleaseFile::parse(&text);
-        assert_eq!((release.digest("main/source/Sources.xz"), release.date.as_str()), (Some(Digest::of(b"x")), "today"));
-        assert_eq!(release.digest("main/source/Sources.gz"), None);
+    fn packings_are_told_by_name_and_half_an_index_is_refused() {
+        use std::io::Write as _;
+        let stanza =
+            format!("Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/a.deb\nSize: 12\nSHA256: {}\n\n", Digest::of(b"x").to_hex());
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(stanza.as_bytes()).unwrap();
+        assert_eq!(all_in(unpacked(&gz.finish().unwrap()[..], "Packages.gz")).unwrap(), scanned(&stanza));
+        assert_eq!(all_in(unpacked(stanza.as_bytes(), "Packages")).unwrap().len(), 1);
+        assert!(["Packages.xz", "Packages.gz"].iter().all(|name| all_in(unpacked(stanza.as_bytes(), name)).is_err()));
+        for broken in ["SHA256", "Size", "Filename", "Version"] {
+            let text = stanza.clone() + &stanza.replace(broken, "X");
+            assert!(all_in(text.as_bytes()).unwrap_err().to_string().contains("stanza 2"));
+            assert_eq!(binaries_in(text.as_bytes()).unwrap().len(), 1);
+        }
     }
 
     proptest::proptest! {
@@ -321,7 +322,7 @@ mod tests {
         fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400), text in "(Package|SHA256|Source|Checksums-Sha256|Filename|-)(: | |\\n)[a-z0-9 ./\\n:()]{0,200}") {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
                 let _ = dsc(bytes);
-                let _ = ReleaseFile::parse(&String::from_utf8_lossy(bytes));
+                let _ = crate::registry::deb::release::ReleaseFile::parse(&String::from_utf8_lossy(bytes));
                 let _ = scan(bytes, |paragraph| { let _ = binary(paragraph); Ok(()) });
             }
         }

@@ -47,6 +47,11 @@ impl PackageName {
         self.0.trim_start_matches('@').replace('/', "-")
     }
 
+    /// The package as a package URL.
+    pub fn package(&self) -> Option<Purl> {
+        format!("pkg:npm/{}", self.0.replace('@', "%40")).parse().ok()
+    }
+
     /// The release as a package URL.
     pub fn purl(&self, version: &str) -> Option<Purl> {
         let version = version.replace('%', "%25").replace('+', "%2B");

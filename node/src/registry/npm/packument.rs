@@ -4,10 +4,14 @@
 //! document is an object with versions.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use quorate_proto::Timestamp;
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use url::Url;
 
@@ -21,6 +25,10 @@ const VERSIONS_MAX: usize = 50_000;
 /// What a registry says of a package.
 #[derive(Clone, Debug, Default)]
 pub struct Packument {
+    /// The package's name, where the document says it.
+    pub name: Option<String>,
+    /// Versions by what they are called: `latest`.
+    pub tags: BTreeMap<String, String>,
     /// The versions, by their text.
     pub versions: BTreeMap<String, Entry>,
     /// When each was published, by the registry's word.
@@ -72,6 +80,7 @@ pub struct Entry {
     pub npm_version: Value,
     #[serde(rename = "_nodeVersion", skip_serializing)]
     pub node_version: Value,
+    #[serde(deserialize_with = "dist")]
     pub dist: Dist,
 }
 
@@ -88,12 +97,71 @@ pub struct Dist {
     pub shasum: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Document {
-    versions: BTreeMap<String, Value>,
+    name: Value,
+    #[serde(rename = "dist-tags")]
+    tags: BTreeMap<String, Value>,
+    versions: BTreeMap<String, Slot<Entry>>,
     time: BTreeMap<String, Value>,
+}
+
+/// An object, or nothing where something else stands in its place. Fields that nobody asks for are not kept:
+/// documents are large.
+struct Slot<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Slot<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SlotVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct SlotVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for SlotVisitor<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<T>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+}
+
+fn dist<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dist, D::Error> {
+    Ok(Slot::deserialize(deserializer)?.0.unwrap_or_default())
 }
 
 /// Reads a document that was served at `url`. Versions that are none are left out.
@@ -106,9 +174,12 @@ pub fn parse(bytes: &[u8], url: &Url) -> Result<Packument, String> {
     if document.versions.len() > VERSIONS_MAX {
         return Err(format!("{} versions, at most {VERSIONS_MAX} are taken", document.versions.len()));
     }
-    let entry = |(text, value): (String, Value)| Some((version(&text)?.to_string(), serde_json::from_value(value).ok()?));
+    let entry = |(text, Slot(entry)): (String, Slot<Entry>)| Some((version(&text)?.to_string(), entry?));
     let time = |(text, value): (String, Value)| Some((text, value.as_str()?.parse().ok()?));
+    let tag = |(tag, value): (String, Value)| Some((tag, word(&value)?.to_owned()));
     Ok(Packument {
+        name: word(&document.name).map(str::to_owned),
+        tags: document.tags.into_iter().filter_map(tag).collect(),
         versions: document.versions.into_iter().filter_map(entry).collect(),
         times: document.time.into_iter().filter_map(time).collect(),
         url: Some(url.clone()),
@@ -155,9 +226,11 @@ mod tests {
 
     #[test]
     fn a_document_without_most_of_its_fields_is_read() {
-        let text = br#"{"name":"demo","versions":{"1.0.0":{"dist":{"tarball":"demo/-/demo-1.0.0.tgz"}},"1.1.0":{"version":7,"dist":{"tarball":9}},"x":{}}}"#;
+        let text = br#"{"name":"demo","dist-tags":{"latest":"1.0.0","odd":7},"versions":{"1.0.0":{"dist":{"tarball":"demo/-/demo-1.0.0.tgz"},"scripts":{"a":[1]}},
+            "1.1.0":{"version":7,"dist":{"tarball":9}},"1.2.0":{"dist":[{}]},"x":{},"2.0.0":[[1],{}],"2.0.1":"x","2.0.2":-1,"2.0.3":null,"2.0.4":1.5,"2.0.5":true}}"#;
         let packument = parse(text, &url()).unwrap();
-        assert_eq!(packument.versions.keys().collect::<Vec<_>>(), ["1.0.0", "1.1.0"]);
+        assert_eq!(packument.versions.keys().collect::<Vec<_>>(), ["1.0.0", "1.1.0", "1.2.0"]);
+        assert_eq!((packument.name.as_deref(), packument.tags.get("latest").map(String::as_str)), (Some("demo"), Some("1.0.0")));
         assert_eq!(packument.tarball(&packument.versions["1.0.0"]).unwrap().as_str(), "https://registry.example/demo/-/demo-1.0.0.tgz");
         assert_eq!(packument.tarball(&packument.versions["1.1.0"]), None);
         assert!(packument.versions["1.0.0"].integrity().is_empty() && packument.times.is_empty());
