@@ -4,25 +4,43 @@
 
 #[path = "watch/cache.rs"]
 mod cache;
+#[path = "watch/cargo.rs"]
+mod cargo;
+#[path = "watch/debian.rs"]
+mod debian;
 #[path = "watch/faulty.rs"]
 mod faulty;
 #[path = "watch/node.rs"]
 mod node;
-#[path = "watch/registries.rs"]
-mod registries;
+#[path = "watch/npm.rs"]
+mod npm;
+#[path = "watch/origin.rs"]
+mod origin;
+#[path = "watch/pypi.rs"]
+mod pypi;
+#[path = "watch/registry.rs"]
+mod registry;
+#[path = "debian/roots.rs"]
+mod roots;
 #[path = "watch/server.rs"]
 mod server;
+#[path = "watch/whole.rs"]
+mod whole;
 
 use std::time::Duration;
 
+use cargo::Cargo;
+use debian::Debian;
 use node::{Builds, Node};
-use registries::{Cargo, Debian, Npm, Pypi, Registry};
+use npm::Npm;
+use pypi::Pypi;
+use registry::Registry;
 
 /// Publishes before, while and after a node runs, and kills it again and again.
 fn every_release_lands_in_the_queue_once(registry: &impl Registry) {
-    let mut node = Node::new(&registry.watch(), Builds::Wait);
+    let mut node = Node::new(&registry.watch(Builds::Wait), Builds::Wait);
     node.start();
-    node.until("the watch to begin", || node.status()["ok"] == true && !node.status()["watches"].as_array().unwrap().is_empty());
+    node.until_begun();
     assert_eq!(node.handed_over(), [""; 0], "nothing was published since the watch began");
     let mut expected = registry.publish("1.0.0");
     let listed = |expected: &[String]| expected.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
@@ -76,9 +94,9 @@ fn cargo_publish_lands_in_the_queue_once() {
 fn a_package_in_a_signed_archive_lands_in_the_queue_once_and_one_that_is_not_signed_never() {
     let Some(registry) = Debian::start() else { return };
     every_release_lands_in_the_queue_once(&registry);
-    let mut node = Node::new(&registry.watch(), Builds::Wait);
+    let mut node = Node::new(&registry.watch(Builds::Wait), Builds::Wait);
     node.start();
-    node.until("the watch to begin", || node.status()["ok"] == true && !node.status()["watches"].as_array().unwrap().is_empty());
+    node.until_begun();
     registry.forge("6.6.6");
     node.until("the forgery to be noticed", || node.status()["watches"][0]["problem"]["kind"] == "untrusted");
     assert_eq!(node.handed_over(), [""; 0]);

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use quorate_node::feed;
 use quorate_node::pipeline::Job;
+use quorate_proto::result::RebuildResult;
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(2);
+/// The same where a root may have to be made for a build.
+const PATIENCE_FOR_BUILDS: Duration = Duration::from_mins(10);
 
 /// What a node does with its jobs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Builds {
     /// It builds and signs.
-    #[expect(dead_code, reason = "for tests of the whole way, from published to signed")]
     Run,
     /// Jobs stay in the queue: the sandbox is kept from it.
     Wait,
@@ -27,13 +30,15 @@ pub(crate) enum Builds {
 pub(crate) struct Node {
     dir: TempDir,
     child: Option<Child>,
+    patience: Duration,
 }
 
 impl Node {
     /// A node that watches as `watch` says: sections of its configuration.
     pub(crate) fn new(watch: &str, builds: Builds) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let node = Self { dir, child: None };
+        let patience = if builds == Builds::Run { PATIENCE_FOR_BUILDS } else { PATIENCE };
+        let node = Self { dir, child: None, patience };
         let operator = Self::json(&["operator", "init", "--dir", &node.text("root"), "--name", "alpha", "--format", "json"]);
         Self::json(&["key", "init", "--dir", &node.text("data"), "--format", "json"]);
         let (root, key, out) = (node.text("root/operator.key"), node.text("data/node.key"), node.text("node.cert"));
@@ -50,7 +55,7 @@ impl Node {
         node
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -181,10 +186,37 @@ impl Node {
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// What it has signed, in order, in full.
+    pub(crate) fn results(&self) -> Vec<RebuildResult> {
+        let data = self.path("data");
+        let own = feed::begun(&data).unwrap();
+        feed::read(&data, own[0]).unwrap().into_iter().map(|statement| statement.predicate).collect()
+    }
+
+    /// Why jobs were put aside, or are tried again later; nothing when all goes well.
+    pub(crate) fn unfinished(&self) -> String {
+        let files = self.queued("rejected").into_iter().chain(self.queued("retry"));
+        files.filter_map(|path| fs::read_to_string(path).ok()).collect()
+    }
+
+    /// Waits until all is watched that was asked for, and nothing is wrong with it.
+    pub(crate) fn until_begun(&self) {
+        self.until("the watch to begin", || {
+            let status = self.status();
+            status["ok"] == true && !status["watches"].as_array().unwrap().is_empty()
+        });
+    }
+
     pub(crate) fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
         let began = Instant::now();
         while !reached() {
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}\n{:?}\n{}\n{}", self.handed_over(), self.status(), self.log());
+            assert!(
+                began.elapsed() < self.patience,
+                "waited in vain for {what}\n{:?}\n{}\n{}",
+                self.handed_over(),
+                self.status(),
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
