@@ -7,6 +7,7 @@
 //! build requires is therefore part of the root that it asks for (`include`), and part of its name.
 
 mod extension;
+mod scratch;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,6 +23,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use self::extension::Extension;
+use self::scratch::Scratch;
 use super::inventory::{self, Inventory};
 use super::shelf::Shelf;
 use super::{EnvironmentError, clipped_tail};
@@ -111,6 +113,10 @@ pub enum RootfsError {
 impl RootfsError {
     fn host(activity: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Host { activity, source }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Host { source, .. } if source.kind() == io::ErrorKind::StorageFull)
     }
 }
 
@@ -256,7 +262,16 @@ impl Wish<'_> {
 
 async fn fill(wish: &Wish<'_>, dir: &Path) -> Result<(), RootfsError> {
     let root = dir.join("root");
-    unpack(wish, dir, &root).await?;
+    let scratch = Scratch::in_memory();
+    let mut unpacked = unpack(wish, dir, &root, scratch.as_ref()).await;
+    if scratch.is_some() && unpacked.as_ref().is_err_and(RootfsError::is_full) {
+        // More than memory takes; the disk may.
+        drop(scratch);
+        let clear = || [&root, &dir.join(extension::DEBS)].into_iter().try_for_each(|folder| remove_tree(folder));
+        clear().and_then(|()| fs::create_dir(&root)).map_err(RootfsError::host("removing half a root"))?;
+        unpacked = unpack(wish, dir, &root, None).await;
+    }
+    unpacked?;
     let _ = fs::remove_dir_all(dir.join(extension::DEBS));
     let packages = inventory::packages(&root).await?;
     let inventory = Inventory::new(EnvironmentClass::Rootfs, inventory::system(&root), packages, Vec::new());
@@ -264,8 +279,11 @@ async fn fill(wish: &Wish<'_>, dir: &Path) -> Result<(), RootfsError> {
 }
 
 /// mmdebstrap's tar stream into `tar`: so owners are right as root, and all is ours as an ordinary user.
-async fn unpack(wish: &Wish<'_>, dir: &Path, root: &Path) -> Result<(), RootfsError> {
+async fn unpack(wish: &Wish<'_>, dir: &Path, root: &Path, scratch: Option<&Scratch>) -> Result<(), RootfsError> {
     let mut maker = wish.maker(dir)?;
+    if let Some(scratch) = scratch {
+        maker.env("TMPDIR", scratch.path());
+    }
     let mut maker =
         maker.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(RootfsError::host("starting mmdebstrap"))?;
     let words = maker.stderr.take();
