@@ -15,6 +15,8 @@ use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, OperatorId, Purl, SecretKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::traffic::Fetched;
+
 mod limit;
 
 /// Everything of a result but the feed position and the provenance's digest.
@@ -56,6 +58,9 @@ pub struct Finding {
     pub blobs: Vec<Vec<u8>>,
     /// Seconds of each phase, for people: not part of a result.
     pub seconds: BTreeMap<String, f64>,
+    /// What the rebuild brought in from elsewhere, for people: not part of a result.
+    #[serde(default)]
+    pub fetched: Fetched,
 }
 
 /// A provenance before it is signed.
@@ -237,6 +242,7 @@ mod tests {
             provenance: None,
             blobs: vec![b"inventory".to_vec()],
             seconds: BTreeMap::new(),
+            fetched: Fetched::default(),
         }
     }
 

@@ -4,6 +4,8 @@
 //! is hashed again each time it is used: a damaged file is a missing file. Locks order the work of
 //! several processes that would otherwise derive the same thing at once.
 
+pub mod currency;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use quorate_proto::Digest;
 use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
+
+pub use currency::{Currency, Reuse};
 
 /// A folder of files named by their digests.
 #[derive(Clone, Debug)]
@@ -54,10 +58,16 @@ impl Cache {
 
     /// The file with this digest, if it is held whole.
     pub fn get(&self, digest: Digest) -> Option<PathBuf> {
+        self.get_sized(digest).map(|(path, _)| path)
+    }
+
+    /// The same with its size.
+    pub fn get_sized(&self, digest: Digest) -> Option<(PathBuf, u64)> {
         let path = self.path(digest);
         match digest_of_file(&path) {
-            Ok((got, _)) if got == digest => Some(path),
+            Ok((got, size_bytes)) if got == digest => Some((path, size_bytes)),
             Ok(_) => {
+                tracing::warn!(%digest, "a cached file was damaged on this machine and is removed");
                 let _ = fs::remove_file(&path);
                 None
             }
@@ -94,15 +104,20 @@ impl Cache {
     /// The text of something derived, if this user alone could have written it: what is derived has no
     /// digest that anybody vouches for.
     pub fn own_derived(&self, name: &str) -> Option<String> {
+        String::from_utf8(self.own_derived_bytes(name)?).ok()
+    }
+
+    /// The same for what is no text.
+    pub fn own_derived_bytes(&self, name: &str) -> Option<Vec<u8>> {
         use rustix::fs::{Mode, OFlags};
         use std::os::unix::fs::MetadataExt as _;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::open(self.derived(name), flags, Mode::empty()).ok()?);
         let meta = file.metadata().ok()?;
         let is_own = meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-        let mut text = String::new();
-        is_own.then(|| file.read_to_string(&mut text)).and_then(Result::ok)?;
-        Some(text)
+        let mut bytes = Vec::new();
+        is_own.then(|| file.read_to_end(&mut bytes)).and_then(Result::ok)?;
+        Some(bytes)
     }
 
     /// Writes something derived, whole or not at all.
@@ -112,6 +127,38 @@ impl Cache {
         let path = self.derived(name);
         place(file, &path)?;
         Ok(path)
+    }
+
+    /// Writes something derived that nobody but this user reads.
+    pub fn put_own_derived(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        // A temporary file is its user's alone, and stays so.
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.persist(self.derived(name)).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Removes of the derived files whose names begin with `prefix` those that were written longest ago, until the
+    /// others have at most `bytes_max` together.
+    pub fn trim_derived(&self, prefix: &str, bytes_max: u64) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.derived(""))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                // Another process may have removed it meanwhile.
+                let Ok(meta) = entry.metadata() else { continue };
+                files.push((meta.modified()?, meta.len(), entry.path()));
+            }
+        }
+        files.sort_by(|a, b| b.cmp(a));
+        let mut bytes = 0;
+        for (_, size_bytes, path) in files {
+            bytes += size_bytes;
+            if bytes > bytes_max {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until this process alone holds the lock `name`. Blocks: not for async tasks.
@@ -209,6 +256,20 @@ mod tests {
         fs::write(&path, b"contend").unwrap();
         assert_eq!(cache.get(digest), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_derived_longest_ago_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        for (age_seconds, name) in ["document-new", "document-old", "other"].iter().enumerate() {
+            cache.put_own_derived(name, &[b"te", b"xt"]).unwrap();
+            let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age_seconds as u64);
+            File::options().write(true).open(cache.derived(name)).unwrap().set_modified(then).unwrap();
+        }
+        cache.trim_derived("document-", 7).unwrap();
+        let texts = ["document-new", "document-old", "other"].map(|name| cache.own_derived(name).is_some());
+        assert_eq!(texts, [true, false, true]);
     }
 
     #[test]

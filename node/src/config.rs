@@ -10,6 +10,7 @@ use std::time::Duration;
 use quorate_gossip::Multiaddr;
 use serde::Deserialize;
 
+use crate::cache::Reuse;
 use crate::ecosystem::ToolchainUse;
 use crate::pipeline::{DebianUse, EngineConfig};
 use crate::registry::deb::address::ArchiveSettings;
@@ -355,6 +356,7 @@ impl Config {
         Ok(EngineConfig {
             work_dir: self.build.work_dir.clone().unwrap_or_else(|| self.data_dir.join("work")),
             cache_dir: self.build.cache_dir.clone().unwrap_or_else(|| self.data_dir.join("cache")),
+            reuse: Reuse::Kept,
             registries: self.registry.by_type(),
             deb: self.registry.deb.settings(),
             toolchains: match self.build.toolchains {
@@ -362,7 +364,7 @@ impl Config {
                 Toolchains::Machine => ToolchainUse::Machine,
             },
             toolchain_wait: crate::toolchain::WAIT,
-            git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys() },
+            git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys(), reuse: Reuse::Kept },
             debian,
             python: self.build.python.clone(),
             definitions: self.build.definitions.clone(),

@@ -157,8 +157,8 @@ pub trait Ecosystem: Sync {
     /// Which file is meant, by the registry's own page. The file itself is not fetched.
     fn list(&self, package: &Purl, file: Option<&FileName>) -> impl Future<Output = Result<Listed<Self::Listing>, ListError>> + Send;
 
-    /// Brings the published bytes, checked against every checksum that the page states. They are fetched anew
-    /// each time: a copy in the cache would say nothing of what the registry serves now.
+    /// Brings the published bytes, checked against every checksum that the page states. Bytes of those checksums
+    /// that are held already are not fetched again: the page says which bytes are published now.
     fn download(&self, listed: &Listed<Self::Listing>, limit: u64) -> impl Future<Output = Result<Download, RegistryError>> + Send;
 
     /// Reads the published bytes. Those that cannot be read say nothing about their making: the file is then

@@ -34,5 +34,6 @@ pub mod sandbox;
 pub mod source;
 pub mod submit;
 pub mod toolchain;
+pub mod traffic;
 pub mod watch;
 pub mod workshop;

@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::attest::Finding;
-use crate::cache::{Cache, digest_of_file};
+use crate::cache::{Cache, Reuse, digest_of_file};
 use crate::definition::{DefinitionError, Definitions, Settings};
 use crate::ecosystem::cargo::Crates;
 use crate::ecosystem::deb::Deb;
@@ -33,6 +33,7 @@ use crate::registry::{Download, Http, RegistryError};
 use crate::release::Release;
 use crate::resolve::{Debian, GitAccess, ResolveError};
 use crate::sandbox::{self, Limits, Sandbox, SandboxError};
+use crate::traffic;
 use crate::workshop::BuildError;
 use record::Record;
 
@@ -46,6 +47,8 @@ pub struct EngineConfig {
     pub work_dir: PathBuf,
     /// Where downloads are kept; several nodes may share it.
     pub cache_dir: PathBuf,
+    /// Whether what is kept there may stand for what others serve.
+    pub reuse: Reuse,
     /// Registries by package URL type, where the machine's own package client is not to be asked.
     pub registries: BTreeMap<String, String>,
     /// What is configured about Debian's archive besides its address.
@@ -245,9 +248,9 @@ impl Engine {
         };
         let definitions = config.definitions.as_deref().map(Definitions::open).transpose()?.unwrap_or_default();
         let facilities = Facilities {
-            http: Http::new().map_err(RebuildError::Client)?,
+            http: Http::new().map_err(RebuildError::Client)?.keeping(cache.clone(), config.reuse),
             cache,
-            git: config.git,
+            git: GitAccess { reuse: config.reuse, ..config.git },
             debian,
             registries: config.registries,
             deb: config.deb,
@@ -282,13 +285,17 @@ impl Engine {
 
     /// Rebuilds one artifact.
     pub async fn rebuild(&self, job: &Job, progress: &dyn Progress) -> Result<Finding, RebuildError> {
-        match job.package.package_type() {
-            "cargo" => Box::pin(self.rebuild_as(&self.cargo, job, progress)).await,
-            "deb" => Box::pin(self.rebuild_as(&self.deb, job, progress)).await,
-            "npm" => Box::pin(self.rebuild_as(&self.npm, job, progress)).await,
-            "pypi" => Box::pin(self.rebuild_as(&self.pypi, job, progress)).await,
-            _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
-        }
+        let (finding, fetched) = traffic::counted(async {
+            match job.package.package_type() {
+                "cargo" => Box::pin(self.rebuild_as(&self.cargo, job, progress)).await,
+                "deb" => Box::pin(self.rebuild_as(&self.deb, job, progress)).await,
+                "npm" => Box::pin(self.rebuild_as(&self.npm, job, progress)).await,
+                "pypi" => Box::pin(self.rebuild_as(&self.pypi, job, progress)).await,
+                _ => Err(RebuildError::Ecosystem(Box::new(job.package.clone()))),
+            }
+        })
+        .await;
+        finding.map(|finding| Finding { fetched, ..finding })
     }
 
     /// What inference finds for an artifact, in the words of a definition. Nothing is built.

@@ -17,18 +17,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream;
 use quorate_proto::{Digest, FileName};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::cache::Cache;
 use crate::registry::{Http, RegistryError};
+use crate::traffic;
 use crate::workshop::clip;
 
 /// Largest file that a build may fetch.
@@ -146,7 +149,9 @@ impl Proxy {
         let socket = folder.path().join("index");
         let listener = UnixListener::bind(&socket)?;
         let recorder = Recorder { shared: Arc::new(Shared { pages: Semaphore::new(PAGES_AT_ONCE), log: Mutex::default() }) };
-        let routes = routes(recorder.clone());
+        let count = traffic::current();
+        let counted = middleware::from_fn(move |request: Request, next: Next| traffic::within(count.clone(), next.run(request)));
+        let routes = routes(recorder.clone()).layer(counted);
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
                 tracing::warn!(%error, "the build proxy stopped");
@@ -211,14 +216,7 @@ impl Recorder {
 
     /// Brings a file of a known SHA-256 from the cache, else from `url`.
     pub async fn bring(&self, url: &Url, digest: Digest, http: &Http, cache: &Cache) -> Result<PathBuf, ServeError> {
-        let held = {
-            let cache = cache.clone();
-            spawn_blocking(move || cache.get(digest)).await.map_err(io::Error::other)?
-        };
-        match held {
-            Some(path) => Ok(path),
-            None => Ok(http.download(url, Some(digest), self.bytes_left(), cache).await?.path),
-        }
+        Ok(http.download(url, Some(digest), self.bytes_left(), cache).await?.path)
     }
 }
 

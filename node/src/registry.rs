@@ -7,6 +7,7 @@ pub mod address;
 pub mod cargo;
 pub mod date;
 pub mod deb;
+mod document;
 pub mod http;
 pub mod npm;
 pub mod pypi;

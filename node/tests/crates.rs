@@ -2,6 +2,8 @@
 //! own cargo and no other host.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "counting/counted.rs"]
+mod counted;
 #[path = "crates/index.rs"]
 mod index;
 
@@ -9,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use counted::{Counted, damage};
 use index::{Crate, serve};
 use quorate_node::attest::Finding;
+use quorate_node::cache::Reuse;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Engine, EngineConfig, Job, Silent};
 use quorate_node::registry::deb::address::ArchiveSettings;
@@ -18,6 +22,7 @@ use quorate_node::resolve::GitAccess;
 use quorate_node::resolve::git::Direct;
 use quorate_node::sandbox::{self, Limits};
 use quorate_node::toolchain::cargo::installed;
+use quorate_node::traffic::Fetched;
 use quorate_proto::result::{FoundBy, Outcome};
 
 /// When the crate was published; a dependency has a version from before and one from after.
@@ -32,6 +37,7 @@ struct World {
     folder: tempfile::TempDir,
     commit: String,
     index: String,
+    counted: Counted,
 }
 
 fn leaf(version: &str, published: &str) -> Crate {
@@ -74,7 +80,7 @@ impl World {
         if let Some(text) = dirt {
             std::fs::write(tree.join("crates/demo/src/lib.rs"), text).unwrap();
         }
-        let then = serve(vec![leaf("1.0.0", BEFORE)]).await;
+        let then = serve(vec![leaf("1.0.0", BEFORE)], &Counted::default()).await;
         let bytes = pack(&tree, folder.path(), &then).await;
         let demo = Crate {
             name: "demo".to_owned(),
@@ -83,8 +89,9 @@ impl World {
             dependencies: vec!["leaf".to_owned()],
             bytes,
         };
-        let index = serve(vec![leaf("1.0.0", BEFORE), leaf("1.1.0", AFTER), demo]).await;
-        Self { folder, commit, index }
+        let counted = Counted::default();
+        let index = serve(vec![leaf("1.0.0", BEFORE), leaf("1.1.0", AFTER), demo], &counted).await;
+        Self { folder, commit, index, counted }
     }
 
     async fn rebuild(&self) -> Finding {
@@ -98,6 +105,7 @@ fn engine(folder: &Path, index: &str) -> Engine {
     let config = EngineConfig {
         work_dir: folder.join("work"),
         cache_dir: folder.join("cache"),
+        reuse: Reuse::Kept,
         registries: [("cargo".to_owned(), index.to_owned())].into(),
         deb: ArchiveSettings::default(),
         definitions: None,
@@ -171,7 +179,7 @@ fn small_cargo(source: &str) -> Crate {
 async fn a_cargo_is_built_from_its_crate_and_held_from_then_on() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
-    let index = serve(vec![small_cargo("fn main() { println!(\"cargo 1.1.0\") }")]).await;
+    let index = serve(vec![small_cargo("fn main() { println!(\"cargo 1.1.0\") }")], &Counted::default()).await;
     let engine = engine(folder.path(), &index);
     let cargos = engine.crates().cargos();
     let registry = engine.crates().usual().await.unwrap();
@@ -188,7 +196,7 @@ async fn a_cargo_is_built_from_its_crate_and_held_from_then_on() {
 async fn a_cargo_that_nobody_waits_for_is_built_to_its_end() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
-    let index = serve(vec![small_cargo("fn main() {}")]).await;
+    let index = serve(vec![small_cargo("fn main() {}")], &Counted::default()).await;
     let engine = engine(folder.path(), &index);
     let cargos = engine.crates().cargos();
     let registry = engine.crates().usual().await.unwrap();
@@ -206,9 +214,30 @@ async fn a_cargo_that_nobody_waits_for_is_built_to_its_end() {
 async fn a_cargo_that_does_not_build_is_said_to() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
-    let index = serve(vec![small_cargo("fn main() { nothing() }")]).await;
+    let index = serve(vec![small_cargo("fn main() { nothing() }")], &Counted::default()).await;
     let engine = engine(folder.path(), &index);
     let registry = engine.crates().usual().await.unwrap();
     let error = engine.crates().cargos().bring(1, &registry).await.unwrap_err();
     assert!(matches!(error, quorate_node::toolchain::cargo::ToolchainError::Build { minor: 1, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_second_rebuild_fetches_nothing_but_the_word_that_nothing_has_changed() {
+    let world = World::make(None).await;
+    let page = |status| ("/de/mo/demo".to_owned(), status);
+    let first = world.rebuild().await;
+    let asked = world.counted.asked();
+    assert_eq!((first.fetched.requests, first.fetched.unchanged), (asked.len() as u64, 0), "{asked:?}");
+    let second = world.rebuild().await;
+    assert!(matches!(second.outcome, Outcome::Identical { .. }), "{:?}", second.outcome);
+    assert_eq!(world.counted.asked(), [page(304)]);
+    assert_eq!(second.fetched, Fetched { requests: 1, unchanged: 1, ..Fetched::default() });
+    // The crate itself: what it depends on is packed without its files.
+    assert_eq!(damage(&world.folder.path().join("cache")), 1);
+    assert!(matches!(world.rebuild().await.outcome, Outcome::Identical { .. }));
+    assert_eq!(world.counted.asked(), [page(304), ("/crates/demo/1.0.0/download".to_owned(), 200)]);
+    world.counted.edit("/de/mo/demo", &first.published.to_hex(), &quorate_proto::Digest::of(b"other").to_hex());
+    let changed = world.rebuild().await;
+    assert!(matches!(changed.outcome, Outcome::ArtifactUnavailable { .. }), "{:?}", changed.outcome);
+    assert_eq!((changed.published, world.counted.asked()[0].clone()), (quorate_proto::Digest::of(b"other"), page(200)));
 }

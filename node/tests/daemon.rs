@@ -165,6 +165,7 @@ fn finding(number: usize) -> Finding {
         provenance: None,
         blobs: vec![inventory],
         seconds: BTreeMap::new(),
+        fetched: quorate_node::traffic::Fetched::default(),
     }
 }
 

@@ -2,8 +2,12 @@
 //! and misbehaves. Every way in which an archive misbehaves has its own class.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "debian/again.rs"]
+mod again;
 #[path = "debian/archive.rs"]
 mod archive;
+#[path = "counting/counted.rs"]
+mod counted;
 #[path = "debian/misbehaviour.rs"]
 mod misbehaviour;
 #[path = "debian/real.rs"]
@@ -15,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_node::attest::Finding;
+use quorate_node::cache::Reuse;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Engine, EngineConfig, Job, RebuildError, Silent};
 use quorate_node::registry::deb::address::ArchiveSettings;
@@ -27,6 +32,7 @@ fn config(work: &Path, cache: PathBuf) -> EngineConfig {
     EngineConfig {
         work_dir: work.join("work"),
         cache_dir: cache,
+        reuse: Reuse::Kept,
         registries: [].into(),
         deb: ArchiveSettings::default(),
         toolchains: ToolchainUse::Exact,

@@ -13,10 +13,11 @@ use std::process::Command;
 use quorate_proto::Timestamp;
 use quorate_proto::result::{FoundBy, SignatureFormat, SignatureState, SignedObject};
 
-use quorate_node::cache::Cache;
+use quorate_node::cache::{Cache, Reuse};
 use quorate_node::definition::Settings;
 use quorate_node::resolve::git::{GitAccess, ManifestRule, Mirror, Miss, Misses, Named, PublishedMember, SourceKeys, VersionRule, Wanted};
 use quorate_node::resolve::{Candidate, Lack, ResolveError};
+use quorate_node::traffic;
 
 const ADDRESS: &str = "https://github.com/owner/demo";
 static REPOSITORIES: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| [ADDRESS.to_owned()]);
@@ -440,4 +441,45 @@ fn an_openpgp_signature_of_a_commit_is_recorded_and_checked() {
     let keys = SourceKeys { allowed_signers: None, keyring: Some(keyring) };
     assert_eq!(signature(&GitAccess { keys, ..world.access() }).state, SignatureState::Verified);
     let _ = Command::new("gpgconf").arg("--homedir").arg(&home).args(["--kill", "all"]).status();
+}
+
+#[test]
+fn a_copy_that_has_what_is_wanted_is_searched_without_asking_its_forge() {
+    let mut world = World::new();
+    let tagged = world.commit(&[("manifest", "demo 1.2.3")]);
+    world.git(&["tag", "-a", "-m", "one", "v1.2.3"]);
+    let later = world.commit(&[("manifest", "demo 1.2.4")]);
+    world.git(&["tag", "v1.2.4"]);
+    let template = format!("file://{}/{{owner}}+{{name}}", world.dir.path().display());
+    let kept = GitAccess { mirrors: vec![Mirror { prefix: "https://github.com/".to_owned(), template }], ..GitAccess::default() };
+    let anew = GitAccess { reuse: Reuse::Anew, ..kept.clone() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let cache = Cache::open(world.dir.path().join("cache")).unwrap();
+    let find = |access: &GitAccess, version: &str, commit: Option<&str>, published_at| {
+        let wanted = Wanted {
+            repositories: &*REPOSITORIES,
+            directory: None,
+            commit,
+            names: vec!["demo".to_owned()],
+            version: version.to_owned(),
+            published_at: Some(published_at),
+            members: Vec::new(),
+            settings: &NO_SETTINGS,
+            versions: VersionRule::Semver,
+            manifest: &Words,
+        };
+        let (found, fetched) = runtime.block_on(traffic::counted(access.candidates(&wanted, &cache)));
+        (found.map(|all| all[0].source.commit.clone().unwrap()).ok(), fetched.repositories)
+    };
+    let now = Timestamp::from(std::time::SystemTime::now());
+    assert_eq!(find(&kept, "1.2.3", None, world.now()), (Some(tagged.clone()), 2), "what there is, and the tag");
+    assert_eq!(find(&kept, "1.2.3", None, world.now()), (Some(tagged.clone()), 0));
+    assert_eq!(find(&kept, "1.2.3", Some(&tagged), world.now()), (Some(tagged.clone()), 0));
+    assert_eq!(find(&anew, "1.2.3", None, world.now()), (Some(tagged.clone()), 1), "asked for, and not copied again");
+    assert_eq!(find(&kept, "1.2.3", None, now), (Some(tagged.clone()), 1), "a forge may show a new release late");
+    assert_eq!(find(&kept, "1.2.4", None, world.now()), (Some(later), 2), "another tag is not in the copy yet");
+    // Without its forge too.
+    fs::rename(world.repository(), world.dir.path().join("away")).unwrap();
+    assert_eq!(find(&kept, "1.2.3", None, world.now()), (Some(tagged), 0));
+    assert_eq!(find(&anew, "1.2.3", None, world.now()).0, None);
 }

@@ -2,10 +2,14 @@
 //! sandbox. Every way in which a registry or a build misbehaves has its own class.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "pipeline/again.rs"]
+mod again;
 #[path = "pipeline/attacks.rs"]
 mod attacks;
 #[path = "pipeline/bad_input.rs"]
 mod bad_input;
+#[path = "counting/counted.rs"]
+mod counted;
 #[path = "pipeline/index.rs"]
 mod index;
 #[path = "pipeline/npm.rs"]
@@ -20,6 +24,7 @@ use std::time::Duration;
 
 use index::{Answer, Index, UPLOADED};
 use quorate_node::attest::Finding;
+use quorate_node::cache::Reuse;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
 use quorate_node::registry::deb::address::ArchiveSettings;
@@ -44,6 +49,7 @@ impl Bench {
         let config = EngineConfig {
             work_dir: folder.path().join("work"),
             cache_dir: folder.path().join("cache"),
+            reuse: Reuse::Kept,
             registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
             deb: ArchiveSettings::default(),
             toolchains: ToolchainUse::Exact,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use quorate_node::cache::Reuse;
 use quorate_node::ecosystem::ToolchainUse;
 use quorate_node::pipeline::{DebianUse, EngineConfig, KINDS};
 use quorate_node::registry::deb::address::ArchiveSettings;
@@ -10,6 +11,7 @@ use quorate_node::resolve::git::{Direct, Mirror};
 use quorate_node::sandbox;
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line by itself")]
 pub(crate) struct EngineArgs {
     /// Where repositories are to be had: `https://github.com/=/mirrors/{owner}+{name}/repo`.
     #[arg(long, value_name = "PREFIX=TEMPLATE")]
@@ -39,6 +41,10 @@ pub(crate) struct EngineArgs {
     /// Where downloads are kept; the user's cache folder when absent.
     #[arg(long, value_name = "DIR", env = "QUORATE_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+    /// Ask for every document, published file and build requirement anew, whatever the cache holds. Without it a
+    /// file of a known digest is not fetched again, and a document as its server says that it has changed.
+    #[arg(long)]
+    refresh: bool,
 }
 
 impl EngineArgs {
@@ -48,6 +54,7 @@ impl EngineArgs {
         EngineConfig {
             work_dir: scratch.join("work"),
             cache_dir: cache_dir.unwrap_or_else(|| scratch.join("cache")),
+            reuse: if self.refresh { Reuse::Anew } else { Reuse::Kept },
             registries: self.registry.iter().cloned().collect(),
             deb: ArchiveSettings { buildinfo_dir: self.buildinfo_dir.clone(), ..ArchiveSettings::default() },
             toolchains: if self.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },

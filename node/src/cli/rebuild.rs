@@ -7,6 +7,7 @@ mod table;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let engine = Engine::new(config)?;
     if let (Some(list), Some(out)) = (&args.list, &args.out) {
         let pace = batch::Pace { jobs: args.jobs, time_limit: Duration::from_secs(args.time_limit) };
-        return batch::run(&engine, list, out, pace, args.format).await;
+        return batch::run(Arc::new(engine), list, out, pace, args.format).await;
     }
     let job = job(&args)?;
     let finding = match engine.rebuild(&job, &Talk).await {
@@ -160,6 +161,7 @@ fn view(finding: &Finding) -> Value {
         "differences": differences,
         "environment": finding.environment,
         "seconds": finding.seconds,
+        "fetched": finding.fetched,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quorate_proto::result::{NotAttemptedReason, Phase};
 use quorate_proto::{FileName, Purl, Timestamp};
@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried};
+use crate::cache::Currency;
 use crate::definition::Field;
 use crate::fetch::{Inputs, cargo as fetch};
 use crate::plan::cargo::{self as plan, Attempt, Basis, BuildPlan, Choice, IndexKind};
@@ -75,11 +76,11 @@ impl Crates {
     async fn releases(&self, own: &Registry) -> &[Line] {
         let look = || async {
             let name = "cargo".parse().ok()?;
-            if let Ok(lines) = own.lines(&name).await {
+            if let Ok(lines) = own.lines(&name, VERSIONS).await {
                 return Some(lines);
             }
             let usual = self.usual().await.ok().filter(|usual| usual.index() != own.index())?;
-            usual.lines(&name).await.ok()
+            usual.lines(&name, VERSIONS).await.ok()
         };
         self.releases.get_or_try_init(|| async { look().await.ok_or(()) }).await.map_or(&[], Vec::as_slice)
     }
@@ -109,7 +110,7 @@ impl Ecosystem for Crates {
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Listing>, ListError> {
         let registry = self.registry(package).await?;
         let observed_at = Timestamp::from(SystemTime::now());
-        let lines = registry.lines(&release::name_of(package)?).await?;
+        let lines = registry.lines(&release::name_of(package)?, Currency::Now).await?;
         let line = release::choose(&lines, package, registry.index().as_str())?.clone();
         let no_name = || ChoiceError::NoVersion(Box::new(package.clone()));
         let file = line.file_name().ok_or_else(no_name)?;
@@ -227,5 +228,7 @@ impl Ecosystem for Crates {
     }
 }
 
+/// How long it is believed which versions of cargo there are.
+const VERSIONS: Currency = Currency::Within(Duration::from_hours(24));
 /// Most bytes of a download address.
 const URL_BYTES_MAX: usize = 2000;

@@ -10,6 +10,7 @@ use quorate_proto::{Digest, FileName, Purl, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried};
+use crate::cache::Currency;
 use crate::definition::Settings;
 use crate::fetch::{Inputs, deb as fetch};
 use crate::pipeline::ARTIFACT_BYTES_MAX;
@@ -19,7 +20,7 @@ use crate::rebuild::{Built, deb as rebuild};
 use crate::registry::address::AddressError;
 use crate::registry::deb::address::{self, Family};
 use crate::registry::deb::index::{self, Binary, SourcePackage};
-use crate::registry::deb::{Age, Suite};
+use crate::registry::deb::{OF_THE_HOUR, Suite};
 use crate::registry::{Download, RegistryError};
 use crate::release::deb::{self as release, Facts, OpenSuite};
 use crate::release::{ChoiceError, Release};
@@ -62,9 +63,9 @@ impl Deb {
     }
 
     /// A suite with its packages. `None` when the archive has no such suite.
-    async fn open(&self, suite: &Suite, index: &str, age: Age) -> Result<Option<OpenSuite>, RegistryError> {
+    async fn open(&self, suite: &Suite, index: &str, currency: Currency) -> Result<Option<OpenSuite>, RegistryError> {
         let Facilities { http, cache, .. } = &self.facilities;
-        let signed = match suite.signed(http, cache, age).await {
+        let signed = match suite.signed(http, currency).await {
             Err(RegistryError::NotFound { .. }) => return Ok(None),
             other => other?,
         };
@@ -90,14 +91,20 @@ impl Deb {
     }
 
     /// The entry in one release of Debian, if that has it.
-    async fn look(&self, family: &Family, package: &Purl, wanted: Option<&FileName>, age: Age) -> Result<Option<Listing>, ListError> {
+    async fn look(
+        &self,
+        family: &Family,
+        package: &Purl,
+        wanted: Option<&FileName>,
+        currency: Currency,
+    ) -> Result<Option<Listing>, ListError> {
         let index = release::index_name(package.qualifier("arch"));
         let mut base = match address::base(&self.facilities.deb)? {
-            Some(suite) => self.open(&suite, &index, Age::OfTheHour).await?,
+            Some(suite) => self.open(&suite, &index, OF_THE_HOUR).await?,
             None => None,
         };
         for suite in family {
-            let Some(opened) = self.open(suite, &index, age).await? else { continue };
+            let Some(opened) = self.open(suite, &index, currency).await? else { continue };
             if let Some(binary) = release::choose(&opened.packages, package, wanted)? {
                 let suites: Vec<_> = base.iter().chain([&opened]).collect();
                 let folder = self.facilities.deb.buildinfo_dir.as_deref();
@@ -121,11 +128,11 @@ impl Deb {
         families: &[Family],
         package: &Purl,
         wanted: Option<&FileName>,
-        age: Age,
+        currency: Currency,
     ) -> Result<Option<Listing>, ListError> {
         let mut failed = None;
         for family in families {
-            match self.look(family, package, wanted, age).await {
+            match self.look(family, package, wanted, currency).await {
                 Ok(None) => {}
                 Err(ListError::Registry(error)) => failed = Some(error),
                 other => return other,
@@ -137,7 +144,7 @@ impl Deb {
     async fn open_all(&self, release: &Release<Facts>) -> Result<OpenSuites, BuildError> {
         let mut all = Vec::new();
         for suite in &release.facts.suites {
-            let opened = self.open(suite, &release::index_name(None), Age::OfTheHour).await;
+            let opened = self.open(suite, &release::index_name(None), OF_THE_HOUR).await;
             all.extend(opened.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))?);
         }
         let Facilities { http, cache, .. } = self.facilities.clone();
@@ -159,9 +166,9 @@ impl Ecosystem for Deb {
         let observed_at = Timestamp::from(SystemTime::now());
         let families = self.families(package)?;
         // What was published a moment ago stands in no index of the last hour, and files may have gone from it.
-        let found = match self.find_in(&families, package, wanted, Age::OfTheHour).await {
+        let found = match self.find_in(&families, package, wanted, OF_THE_HOUR).await {
             Ok(None) | Err(ListError::Registry(RegistryError::Checksum { .. })) => {
-                self.find_in(&families, package, wanted, Age::Now).await?
+                self.find_in(&families, package, wanted, Currency::Now).await?
             }
             found => found?,
         };

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Described, Ecosystem, Facilities, ListError, Listed, ToolchainUse, Tried};
+use crate::cache::Currency;
 use crate::definition::Field;
 use crate::environment::npm::machine;
 use crate::fetch::{Inputs, npm as fetch};
@@ -192,7 +193,7 @@ impl Ecosystem for Npm {
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Published>, ListError> {
         let registry = self.registry(package).await?;
         let observed_at = Timestamp::from(SystemTime::now());
-        let packument = registry.packument(&release::name_of(package)?).await?;
+        let packument = registry.packument(&release::name_of(package)?, Currency::Now).await?;
         let published = release::choose(&packument, wanted, package, registry.base().as_str())?;
         let view = release::registry_view(&published, observed_at);
         let refusal = published.entry.integrity().is_empty().then_some(NotAttemptedReason::UnsupportedKind);

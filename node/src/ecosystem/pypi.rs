@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried, tool};
+use crate::cache::Currency;
 use crate::environment::{EnvironmentError, Python};
 use crate::fetch::{Inputs, pypi as fetch};
 use crate::pipeline::ARTIFACT_BYTES_MAX;
@@ -89,7 +90,9 @@ impl Pypi {
     async fn generator_until(&self, release: &Release<Facts>) -> Option<Timestamp> {
         let generator = Generator::parse(release.facts.metadata.generator.as_deref()?)?;
         let registries = self.registries(&release.package).await.ok()?;
-        let project = registries.last()?.project(&generator.project.parse().ok()?).await.ok()?;
+        // It came out before what it made.
+        let before = Currency::before(release.registry.published_at);
+        let project = registries.last()?.project(&generator.project.parse().ok()?, before).await.ok()?;
         let is_it = |file: &&PublishedFile| Distribution::parse(&file.name).is_some_and(|d| d.version == generator.version);
         let last = project.files.iter().filter(is_it).filter_map(|file| file.uploaded_at).max()?;
         Some(last.plus(Duration::from_secs(1)))
@@ -129,7 +132,7 @@ impl Ecosystem for Pypi {
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Listing>, ListError> {
         let registry = self.registry(package).await?;
         let observed_at = Timestamp::from(SystemTime::now());
-        let project = registry.project(&release::project_of(package)?).await?;
+        let project = registry.project(&release::project_of(package)?, Currency::Now).await?;
         let files = release::files_of(&project, package)?;
         let file = release::choose(&files, wanted, package, registry.index().as_str())?;
         let is_large = file.size_bytes.is_some_and(|size| size > ARTIFACT_BYTES_MAX);

@@ -31,6 +31,7 @@ use crate::cache::{Cache, CacheLock};
 use crate::proxy::FetchedFile;
 use crate::resolve::debian::Debian;
 use crate::sandbox::{find_in_path, remove_tree};
+use crate::traffic;
 
 /// Part of every name: to be changed with the way roots are made.
 const RECIPE: u32 = 1;
@@ -283,6 +284,9 @@ async fn unpack(wish: &Wish<'_>, dir: &Path, root: &Path, scratch: Option<&Scrat
     let mut maker = wish.maker(dir)?;
     if let Some(scratch) = scratch {
         maker.env("TMPDIR", scratch.path());
+    }
+    if matches!(wish, Wish::Suite(_)) {
+        traffic::root();
     }
     let mut maker =
         maker.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(RootfsError::host("starting mmdebstrap"))?;

@@ -16,6 +16,7 @@ use crate::ecosystem::Surroundings;
 use crate::environment::Host;
 use crate::rebuild::Built;
 use crate::release::Release;
+use crate::traffic::Fetched;
 
 /// Most tools that a result lists; the provenance has them all.
 const TOOLS_LISTED_MAX: usize = 48;
@@ -63,6 +64,7 @@ impl Record {
             provenance: None,
             blobs: vec![self.host.inventory.clone()],
             seconds: BTreeMap::new(),
+            fetched: Fetched::default(),
         }
     }
 

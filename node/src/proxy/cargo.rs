@@ -15,7 +15,7 @@ use quorate_proto::{Digest, Timestamp};
 use semver::Version;
 
 use super::{FetchedFile, Recorder, ServeError, stream_of};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 use crate::registry::cargo::{CrateName, Line, Registry, is_same};
 use crate::registry::{Http, RegistryError};
 
@@ -85,7 +85,7 @@ impl TimeMachine {
 
     /// What a crate's page said; `None` where it was not there.
     pub async fn page(&self, name: &CrateName) -> Result<Option<Page>, RegistryError> {
-        let lines = match self.registry.lines(name).await {
+        let lines = match self.lines(name).await {
             Ok(lines) => lines,
             Err(RegistryError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -109,6 +109,13 @@ impl TimeMachine {
         let is_filtered = self.cutoff.is_none() || visible.iter().all(|line| line.published_at.is_some());
         let dependencies = newest(&visible).into_iter().flat_map(|line| line.dependencies.iter().cloned()).collect();
         Ok(Some(Page { text, fetched, dependencies, is_filtered }))
+    }
+
+    /// The page as it was; as it is now where a version has no time, so that a copy cannot tell what was there.
+    async fn lines(&self, name: &CrateName) -> Result<Vec<Line>, RegistryError> {
+        let lines = self.registry.lines(name, Currency::before(self.cutoff)).await?;
+        let tells = self.cutoff.is_none() || lines.iter().all(|line| line.published_at.is_some());
+        if tells { Ok(lines) } else { self.registry.lines(name, Currency::Now).await }
     }
 
     fn shows(&self, line: &Line) -> bool {
@@ -181,7 +188,7 @@ async fn file(State(shared): State<Arc<Shared>>, UrlPath((name, version)): UrlPa
 
 async fn bring(shared: &Shared, name: &CrateName, version: &Version) -> Result<Option<Body>, ServeError> {
     let machine = &shared.machine;
-    let lines = machine.registry.lines(name).await?;
+    let lines = machine.lines(name).await?;
     let Some(line) = lines.iter().find(|line| line.version == *version && machine.shows(line)) else { return Ok(None) };
     let url = machine.registry.address(line).await?;
     let path = shared.recorder.bring(&url, line.checksum, &machine.http, &machine.cache).await?;

@@ -7,7 +7,6 @@
 
 mod view;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,10 +19,10 @@ use semver::Version;
 use url::Url;
 
 use super::{FetchedFile, Recorder, ServeError, stream_of};
-use crate::cache::{Cache, digest_of_file};
-use crate::registry::RegistryError;
+use crate::cache::{Cache, Currency};
 use crate::registry::npm::integrity::Integrity;
-use crate::registry::npm::{self, PackageName, Packument, Registry, packument};
+use crate::registry::npm::{PackageName, Packument, Registry, packument};
+use crate::registry::{Download, RegistryError};
 use crate::source::npm::lock::Pins;
 use view::visible;
 
@@ -138,8 +137,22 @@ impl Shared {
         Ok(Some(view::render(name, &packument, &visible)))
     }
 
+    /// The document as it was; as it is now where a copy of it cannot tell what was there.
     async fn known(&self, name: &PackageName) -> Result<Option<Packument>, ServeError> {
-        match self.machine.registry.packument(name).await {
+        let machine = &self.machine;
+        let then = self.document(name, Currency::before(machine.cutoff)).await?;
+        let tells = |packument: &Packument| {
+            let is_pinned = |version| packument.versions.contains_key(version);
+            !packument.times.is_empty() && machine.pins.get(name).is_none_or(|pins| pins.keys().all(is_pinned))
+        };
+        match then {
+            Some(packument) if machine.cutoff.is_some() && !tells(&packument) => self.document(name, Currency::Now).await,
+            then => Ok(then),
+        }
+    }
+
+    async fn document(&self, name: &PackageName, currency: Currency) -> Result<Option<Packument>, ServeError> {
+        match self.machine.registry.packument(name, currency).await {
             Ok(packument) => Ok(Some(packument)),
             Err(RegistryError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -179,37 +192,20 @@ impl Shared {
     }
 
     async fn bring(&self, name: &PackageName, version: &str, offer: &Offer) -> Result<Option<Response>, ServeError> {
-        let Some(key) = offer.integrity.key() else { return Ok(None) };
-        let path = self.brought(offer, &key).await?;
-        let hashed = path.clone();
-        let (digest, size_bytes) = tokio::task::spawn_blocking(move || digest_of_file(&hashed)).await.map_err(std::io::Error::other)??;
+        let machine = &self.machine;
+        if offer.integrity.is_empty() {
+            return Ok(None);
+        }
+        let download = machine.registry.download(&offer.url, &offer.integrity, self.recorder.bytes_left(), &machine.cache).await?;
+        let Download { path, digest, size_bytes } = download;
         let file: Option<FileName> = format!("{}-{version}.tgz", name.flat()).parse().ok();
-        let Some(file) = file.filter(|_| digest != self.machine.withheld.digest) else { return Ok(None) };
+        let Some(file) = file.filter(|_| digest != machine.withheld.digest) else { return Ok(None) };
         let opened = tokio::fs::File::open(&path).await?;
         let uri = name.purl(version).map_or_else(|| offer.url.to_string(), |purl| purl.to_string());
         let project = name.to_string();
         let fetched = FetchedFile { name: file, project, version: version.to_owned(), uri, url: offer.url.clone(), digest, size_bytes };
         self.recorder.hand_out(&format!("{name}@{version}"), fetched)?;
         Ok(Some(([(header::CONTENT_TYPE, "application/octet-stream")], stream_of(opened)).into_response()))
-    }
-
-    /// From the cache where this user noted which file the checksum led to, else from the registry; checked
-    /// either way.
-    async fn brought(&self, offer: &Offer, key: &str) -> Result<PathBuf, ServeError> {
-        let (cache, note) = (self.machine.cache.clone(), format!("npm-{key}"));
-        let held = {
-            let (cache, note) = (cache.clone(), note.clone());
-            let look = move || cache.get(Digest::from_hex(&cache.own_derived(&note)?).ok()?);
-            tokio::task::spawn_blocking(look).await.map_err(std::io::Error::other)?
-        };
-        if let Some(path) = held
-            && matches!(npm::broken(&path, offer.integrity.clone()).await, Ok(None))
-        {
-            return Ok(path);
-        }
-        let download = self.machine.registry.download(&offer.url, &offer.integrity, self.recorder.bytes_left(), &cache).await?;
-        cache.put_derived(&note, download.digest.to_hex().as_bytes())?;
-        Ok(download.path)
     }
 }
 

@@ -18,7 +18,7 @@ use pep440_rs::Version;
 use quorate_proto::{Digest, Purl, Timestamp};
 
 use super::{FetchedFile, Recorder, ServeError, stream_of};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 use crate::registry::pypi::file_name::{Distribution, ProjectName};
 use crate::registry::pypi::{Project, PublishedFile, Registry};
 use crate::registry::{Http, RegistryError};
@@ -72,13 +72,20 @@ impl Shared {
     async fn project(&self, name: &ProjectName) -> Result<Option<Project>, ServeError> {
         let _permit = self.recorder.ask(name.as_str()).await?;
         for registry in &self.machine.registries {
-            match registry.project(name).await {
+            match self.then(registry, name).await {
                 Ok(project) => return Ok(Some(project)),
                 Err(RegistryError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(None)
+    }
+
+    /// The page as it was; as it is now where it states no times, so that a copy cannot tell what was there.
+    async fn then(&self, registry: &Registry, name: &ProjectName) -> Result<Project, RegistryError> {
+        let project = registry.project(name, Currency::before(self.machine.cutoff)).await?;
+        let tells = self.machine.cutoff.is_none() || project.files.iter().any(|file| file.uploaded_at.is_some());
+        if tells { Ok(project) } else { registry.project(name, Currency::Now).await }
     }
 
     fn offer(&self, name: &ProjectName, visible: &page::Visible<'_>) -> Result<(), ServeError> {
@@ -116,7 +123,12 @@ async fn file(State(shared): State<Arc<Shared>>, UrlPath((digest, name)): UrlPat
     };
     match bring(&shared, &file, digest).await {
         Ok(body) => ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response(),
-        Err(error) => shared.recorder.failed(project.as_str(), &error),
+        Err(error) => {
+            if matches!(error, ServeError::Registry(RegistryError::NotFound { .. })) {
+                futures::future::join_all(shared.machine.registries.iter().map(|registry| registry.forget(&project))).await;
+            }
+            shared.recorder.failed(project.as_str(), &error)
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 pub mod address;
 
+use std::time::Duration;
+
 use quorate_proto::{Digest, FileName, Timestamp};
 use semver::Version;
 use serde::Deserialize;
@@ -11,11 +13,16 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Download, Http, RegistryError};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 
 /// Largest index file of one crate, in bytes; the largest known has about 12 MiB.
 pub const INDEX_BYTES_MAX: u64 = 64 << 20;
+/// What is asked for.
+const ACCEPT: &str = "text/plain";
+const ACCEPT_CONFIG: &str = "application/json";
 const CONFIG_BYTES_MAX: u64 = 64 << 10;
+/// How long it is believed where crates are to be had: what is had there is checked in any case.
+const CONFIG_AGE_MAX: Duration = Duration::from_hours(1);
 /// Most bytes of a crate's name, as registries have it.
 const NAME_BYTES_MAX: usize = 64;
 const VERSIONS_MAX: usize = 100_000;
@@ -129,10 +136,13 @@ impl Registry {
     }
 
     /// Every version of a crate that the index lists.
-    pub async fn lines(&self, name: &CrateName) -> Result<Vec<Line>, RegistryError> {
+    pub async fn lines(&self, name: &CrateName, currency: Currency) -> Result<Vec<Line>, RegistryError> {
         let url = self.join(&name.index_path())?;
-        let body = self.http.bytes(&url, "text/plain", INDEX_BYTES_MAX).await?;
-        parse(&body.bytes, name).map_err(|reason| RegistryError::Malformed { url: Box::new(url), reason })
+        let body = self.http.bytes(&url, ACCEPT, currency, INDEX_BYTES_MAX).await?;
+        match parse(&body.bytes, name) {
+            Ok(lines) => Ok(lines),
+            Err(reason) => Err(self.http.unreadable(url, ACCEPT, reason).await),
+        }
     }
 
     /// Where the file of a version is.
@@ -151,8 +161,11 @@ impl Registry {
 
     async fn read_config(&self) -> Result<IndexConfig, RegistryError> {
         let url = self.join("config.json")?;
-        let body = self.http.bytes(&url, "application/json", CONFIG_BYTES_MAX).await?;
-        serde_json::from_slice(&body.bytes).map_err(|error| RegistryError::Malformed { url: Box::new(url), reason: error.to_string() })
+        let body = self.http.bytes(&url, ACCEPT_CONFIG, Currency::Within(CONFIG_AGE_MAX), CONFIG_BYTES_MAX).await?;
+        match serde_json::from_slice(&body.bytes) {
+            Ok(config) => Ok(config),
+            Err(error) => Err(self.http.unreadable(url, ACCEPT_CONFIG, error.to_string()).await),
+        }
     }
 
     fn join(&self, path: &str) -> Result<Url, RegistryError> {

@@ -17,15 +17,16 @@ use quorate_proto::Digest;
 use url::Url;
 
 use super::{Http, RegistryError};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 use release::ReleaseFile;
 use signature::{SignatureError, signed_text};
 
+const ACCEPT: &str = "*/*";
 const IN_RELEASE_BYTES_MAX: u64 = 8 << 20;
 /// Largest compressed index.
 const INDEX_BYTES_MAX: u64 = 128 << 20;
-/// How long an `InRelease` is used before it is fetched again.
-const IN_RELEASE_AGE_MAX: Duration = Duration::from_hours(1);
+/// What an archive said of itself within the last hour will do, unless something is missing there.
+pub const OF_THE_HOUR: Currency = Currency::Within(Duration::from_hours(1));
 
 /// One suite of an archive, and the keys that may sign it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +50,6 @@ pub struct Signed {
     pub release: ReleaseFile,
 }
 
-/// How old what an archive says of itself may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Age {
-    /// What was fetched within the last hour will do.
-    OfTheHour,
-    /// It is asked now.
-    Now,
-}
-
 impl Suite {
     /// The address of a path of the archive.
     pub fn address(&self, path: &str) -> Result<Url, RegistryError> {
@@ -70,26 +62,20 @@ impl Suite {
     }
 
     /// The release file, with its signature checked.
-    pub async fn signed(&self, http: &Http, cache: &Cache, age: Age) -> Result<Signed, RegistryError> {
+    pub async fn signed(&self, http: &Http, currency: Currency) -> Result<Signed, RegistryError> {
         let url = self.address(&format!("dists/{}/InRelease", self.name))?;
-        let name = format!("in-release-{}", Digest::of(url.as_str().as_bytes()).to_hex());
-        let held = cache.derived(&name);
-        let held_for = fs::metadata(&held).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-        if age == Age::Now || held_for.is_none_or(|held_for| held_for > IN_RELEASE_AGE_MAX) {
-            let body = http.bytes(&url, "*/*", IN_RELEASE_BYTES_MAX).await?;
-            cache.put_derived(&name, &body.bytes).map_err(disk(&url))?;
-        }
-        let bytes = fs::read(&held).map_err(disk(&url))?;
+        let bytes = http.bytes(&url, ACCEPT, currency, IN_RELEASE_BYTES_MAX).await?.bytes.to_vec();
+        let file = tempfile::NamedTempFile::new().map_err(disk(&url))?;
+        fs::write(file.path(), &bytes).map_err(disk(&url))?;
         let malformed = |reason: String| RegistryError::Malformed { url: Box::new(url.clone()), reason };
-        let text = signed_text(&held, &self.keyring).await.map_err(|error| match error {
+        let text = signed_text(file.path(), &self.keyring).await.map_err(|error| match error {
             SignatureError::Host(source) => disk(&url)(source),
             error => malformed(error.to_string()),
         });
         match text.and_then(|text| ReleaseFile::parse(&text).map_err(malformed)) {
             Ok(release) => Ok(Signed { url, bytes, release }),
             Err(error) => {
-                // What is wrong today may be mended within the hour.
-                let _ = fs::remove_file(&held);
+                http.forget(&url, ACCEPT).await;
                 Err(error)
             }
         }

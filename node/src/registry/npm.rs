@@ -13,10 +13,11 @@ use std::path::Path;
 use url::Url;
 
 use super::{Download, Http, RegistryError};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 use integrity::Integrity;
 pub use name::PackageName;
 pub use packument::{Entry, Packument};
+use quorate_proto::Digest;
 
 /// Largest package document, in bytes.
 pub const PACKUMENT_BYTES_MAX: u64 = 96 << 20;
@@ -48,12 +49,15 @@ impl Registry {
     }
 
     /// What the registry says of a package.
-    pub async fn packument(&self, name: &PackageName) -> Result<Packument, RegistryError> {
+    pub async fn packument(&self, name: &PackageName, currency: Currency) -> Result<Packument, RegistryError> {
         let url = self.join(&name.encoded())?;
-        let body = self.http.bytes(&url, ACCEPT, PACKUMENT_BYTES_MAX).await?;
+        let body = self.http.bytes(&url, ACCEPT, currency, PACKUMENT_BYTES_MAX).await?;
         let parsed = tokio::task::spawn_blocking(move || packument::parse(&body.bytes, &body.url)).await;
         let parsed = parsed.unwrap_or_else(|error| Err(error.to_string()));
-        parsed.map_err(|reason| RegistryError::Malformed { url: Box::new(url), reason })
+        match parsed {
+            Ok(packument) => Ok(packument),
+            Err(reason) => Err(self.http.unreadable(url, ACCEPT, reason).await),
+        }
     }
 
     /// Where registries serve tarballs.
@@ -61,17 +65,32 @@ impl Registry {
         self.join(&format!("{name}/-/{file}"))
     }
 
-    /// Brings a tarball, checked against every checksum that is stated of it.
+    /// Brings a tarball: from the cache where this user noted which file its checksum led to, else from `url`;
+    /// checked against every checksum that is stated of it either way.
     pub async fn download(&self, url: &Url, integrity: &Integrity, limit: u64, cache: &Cache) -> Result<Download, RegistryError> {
-        let download = self.http.download(url, None, limit, cache).await?;
-        let boxed = Box::new(url.clone());
-        match broken(&download.path, integrity.clone()).await {
-            Ok(None) => Ok(download),
-            Ok(Some(algorithm)) => {
-                Err(RegistryError::Integrity { url: boxed, algorithm, got: download.digest, size_bytes: download.size_bytes })
-            }
-            Err(source) => Err(RegistryError::Disk { url: boxed, source }),
+        let note = integrity.key().map(|key| format!("npm-{key}"));
+        if let Some(note) = &note
+            && let Some(held) = self.held(note, cache).await
+            && held.size_bytes <= limit
+            && matches!(broken(&held.path, integrity.clone()).await, Ok(None))
+        {
+            return Ok(held);
         }
+        let download = self.http.download(url, None, limit, cache).await?;
+        let disk = |source| RegistryError::Disk { url: Box::new(url.clone()), source };
+        if let Some(algorithm) = broken(&download.path, integrity.clone()).await.map_err(disk)? {
+            let Download { digest: got, size_bytes, .. } = download;
+            return Err(RegistryError::Integrity { url: Box::new(url.clone()), algorithm, got, size_bytes });
+        }
+        if let Some(note) = note {
+            cache.put_derived(&note, download.digest.to_hex().as_bytes()).map_err(disk)?;
+        }
+        Ok(download)
+    }
+
+    async fn held(&self, note: &str, cache: &Cache) -> Option<Download> {
+        let digest = Digest::from_hex(&cache.own_derived(note)?).ok()?;
+        self.http.held(digest, cache).await
     }
 
     fn join(&self, path: &str) -> Result<Url, RegistryError> {
@@ -81,7 +100,7 @@ impl Registry {
 }
 
 /// The first promise of an index that a file's bytes break, strongest first.
-pub async fn broken(path: &Path, integrity: Integrity) -> std::io::Result<Option<&'static str>> {
+async fn broken(path: &Path, integrity: Integrity) -> std::io::Result<Option<&'static str>> {
     let path = path.to_owned();
     let verified = tokio::task::spawn_blocking(move || integrity.verify(std::fs::File::open(path)?)).await;
     verified.map_err(std::io::Error::other)?

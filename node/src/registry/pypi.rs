@@ -7,7 +7,7 @@ pub mod simple;
 use url::Url;
 
 use super::{Download, Http, RegistryError};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 use file_name::ProjectName;
 pub use simple::{Project, PublishedFile};
 
@@ -36,13 +36,27 @@ impl Registry {
     }
 
     /// What the index lists for a project.
-    pub async fn project(&self, name: &ProjectName) -> Result<Project, RegistryError> {
-        let url = self.index.join(&format!("{name}/")).map_err(|error| RegistryError::Malformed {
+    pub async fn project(&self, name: &ProjectName, currency: Currency) -> Result<Project, RegistryError> {
+        let url = self.page(name)?;
+        let body = self.http.bytes(&url, ACCEPT_JSON, currency, INDEX_BYTES_MAX).await?;
+        match simple::parse(&body.bytes, &body.url) {
+            Ok(project) => Ok(project),
+            Err(reason) => Err(self.http.unreadable(url, ACCEPT_JSON, reason).await),
+        }
+    }
+
+    /// Forgets the copy of a project's page: it lists what is not there any more.
+    pub async fn forget(&self, name: &ProjectName) {
+        if let Ok(url) = self.page(name) {
+            self.http.forget(&url, ACCEPT_JSON).await;
+        }
+    }
+
+    fn page(&self, name: &ProjectName) -> Result<Url, RegistryError> {
+        self.index.join(&format!("{name}/")).map_err(|error| RegistryError::Malformed {
             url: Box::new(self.index.clone()),
             reason: format!("no project address for `{name}`: {error}"),
-        })?;
-        let body = self.http.bytes(&url, ACCEPT_JSON, INDEX_BYTES_MAX).await?;
-        simple::parse(&body.bytes, &body.url).map_err(|reason| RegistryError::Malformed { url: Box::new(url), reason })
+        })
     }
 
     /// Brings a file, checked against the index where it names a digest.

@@ -7,7 +7,7 @@ use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::Http;
 use crate::registry::deb::index::{self, SourcePackage};
-use crate::registry::deb::{Age, Suite};
+use crate::registry::deb::{OF_THE_HOUR, Suite};
 use crate::release::Release;
 use crate::release::deb::{Facts, package_url};
 
@@ -18,7 +18,7 @@ const SOURCES: &str = "main/source/Sources.xz";
 pub async fn candidates(release: &Release<Facts>, http: &Http, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
     let facts = &release.facts;
     for suite in facts.suites.iter().rev() {
-        let signed = suite.signed(http, cache, Age::OfTheHour).await?;
+        let signed = suite.signed(http, OF_THE_HOUR).await?;
         let (_, path) = suite.index(&signed, SOURCES, http, cache).await?;
         let (name, version) = (facts.binary.source.clone(), facts.binary.source_version.clone());
         let found = tokio::task::spawn_blocking(move || index::source(&path, &name, &version)).await;

@@ -18,7 +18,7 @@ use super::sources_index::{self, Entry, Family, Pristine};
 use super::{Candidate, Material, ResolveError, SOURCE_BYTES_MAX};
 use crate::cache::Cache;
 use crate::registry::Http;
-use crate::registry::deb::{Age, Suite};
+use crate::registry::deb::{OF_THE_HOUR, Suite};
 use crate::source::{commit_id::commit_id, unpack};
 
 /// Where Debian's own keys lie on a Debian machine.
@@ -109,7 +109,7 @@ impl Debian {
 
     async fn entries(&self, suite: &str, http: &Http, cache: &Cache) -> Result<Vec<Entry>, ResolveError> {
         let suite = Suite { archive: self.mirror.clone(), name: suite.to_owned(), keyring: self.keyring.clone() };
-        let signed = suite.signed(http, cache, Age::OfTheHour).await?;
+        let signed = suite.signed(http, OF_THE_HOUR).await?;
         let Some(expected) = signed.release.digest(SOURCES) else {
             return Err(ResolveError::None(format!("{} lists no {SOURCES}", signed.url)));
         };
@@ -141,10 +141,7 @@ impl Debian {
             return Err(ResolveError::None("Debian's archive is the published source distribution itself".to_owned()));
         }
         let url = self.address(&format!("{}/{}", entry.directory, entry.file))?;
-        let path = match cache.get(entry.digest) {
-            Some(path) => path,
-            None => http.download(&url, Some(entry.digest), SOURCE_BYTES_MAX, cache).await?.path,
-        };
+        let path = http.download(&url, Some(entry.digest), SOURCE_BYTES_MAX, cache).await?.path;
         let commit = commit_id(unpack::reader(&path, &entry.file)?);
         let found_by = if commit.is_some() { FoundBy::ArchiveCommit } else { FoundBy::Archive };
         let kind = match sought.family {

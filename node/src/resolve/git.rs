@@ -21,6 +21,7 @@ mod content;
 mod history;
 mod lacks;
 mod looks;
+mod seen;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use quorate_proto::Timestamp;
 use quorate_proto::result::{FoundBy, SOURCE_EVIDENCE_CHARS_MAX, SignedObject, Source, SourceKind};
 
 use super::{Candidate, Material, ResolveError};
-use crate::cache::Cache;
+use crate::cache::{Cache, Reuse};
 use crate::definition::{Field, Settings};
 use crate::source::commit_id::is_commit;
 use crate::source::git::{GitError, Tag};
@@ -62,6 +63,8 @@ pub struct GitAccess {
     pub direct: Direct,
     /// Keys that bear out signatures of tags and commits.
     pub keys: SourceKeys,
+    /// Whether what a forge was seen to list may stand for what it lists.
+    pub reuse: Reuse,
 }
 
 /// What is looked for, in words that every ecosystem has.

@@ -22,6 +22,7 @@ use super::{How, Kind, Provenance, Toolchain, ToolchainCache};
 use crate::cache::digest_of_file;
 use crate::ecosystem::{Facilities, ToolchainUse};
 use crate::registry::cargo::Registry;
+use crate::traffic;
 use crate::workshop::BuildError;
 pub use installed::{Installed, installed};
 
@@ -152,7 +153,7 @@ impl Cargos {
         let registry = Registry::new(self.facilities.http.clone(), registry.index().clone());
         let site = build::Site { minor, rust, registry, facilities: self.facilities.clone(), told: self.told.clone() };
         let errand = Errand { site, cache: self.cache.clone() };
-        tokio::spawn(errand.run()).await.map_err(std::io::Error::other)?
+        tokio::spawn(traffic::within(traffic::current(), errand.run())).await.map_err(std::io::Error::other)?
     }
 
     /// The cargo at hand that is nearest to a minor version: the first at or after it, else the last.

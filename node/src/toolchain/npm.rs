@@ -4,19 +4,22 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use quorate_proto::result::Tool;
 use semver::Version;
 use tokio::task::spawn_blocking;
 
 use super::{How, Kind, Provenance, Toolchain, ToolchainCache};
-use crate::cache::Cache;
+use crate::cache::{Cache, Currency};
 use crate::registry::npm::{PackageName, Registry, packument};
 use crate::registry::{Download, RegistryError};
 use crate::source::unpack::{self, UnpackError};
 
 /// Largest tarball of a toolchain, in bytes.
 const TARBALL_BYTES_MAX: u64 = 256 << 20;
+/// How long it is believed which versions there are: one that is wanted and missing is asked for in each rebuild.
+const VERSIONS_AGE_MAX: Duration = Duration::from_hours(24);
 
 /// A toolchain that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,7 @@ impl Source {
             return Ok(held);
         }
         let name = package(kind);
-        let packument = self.registry.packument(&name).await?;
+        let packument = self.registry.packument(&name, Currency::Within(VERSIONS_AGE_MAX)).await?;
         let known = packument.versions.keys().filter_map(|text| packument::version(text));
         let version = nearest(known, wanted).ok_or_else(|| ToolchainError::None { kind, wanted: wanted.clone() })?;
         if let Some(held) = self.held(kind, &version).await? {

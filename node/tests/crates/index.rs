@@ -10,6 +10,8 @@ use axum::routing::get;
 use quorate_proto::Digest;
 use serde_json::json;
 
+use super::counted::Counted;
+
 /// One version of a crate.
 #[derive(Clone, Debug)]
 pub(crate) struct Crate {
@@ -21,7 +23,7 @@ pub(crate) struct Crate {
 }
 
 /// Starts an index and gives its address.
-pub(crate) async fn serve(crates: Vec<Crate>) -> String {
+pub(crate) async fn serve(crates: Vec<Crate>, counted: &Counted) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let config = json!({ "dl": format!("http://{address}/crates") }).to_string();
@@ -30,6 +32,7 @@ pub(crate) async fn serve(crates: Vec<Crate>) -> String {
         .route("/{a}/{b}/{name}", get(page))
         .route("/crates/{name}/{version}/download", get(file))
         .with_state(Arc::new(crates));
+    let router = counted.layer(router);
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}/")
 }

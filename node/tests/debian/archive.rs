@@ -16,6 +16,8 @@ use lzma_rust2::{XzOptions, XzWriter};
 use quorate_node::release::deb::machine;
 use quorate_proto::Digest;
 
+use super::counted::Counted;
+
 /// The one package of the archive.
 pub(crate) const PACKAGE: &str = "pkg:deb/debian/demo@1.0?distro=demo";
 
@@ -122,7 +124,13 @@ fn xz(text: &str) -> Vec<u8> {
 
 /// Serves the files; gives the base address.
 pub(crate) async fn serve(files: Files) -> String {
+    serve_counted(files, &Counted::default()).await
+}
+
+/// The same, and writes down what it is asked for.
+pub(crate) async fn serve_counted(files: Files, counted: &Counted) -> String {
     let router = Router::new().route("/{*path}", get(answer)).with_state(Arc::new(files));
+    let router = counted.layer(router);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

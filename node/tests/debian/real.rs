@@ -10,10 +10,11 @@ use quorate_node::pipeline::{Disposition, Engine};
 use quorate_node::plan::deb::{Attempt, Parts, Versions, plan};
 use quorate_node::proxy::deb::OpenSuites;
 use quorate_node::registry::Http;
-use quorate_node::registry::deb::{Age, Suite, index};
+use quorate_node::registry::deb::{OF_THE_HOUR, Suite, index};
 use quorate_node::release::deb::{Facts, OpenSuite, index_name};
 use quorate_node::resolve::Debian;
 use quorate_node::sandbox::{Limits, Sandbox};
+use quorate_node::traffic::Fetched;
 use quorate_node::workshop::{BuildError, Tools, Workshop};
 use quorate_proto::Digest;
 use quorate_proto::result::{EnvironmentClass, FoundBy, Outcome, Phase, SourceKind};
@@ -54,7 +55,7 @@ async fn five_small_packages_are_rebuilt_to_the_byte() {
             continue;
         }
         assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{package}: {:?}", finding.outcome);
-        eprintln!("{package}: identical, {:?}", finding.seconds);
+        eprintln!("{package}: identical, {:?}, {:?}", finding.seconds, finding.fetched);
         assert_eq!(finding.registry.index_checksum, Some(finding.published));
         let source = finding.source.as_ref().unwrap();
         assert_eq!((source.kind, source.found_by), (SourceKind::SourceArchive, FoundBy::Archive));
@@ -70,6 +71,8 @@ async fn five_small_packages_are_rebuilt_to_the_byte() {
         inventories.insert(package, (finding.published, inventory));
     }
     if let Some((published, inventory)) = inventories.get(SMALL[0]) {
+        let again = rebuild(&engine, &format!("pkg:deb/debian/{}", SMALL[0])).await.unwrap();
+        assert_eq!((again.published, again.fetched), (*published, Fetched::default()));
         with_the_versions_of(*published, inventory).await;
     }
 }
@@ -96,7 +99,7 @@ async fn with_the_versions_of(published: Digest, inventory: &Inventory) {
 async fn suites(http: &Http, cache: &Cache) -> Option<OpenSuites> {
     let debian = Debian::of_this_machine().ok()?;
     let suite = Suite { archive: debian.mirror, name: "bookworm".to_owned(), keyring: debian.keyring };
-    let signed = suite.signed(http, cache, Age::OfTheHour).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
+    let signed = suite.signed(http, OF_THE_HOUR).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
     let name = index_name(None);
     let (digest, path) = suite.index(&signed, &name, http, cache).await.map_err(|error| eprintln!("SKIPPED: {error}")).ok()?;
     let packages = index::binaries(&path).unwrap().into();

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::counted::Counted;
+
 /// When every file of the release was uploaded.
 pub(crate) const UPLOADED: &str = "2024-06-01T00:00:00Z";
 
@@ -43,12 +45,14 @@ pub(crate) enum Answer {
 pub(crate) struct Index {
     files: Vec<(String, String, Answer)>,
     address: Option<std::net::SocketAddr>,
+    /// What it is asked for.
+    pub(crate) counted: Counted,
 }
 
 impl Index {
     pub(crate) fn new(files: Vec<(&str, Answer)>) -> Self {
         let files = files.into_iter().map(|(name, answer)| (name.to_owned(), UPLOADED.to_owned(), answer)).collect();
-        Self { files, address: None }
+        Self { files, address: None, counted: Counted::default() }
     }
 
     pub(crate) async fn serve(files: Vec<(&str, Answer)>) -> Self {
@@ -69,14 +73,14 @@ impl Index {
             files.insert(name.clone(), Listed { uploaded: uploaded.clone(), url, answer: answer.clone(), served: AtomicUsize::new(0) });
         }
         let router = Router::new().route("/simple/{project}/", get(page)).route("/files/{name}", get(file)).with_state(Arc::new(files));
-        self.address = Some(listen(router).await);
+        self.address = Some(listen(self.counted.layer(router)).await);
         self
     }
 
     /// An index that answers everything with 500.
     pub(crate) async fn failing() -> Self {
         let router = Router::new().fallback(|| async { StatusCode::INTERNAL_SERVER_ERROR });
-        Self { files: Vec::new(), address: Some(listen(router).await) }
+        Self { files: Vec::new(), address: Some(listen(router).await), counted: Counted::default() }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -23,6 +23,8 @@ use sha2::{Digest as _, Sha512};
 use tokio::net::TcpListener;
 
 use super::Bench;
+use super::again::ONE_LOOK;
+use super::counted::{Counted, damage};
 use super::release::git;
 
 /// When the release was published; `helper` has a version before it and one after it.
@@ -51,10 +53,11 @@ impl Listed {
     }
 }
 
-async fn registry(listed: Vec<Listed>) -> String {
+async fn registry(listed: Vec<Listed>, counted: &Counted) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/", listener.local_addr().unwrap());
     let router = Router::new().fallback(get(answer)).with_state(Arc::new((base.clone(), listed)));
+    let router = counted.layer(router);
     tokio::spawn(async move { axum::serve(listener, router).await });
     base
 }
@@ -150,10 +153,22 @@ fn release(built: &str, pinned: Option<&Listed>, helpers: Vec<Listed>) -> Option
 }
 
 async fn rebuilt(mut release: Release) -> Result<Finding, RebuildError> {
-    let base = registry(release.listed).await;
-    release.bench.config.registries = [("npm".to_owned(), base)].into();
-    let job = Job { package: "pkg:npm/demo@1.0.0".parse().unwrap(), file: None, artifact_path: None };
-    Engine::new(release.bench.config.clone()).unwrap().rebuild(&job, &Silent).await
+    release.publish().await;
+    release.rebuild().await
+}
+
+impl Release {
+    async fn publish(&mut self) -> Counted {
+        let counted = Counted::default();
+        let base = registry(std::mem::take(&mut self.listed), &counted).await;
+        self.bench.config.registries = [("npm".to_owned(), base)].into();
+        counted
+    }
+
+    async fn rebuild(&self) -> Result<Finding, RebuildError> {
+        let job = Job { package: "pkg:npm/demo@1.0.0".parse().unwrap(), file: None, artifact_path: None };
+        Engine::new(self.bench.config.clone()).unwrap().rebuild(&job, &Silent).await
+    }
 }
 
 fn fetched(finding: &Finding) -> Vec<String> {
@@ -244,4 +259,36 @@ async fn a_registry_that_fails_for_a_package_is_not_a_build_that_fails() {
     let Some(release) = release("helped by 1.0.0\n", Some(&helpers[0].clone()), helpers) else { return };
     let error = rebuilt(release).await.unwrap_err();
     assert_eq!(error.disposition(), Disposition::Retry, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_second_rebuild_fetches_nothing_but_the_word_that_nothing_has_changed() {
+    let helpers = vec![helper("1.0.0", BEFORE), helper("1.1.0", AFTER)];
+    for pinned in [Some(helpers[0].clone()), None] {
+        let Some(mut release) = release("helped by 1.0.0\n", pinned.as_ref(), helpers.clone()) else { return };
+        let counted = release.publish().await;
+        let first = release.rebuild().await.unwrap();
+        assert!(matches!(first.outcome, Outcome::Identical { .. }), "{:?}", first.outcome);
+        assert_eq!(first.fetched.requests, counted.asked().len() as u64);
+        let second = release.rebuild().await.unwrap();
+        assert_eq!(second.published, first.published);
+        assert_eq!(counted.asked(), [("/demo".to_owned(), 304)]);
+        assert_eq!(second.fetched, ONE_LOOK);
+        damage(&release.bench.config.cache_dir);
+        let third = release.rebuild().await.unwrap();
+        assert!(matches!(third.outcome, Outcome::Identical { .. }), "{:?}", third.outcome);
+        let asked = counted.asked();
+        assert!(["/demo/-/demo-1.0.0.tgz", "/helper/-/helper-1.0.0.tgz"].iter().all(|path| asked.contains(&((*path).to_owned(), 200))));
+    }
+}
+
+#[tokio::test]
+async fn a_changed_checksum_is_noticed_although_everything_is_held() {
+    let Some(mut release) = release("helped by 1.0.0\n", None, vec![helper("1.0.0", BEFORE)]) else { return };
+    let integrity = release.listed.last().unwrap().integrity.clone();
+    let counted = release.publish().await;
+    release.rebuild().await.unwrap();
+    counted.edit("/demo", &integrity, &format!("sha512-{}", BASE64.encode(&Sha512::digest(b"other"))));
+    let finding = release.rebuild().await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::ArtifactUnavailable { .. }), "{:?}", finding.outcome);
 }

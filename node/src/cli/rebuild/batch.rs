@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use quorate_node::pipeline::{Disposition, Engine, Job, Silent};
 use quorate_proto::{Digest, Purl};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::super::Format;
 use super::{print, table, view};
@@ -44,14 +45,15 @@ struct Results {
     rows: Mutex<Vec<Value>>,
 }
 
-pub(super) async fn run(engine: &Engine, list: &Path, out: &Path, pace: Pace, format: Format) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(engine: Arc<Engine>, list: &Path, out: &Path, pace: Pace, format: Format) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(list).with_context(|| format!("reading {}", list.display()))?;
     let entries: Vec<Entry> = serde_json::from_str(&text).with_context(|| format!("reading {} as a list of artifacts", list.display()))?;
     let results = Results::open(out)?;
     let left: Vec<_> = entries.iter().filter(|entry| !results.has(entry)).collect();
     let bar = bar(entries.len(), entries.len() - left.len());
     let jobs = pace.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let mut running = stream::iter(left).map(|entry| row(engine, entry, pace.time_limit, &bar)).buffer_unordered(jobs);
+    let begin = |entry: &Entry| begun(Arc::clone(&engine), entry.clone(), pace.time_limit, bar.clone());
+    let mut running = stream::iter(left).map(begin).buffer_unordered(jobs);
     while let Some(row) = running.next().await {
         let line = table::line(&row);
         if bar.is_hidden() {
@@ -69,6 +71,28 @@ pub(super) async fn run(engine: &Engine, list: &Path, out: &Path, pace: Pace, fo
         Format::Json => print(&(serde_json::to_string(&table::counts(&rows))? + "\n"))?,
     }
     Ok(ExitCode::from(table::exit_code(&rows)))
+}
+
+/// A task of its own for each: within one, whatever one rebuild reckons would hold up all the others.
+async fn begun(engine: Arc<Engine>, entry: Entry, time_limit: Duration, bar: ProgressBar) -> Value {
+    let task = {
+        let entry = entry.clone();
+        tokio::spawn(async move { row(&engine, &entry, time_limit, &bar).await })
+    };
+    // It must not go on without anybody who waits for it.
+    let mut task = Aborting(task);
+    match (&mut task.0).await {
+        Ok(row) => row,
+        Err(error) => named(failed(&entry, "error", &format!("the rebuild did not end: {error}"), true), &entry),
+    }
+}
+
+struct Aborting(JoinHandle<Value>);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn row(engine: &Engine, entry: &Entry, time_limit: Duration, bar: &ProgressBar) -> Value {
@@ -94,13 +118,18 @@ async fn row(engine: &Engine, entry: &Entry, time_limit: Duration, bar: &Progres
         row["level"] = Value::Null;
         row["summary"] = json!(format!("the registry serves {served}, the list says {listed}"));
     }
-    row["ecosystem"] = json!(entry.ecosystem);
-    row["name"] = json!(entry.name);
-    row["version"] = json!(entry.version);
     row["wallSeconds"] = json!(begin.elapsed().as_secs_f64());
     if let Some(expected) = &entry.expected {
         row["expected"] = json!(expected);
     }
+    named(row, entry)
+}
+
+/// The row with the names that its list has for it.
+fn named(mut row: Value, entry: &Entry) -> Value {
+    row["ecosystem"] = json!(entry.ecosystem);
+    row["name"] = json!(entry.name);
+    row["version"] = json!(entry.version);
     row
 }
 

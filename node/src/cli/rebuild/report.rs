@@ -1,6 +1,7 @@
 //! A finding for people.
 
 use quorate_node::attest::Finding;
+use quorate_node::traffic::Fetched;
 use quorate_proto::Digest;
 use quorate_proto::comparison::Level;
 use quorate_proto::result::Outcome;
@@ -52,6 +53,7 @@ pub(super) fn report(finding: &Finding) -> String {
     diff_lines(finding, &mut line);
     let seconds: Vec<_> = finding.seconds.iter().map(|(phase, seconds)| format!("{phase} {seconds:.2}")).collect();
     line("seconds", seconds.join(", "));
+    line("fetched", fetched_line(&finding.fetched));
     // Strangers wrote some of this: it must not paint a terminal.
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
@@ -116,6 +118,17 @@ fn detail_lines(outcome: &Outcome, line: &mut impl FnMut(&str, String)) {
         }
         Outcome::Identical { .. } | Outcome::NotAttempted { .. } => {}
     }
+}
+
+fn fetched_line(fetched: &Fetched) -> String {
+    if *fetched == Fetched::default() {
+        return "nothing".to_owned();
+    }
+    let Fetched { requests, unchanged, size_bytes, repositories, roots } = fetched;
+    let mut words = vec![format!("{size_bytes} bytes in {requests} requests"), format!("{unchanged} of them for what had not changed")];
+    let more = [(repositories, "repositories asked"), (roots, "roots made")];
+    words.extend(more.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}")));
+    words.join(", ")
 }
 
 fn result_line(outcome: &Outcome) -> String {

@@ -7,10 +7,11 @@ use quorate_proto::Digest;
 
 use super::super::ResolveError;
 use super::miss::{self, Miss};
+use super::seen::Seen;
 use super::{GitAccess, Wanted, tags};
-use crate::cache::{Cache, CacheLock};
-use crate::source::git::remote::{self, Advertised, Depth};
-use crate::source::git::{GitError, Repository, Tag};
+use crate::cache::{Cache, CacheLock, Reuse};
+use crate::source::git::remote::{self, Depth};
+use crate::source::git::{Repository, Tag};
 
 /// Most bytes of a tag's name.
 const TAG_BYTES_MAX: usize = 255;
@@ -105,7 +106,7 @@ impl GitAccess {
         match self.place(address) {
             None => Err(Miss::NoMirror(address.to_owned()).into()),
             Some(Place::Folder(folder)) => local(address, &folder, wanted).await,
-            Some(Place::Forge(url)) => copied(address, url, wanted, cache).await,
+            Some(Place::Forge(url)) => copied(address, url, wanted, cache, self.reuse).await,
         }
     }
 }
@@ -120,12 +121,29 @@ async fn local(address: &str, folder: &Path, wanted: &Wanted<'_>) -> Result<Grou
     Ok(Ground { address: address.to_owned(), repository, tags, moved, forge: None })
 }
 
-async fn copied(address: &str, url: String, wanted: &Wanted<'_>, cache: &Cache) -> Result<Ground, ResolveError> {
-    let (url, advertised, moved) = asked(address, url).await?;
-    if advertised.state.is_empty() {
+/// The copy of a repository: without asking its forge where it was seen late enough and the copy has what is
+/// wanted.
+async fn copied(address: &str, url: String, wanted: &Wanted<'_>, cache: &Cache, reuse: Reuse) -> Result<Ground, ResolveError> {
+    let seen = Seen::kept(&url, cache).filter(|seen| reuse == Reuse::Kept && seen.serves(wanted.published_at));
+    if let Some(seen) = seen {
+        let ground = opened(address, seen, wanted, cache).await?;
+        if ground.has_wanted(wanted).await? {
+            return Ok(ground);
+        }
+    }
+    let seen = Seen::ask(address, &url).await?;
+    if seen.state.is_empty() {
         return Err(Miss::Empty(address.to_owned()).into());
     }
-    let name = format!("git-{}", HEXLOWER.encode(&Digest::of(url.as_bytes()).as_bytes()[..16]));
+    seen.keep(cache)?;
+    let ground = opened(address, seen, wanted, cache).await?;
+    ground.tips(wanted).await?;
+    Ok(ground)
+}
+
+/// The copy that there is, if only an empty one, for this process alone.
+async fn opened(address: &str, seen: Seen, wanted: &Wanted<'_>, cache: &Cache) -> Result<Ground, ResolveError> {
+    let name = format!("git-{}", HEXLOWER.encode(&Digest::of(seen.url.as_bytes()).as_bytes()[..16]));
     let lock = {
         let (cache, name) = (cache.clone(), name.clone());
         tokio::task::spawn_blocking(move || cache.lock(&name)).await.map_err(std::io::Error::other)??
@@ -133,43 +151,21 @@ async fn copied(address: &str, url: String, wanted: &Wanted<'_>, cache: &Cache) 
     let folder = cache.derived(&name);
     make_private(&folder)?;
     let repository = remote::begin(&folder).await?;
-    let forge = Some(Forge { url, state: Digest::of(advertised.state.as_bytes()).to_hex(), _lock: lock });
-    let tags = chosen(&advertised.tags, wanted);
-    let ground = Ground { address: address.to_owned(), repository, tags, moved, forge };
-    ground.tips(wanted).await?;
-    Ok(ground)
-}
-
-/// What a forge lists, and where: one redirection on the same host is followed, every other one is said.
-async fn asked(address: &str, url: String) -> Result<(String, Advertised, Option<String>), ResolveError> {
-    let error = match remote::advertised(&url).await {
-        Ok(advertised) => return Ok((url, advertised, None)),
-        Err(error) => error,
-    };
-    let is_sent_away = matches!(&error, GitError::Failed { message, .. } if message.contains("returned error: 30"));
-    let target = if is_sent_away { remote::redirection(&url).await } else { None };
-    let Some(to) = target else { return Err(miss::of(address, error)) };
-    if host(&to).is_none() || host(&to) != host(&url) {
-        return Err(Miss::Moved { address: address.to_owned(), to }.into());
-    }
-    let advertised = remote::advertised(&to).await.map_err(|error| miss::of(address, error))?;
-    Ok((to.clone(), advertised, Some(to)))
+    let tags = chosen(&remote::tags_in(&seen.state), wanted);
+    let forge = Some(Forge { url: seen.url, state: Digest::of(seen.state.as_bytes()).to_hex(), _lock: lock });
+    Ok(Ground { address: address.to_owned(), repository, tags, moved: seen.moved, forge })
 }
 
 impl Ground {
     /// Copies the publisher's commit and the tags, without what led to them.
     async fn tips(&self, wanted: &Wanted<'_>) -> Result<(), ResolveError> {
         let Some(forge) = &self.forge else { return Ok(()) };
-        let held = self.repository.references().await?;
-        let is_held = |tag: &&Tag| held.lines().any(|line| line == format!("{} refs/tags/{}", tag.object, tag.name));
-        let missing: Vec<_> = self.tags.iter().filter(|tag| !is_held(tag)).map(|tag| refspec(&tag.name)).collect();
+        let missing = self.missing_tags().await?;
         if !missing.is_empty() {
             let copied = self.repository.copy_from(&forge.url, &missing, Depth::Tips).await;
             copied.map_err(|error| miss::of(&self.address, error))?;
         }
-        if let Some(commit) = wanted.commit.filter(|commit| crate::source::commit_id::is_commit(commit))
-            && self.repository.sizes(&[commit]).await? == [None]
-        {
+        if let Some(commit) = self.missing_commit(wanted).await? {
             // A forge that has no such commit refuses; the rung then finds it missing.
             match self.repository.copy_from(&forge.url, &[commit.to_owned()], Depth::Tips).await {
                 Err(error) if error.is_passing() => return Err(error.into()),
@@ -177,6 +173,25 @@ impl Ground {
             }
         }
         Ok(())
+    }
+
+    /// Whether the publisher's commit and all fitting tags are here, and at least one of them is named.
+    async fn has_wanted(&self, wanted: &Wanted<'_>) -> Result<bool, ResolveError> {
+        let is_named = wanted.commit.is_some() || !self.tags.is_empty();
+        Ok(is_named && self.missing_tags().await?.is_empty() && self.missing_commit(wanted).await?.is_none())
+    }
+
+    /// What is to be asked for so that all fitting tags are here.
+    async fn missing_tags(&self) -> Result<Vec<String>, ResolveError> {
+        let held = self.repository.references().await?;
+        let is_held = |tag: &&Tag| held.lines().any(|line| line == format!("{} refs/tags/{}", tag.object, tag.name));
+        Ok(self.tags.iter().filter(|tag| !is_held(tag)).map(|tag| refspec(&tag.name)).collect())
+    }
+
+    /// The publisher's commit, if it is one and is not here.
+    async fn missing_commit<'a>(&self, wanted: &Wanted<'a>) -> Result<Option<&'a str>, ResolveError> {
+        let Some(commit) = wanted.commit.filter(|commit| crate::source::commit_id::is_commit(commit)) else { return Ok(None) };
+        Ok((self.repository.sizes(&[commit]).await? == [None]).then_some(commit))
     }
 
     /// Brings all history, unless it is there already as the forge has it now.
@@ -213,13 +228,6 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
     let meta = folder.symlink_metadata()?;
     let is_own = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
     if is_own { Ok(()) } else { Err(std::io::Error::other(format!("{} is not this user's own", folder.display()))) }
-}
-
-/// The host of an address, with its port.
-fn host(url: &str) -> Option<String> {
-    let url = url::Url::parse(url).ok()?;
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    Some(format!("{}{port}", url.host_str()?))
 }
 
 /// The address that a mirror was made from, where that is another repository than the one asked for.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::command::{Call, GIT_MAX, GitError, words};
 use super::{Repository, Tag};
+use crate::traffic;
 
 /// Most bytes of a copied repository.
 pub const COPY_BYTES_MAX: u64 = 4 << 30;
@@ -29,6 +30,7 @@ pub struct Advertised {
 
 /// The branches and tags of a repository on a forge.
 pub async fn advertised(url: &str) -> Result<Advertised, GitError> {
+    traffic::repository();
     let state = Call::new(&words(&["ls-remote", "--heads", "--tags", "--", url])).reaching_out().text().await?;
     Ok(Advertised { tags: tags_in(&state), state })
 }
@@ -49,6 +51,7 @@ pub fn tags_in(state: &str) -> Vec<Tag> {
 
 /// Where a forge sends those who ask for `url`, if it does: the address in its answer, not followed.
 pub async fn redirection(url: &str) -> Option<String> {
+    traffic::repository();
     let args = words(&["ls-remote", "--heads", "--", url]);
     let trace: [(&str, &OsStr); 2] = [("GIT_TRACE_CURL", "1".as_ref()), ("GIT_TRACE_CURL_NO_DATA", "1".as_ref())];
     let (_, _, said) = Call::new(&args).envs(&trace).reaching_out().ended().await.ok()?;
@@ -104,6 +107,7 @@ impl Repository {
         let fetch = ["fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", how, "--", url];
         let args: Vec<&str> = fetch.into_iter().chain(wanted.iter().map(String::as_str)).collect();
         let args = words(&args);
+        traffic::repository();
         let fetching = Call::new(&args).within(&self.git_dir).limit(GIT_MAX).reaching_out().text();
         tokio::select! {
             fetched = fetching => fetched.map(drop),

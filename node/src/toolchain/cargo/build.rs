@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::lock::{self, Change, Package, WRITER};
 use super::{Building, How, Installed, Provenance, Toolchain, ToolchainCache, ToolchainError, keep};
+use crate::cache::Currency;
 use crate::ecosystem::Facilities;
 use crate::fetch::cargo::{PORT, write_home};
 use crate::proxy::Proxy;
@@ -72,7 +73,7 @@ pub(super) async fn build(site: &Site, cache: &ToolchainCache) -> Result<Toolcha
 async fn line_of(minor: u64, registry: &Registry) -> Result<Line, ToolchainError> {
     let not_offered = |reason: String| ToolchainError::NotOffered { minor, reason };
     let name = "cargo".parse().map_err(|_| not_offered("no name".to_owned()))?;
-    let lines = registry.lines(&name).await.map_err(|error| not_offered(crate::proxy::describe(&error)))?;
+    let lines = registry.lines(&name, Currency::Now).await.map_err(|error| not_offered(crate::proxy::describe(&error)))?;
     let fitting = lines.into_iter().filter(|line| {
         let version = &line.version;
         version.major == 0 && version.minor == minor + 1 && version.pre.is_empty()
@@ -148,7 +149,7 @@ impl Site {
     }
 
     async fn lines(&self, name: &CrateName) -> Result<Vec<Line>, BuildError> {
-        self.registry.lines(name).await.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))
+        self.registry.lines(name, Currency::Now).await.map_err(|error| BuildError::Registry(crate::proxy::describe(&error)))
     }
 
     fn index(&self, cutoff: Option<quorate_proto::Timestamp>) -> TimeMachine {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{How, Provenance, Toolchain, ToolchainCache, ToolchainError, keep};
+use crate::cache::Currency;
 use crate::ecosystem::Facilities;
 use crate::proxy::describe;
 use crate::source::meter::Meter;
@@ -61,7 +62,7 @@ pub(super) async fn fetch(minor: u64, facilities: &Facilities, cache: &Toolchain
 async fn from(server: &Url, version: &str, facilities: &Facilities) -> Result<(Url, Digest, std::path::PathBuf), String> {
     let http = &facilities.http;
     let manifest = server.join(&format!("dist/channel-rust-{version}.toml")).map_err(|error| error.to_string())?;
-    let body = http.bytes(&manifest, "*/*", MANIFEST_BYTES_MAX).await.map_err(|error| describe(&error))?;
+    let body = http.bytes(&manifest, "*/*", Currency::Now, MANIFEST_BYTES_MAX).await.map_err(|error| describe(&error))?;
     let (path, digest) = archive_of(&String::from_utf8_lossy(&body.bytes), &triple())?;
     let url = server.join(&path).map_err(|error| error.to_string())?;
     let download = http.download(&url, Some(digest), ARCHIVE_BYTES_MAX, &facilities.cache).await.map_err(|error| describe(&error))?;
