@@ -6,6 +6,6 @@ use quorate_tally::Policy;
 
 fuzz_target!(|text: &str| {
     if let Ok(policy) = Policy::parse(text) {
-        assert!((1..=policy.enrolled().len()).contains(&policy.threshold()));
+        assert!((1..=policy.size()).contains(&policy.threshold()) && policy.size() <= policy.enrolled().len());
     }
 });
