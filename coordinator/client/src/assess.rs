@@ -7,7 +7,7 @@
 
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
-use quorate_tally::{Policy, State, Verdict, tally_as_of};
+use quorate_tally::{Consequence, Policy, State, Verdict, tally_as_of};
 
 use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion, named_verdict};
 use crate::evidence::{Door, Evidence};
@@ -51,6 +51,8 @@ pub(crate) struct Assessment {
     pub(crate) logged: Option<State>,
     /// What the coordinator says.
     pub(crate) opinion: Opinion,
+    /// What the policy says of the verdict's state.
+    pub(crate) consequence: Consequence,
     /// What follows for a script.
     pub(crate) exit: Exit,
 }
@@ -107,7 +109,8 @@ pub(crate) fn assess(trust: &Trust, subject: Subject, gathered: &Gathered, now: 
     let allows = |verdict: &Verdict| Exit::from(trust.policy.disposition(verdict));
     let exit = allows(&verdict).max(logged.as_ref().map_or(Exit::Met, allows)).max(demands(&log, &opinion));
     let logged = logged.map(|verdict| verdict.state);
-    Assessment { subject, verdict, evidence, log, logged, opinion, exit }
+    let consequence = trust.policy.consequence(&verdict);
+    Assessment { subject, verdict, evidence, log, logged, opinion, consequence, exit }
 }
 
 /// What log and opinion allow at best.

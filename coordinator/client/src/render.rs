@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_tally::{Ballot, State};
+use quorate_tally::{Ballot, Consequence, State};
 
 use crate::assess::Assessment;
 use crate::claim::{LogCheck, Opinion, Standing};
@@ -127,6 +127,9 @@ fn log_suffix(log: &LogCheck) -> String {
 /// What may keep the policy from being met although the state would meet it.
 fn reservations(assessment: &Assessment) -> Vec<String> {
     let mut reservations = Vec::new();
+    if assessment.consequence == Consequence::Warn {
+        reservations.push(format!("the policy lets `{}` pass with a warning", assessment.verdict.state));
+    }
     match &assessment.log {
         LogCheck::Missing => reservations.push("the policy asks for a proof of logging, and there is none".to_owned()),
         LogCheck::Invalid { reason } => reservations.push(format!("the proof of logging does not hold: {}", plain(reason))),

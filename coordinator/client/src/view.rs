@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::{Digest, FileName, Purl};
 use quorate_tally::verdict::{GroupCount, Spread};
-use quorate_tally::{Flag, Severity, State, Vote};
+use quorate_tally::{Consequence, Flag, Severity, State, Vote};
 use serde::Serialize;
 
 use crate::assess::Assessment;
@@ -37,6 +37,7 @@ pub(crate) struct ArtifactView<'a> {
     state: State,
     severity: Option<Severity>,
     outcome: &'static str,
+    consequence: Consequence,
     flags: &'a BTreeSet<Flag>,
     threshold: usize,
     enrolled: usize,
@@ -110,6 +111,7 @@ impl<'a> From<&'a Assessment> for ArtifactView<'a> {
             state: verdict.state,
             severity: verdict.severity,
             outcome: outcome(assessment.exit),
+            consequence: assessment.consequence,
             flags: &verdict.flags,
             threshold: verdict.threshold,
             enrolled: verdict.enrolled,

@@ -312,7 +312,7 @@ impl std::fmt::Display for Coalition {
             if choice.any == choice.of.len() {
                 write!(f, "{joint}{names}")?;
             } else {
-                write!(f, "{joint}any {} of {names}", choice.any)?;
+                write!(f, "{joint}any {} of ({names})", choice.any)?;
             }
         }
         Ok(())

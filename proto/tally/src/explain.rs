@@ -197,9 +197,8 @@ impl Count<'_> {
             State::Unreproducible => self.weigh(&self.differ, "got another result"),
             State::Unbuildable => self.weigh(&self.failed, "could not build it"),
             State::Inconclusive => {
-                let open = self.open.len();
-                let able = if self.applies(state) { "could not decide it any more" } else { "could still decide it, or it is decided" };
-                format!("{open} operators have not answered, who {able}")
+                let open = format!("{} of {} operators could still answer", self.open.len(), self.quorum.policy.voters().len());
+                if self.applies(state) { format!("{open}, and could not decide it") } else { open }
             }
             State::Pending => "what remains".to_owned(),
         }

@@ -43,6 +43,7 @@ fn the_json_shape_is_pinned() {
         {
           "advisories": [],
           "agree": 3,
+          "consequence": "allow",
           "coordinator": {
             "policy": "sha256:<hex>",
             "state": "reproduced",

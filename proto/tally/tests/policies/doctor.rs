@@ -16,16 +16,16 @@ fn the_doctor_names_the_smallest_sets_that_fool_and_that_stall() {
     let examined = |threshold, operators: &[&str], rules| examine(&policy_with(threshold, &members, operators, rules)).remove(0);
     let flat = examined(4, &[], "");
     let all = "operator-0, operator-1, operator-2, operator-3, operator-4, operator-5";
-    assert_eq!((flat.fool.size, sets(&flat.fool)), (4, vec![format!("any 4 of {all}")]));
-    assert_eq!((flat.stall.size, sets(&flat.stall)), (3, vec![format!("any 3 of {all}")]));
+    assert_eq!((flat.fool.size, sets(&flat.fool)), (4, vec![format!("any 4 of ({all})")]));
+    assert_eq!((flat.stall.size, sets(&flat.stall)), (3, vec![format!("any 3 of ({all})")]));
     let grouped = examined(2, &[], GROUPS);
-    assert_eq!(sets(&grouped.fool), ["any 2 of operator-0, operator-1, operator-2 and operator-3"]);
-    let stall = ["operator-3 and any 1 of operator-4, operator-5", "any 2 of operator-0, operator-1, operator-2"];
+    assert_eq!(sets(&grouped.fool), ["any 2 of (operator-0, operator-1, operator-2) and operator-3"]);
+    let stall = ["operator-3 and any 1 of (operator-4, operator-5)", "any 2 of (operator-0, operator-1, operator-2)"];
     assert_eq!((grouped.stall.size, sets(&grouped.stall)), (2, stall.map(str::to_owned).to_vec()));
     let countries = ["country = \"DE\"", "country = \"DE\"", "country = \"DE\"", "country = \"DE\"", "country = \"FR\"", ""];
     let spread = examined(2, &countries, "[distinct]\ncountry = 2\n");
     assert_eq!((spread.fool.size, spread.fool.known), (2, Known::All));
-    assert_eq!(sets(&spread.fool), ["any 1 of operator-0, operator-1, operator-2, operator-3 and operator-4"]);
+    assert_eq!(sets(&spread.fool), ["any 1 of (operator-0, operator-1, operator-2, operator-3) and operator-4"]);
     assert_eq!((spread.stall.size, sets(&spread.stall)), (1, vec!["operator-4".to_owned()]));
 }
 
