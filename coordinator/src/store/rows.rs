@@ -433,3 +433,17 @@ impl Role {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_and_flag_has_a_number_of_its_own() {
+        for state in State::ORDER {
+            assert_eq!(state_of(state_byte(state)).ok(), Some(state));
+            assert_eq!(state_named(state.name()), Some(state));
+        }
+        assert_eq!(FLAGS.into_iter().map(flag_bit).sum::<u8>(), 0b1_1111);
+    }
+}

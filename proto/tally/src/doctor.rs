@@ -6,15 +6,15 @@
 //! of classes, smallest first.
 //!
 //! Sizes are exact unless the work is bounded, and then that is said. A tree of groups alone gives its smallest
-//! size by arithmetic; `distinct` makes fooling a search. Stalling `distinct` is arithmetic again: of all
-//! values but one too few, the rarest.
+//! size by arithmetic; `distinct` makes it a search. Only where there are no groups, stalling `distinct` is
+//! arithmetic again: of all values but one too few, the rarest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::policy::{Attribute, Policy, Rules};
-use crate::quorum::{Group, reached};
+use crate::quorum::{Group, reached, spread};
 
 /// Combinations that are tried for one answer.
 const WORK_MAX: usize = 300_000;
@@ -89,6 +89,9 @@ pub fn examine(policy: &Policy) -> Vec<Diagnosis> {
 
 /// Stalls the tree of groups, or one of the attributes: whichever takes fewer.
 fn stall(policy: &Policy, rules: &Rules) -> Coalitions {
+    if !rules.distinct.is_empty() && policy.groups().len() > 1 {
+        return Question::stalling_all(policy, rules).answer();
+    }
     let mut best = Question::stalling(policy, rules).answer();
     for (attribute, needed) in rules.distinct.iter().filter(|(_, needed)| **needed > 0) {
         let other = stall_attribute(policy, *attribute, *needed);
@@ -108,6 +111,16 @@ struct Question<'p> {
     groups: Vec<Group>,
     distinct: BTreeMap<Attribute, usize>,
     classes: Vec<Class>,
+    aim: Aim,
+}
+
+/// What a set must do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// Be a quorum.
+    Hold,
+    /// Leave none.
+    Break,
 }
 
 /// Operators that are alike.
@@ -130,7 +143,17 @@ impl<'p> Question<'p> {
     fn fooling(policy: &'p Policy, rules: &Rules) -> Self {
         let mut groups = policy.groups().to_vec();
         groups[0].k = rules.threshold;
-        Self::new(policy, groups, rules.distinct.clone())
+        Self::new(policy, groups, rules.distinct.clone(), Aim::Hold)
+    }
+
+    /// Whoever is left is no quorum: tried, and not calculated.
+    fn stalling_all(policy: &'p Policy, rules: &Rules) -> Self {
+        Self { aim: Aim::Break, ..Self::fooling(policy, rules) }.with_whole_classes()
+    }
+
+    fn with_whole_classes(mut self) -> Self {
+        self.classes.iter_mut().for_each(|class| class.useful = class.voters.len());
+        self
     }
 
     /// A group does not speak when so many are silent that `k` are not left.
@@ -140,10 +163,10 @@ impl<'p> Question<'p> {
         for group in &mut groups {
             group.k = group.len() + 1 - group.k;
         }
-        Self::new(policy, groups, BTreeMap::new())
+        Self::new(policy, groups, BTreeMap::new(), Aim::Hold)
     }
 
-    fn new(policy: &'p Policy, groups: Vec<Group>, distinct: BTreeMap<Attribute, usize>) -> Self {
+    fn new(policy: &'p Policy, groups: Vec<Group>, distinct: BTreeMap<Attribute, usize>, aim: Aim) -> Self {
         let mut alike: BTreeMap<(usize, Vec<Option<&str>>), Vec<usize>> = BTreeMap::new();
         for (at, group) in groups.iter().enumerate() {
             for voter in &group.operators {
@@ -153,11 +176,14 @@ impl<'p> Question<'p> {
         }
         let class = |((group, _), voters): ((usize, _), Vec<usize>)| Class { useful: voters.len().min(groups[group].k), voters };
         let classes = alike.into_iter().map(class).collect();
-        Self { policy, groups, distinct, classes }
+        Self { policy, groups, distinct, classes, aim }
     }
 
     fn answer(&self) -> Coalitions {
-        let least = self.cheapest().max(self.distinct.values().copied().max().unwrap_or(0));
+        let least = match self.aim {
+            Aim::Hold => self.cheapest().max(self.distinct.values().copied().max().unwrap_or(0)),
+            Aim::Break => 1,
+        };
         let room = (0..=self.classes.len()).map(|from| self.classes[from..].iter().map(|class| class.useful).sum()).collect();
         let mut search = Search { question: self, room, work: 0, found: Vec::new() };
         let mut size = least;
@@ -189,17 +215,14 @@ impl<'p> Question<'p> {
 
     /// Whether so many of each class are enough.
     fn is_enough(&self, counts: &[usize]) -> bool {
-        let mut chosen = vec![false; self.policy.voters().len()];
+        let mut chosen = vec![self.aim == Aim::Break; self.policy.voters().len()];
         for (class, count) in self.classes.iter().zip(counts) {
-            class.voters.iter().take(*count).for_each(|voter| chosen[*voter] = true);
+            class.voters.iter().take(*count).for_each(|voter| chosen[*voter] = self.aim == Aim::Hold);
         }
-        if reached(&self.groups, |voter| chosen[voter])[0] < self.groups[0].k {
-            return false;
-        }
-        self.distinct.iter().all(|(attribute, needed)| {
-            let on = self.policy.voters().iter().zip(&chosen).filter(|(_, on)| **on);
-            on.filter_map(|(voter, _)| voter.attribute(*attribute)).collect::<BTreeSet<_>>().len() >= *needed
-        })
+        let on = |voter: usize| chosen[voter];
+        let holds = reached(&self.groups, on)[0] >= self.groups[0].k
+            && self.distinct.iter().all(|(attribute, needed)| spread(self.policy, &self.groups, on, *attribute) >= *needed);
+        holds == (self.aim == Aim::Hold)
     }
 
     fn coalition(&self, counts: &[usize]) -> Coalition {

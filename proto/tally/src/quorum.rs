@@ -51,10 +51,6 @@ impl Side {
         self.0.iter().filter(|on| **on).count()
     }
 
-    pub(crate) fn voters(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().filter_map(|(voter, on)| on.then_some(voter))
-    }
-
     pub(crate) fn and(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| *a || *b).collect())
     }
@@ -77,6 +73,27 @@ pub(crate) fn reached(groups: &[Group], on: impl Fn(usize) -> bool) -> Vec<usize
     reached
 }
 
+/// The groups that are on a side themselves, and so is whatever they are in, up to the policy.
+pub(crate) fn carried(groups: &[Group], reached: &[usize]) -> Vec<bool> {
+    let mut carried = vec![false; groups.len()];
+    carried[0] = true;
+    for (at, group) in groups.iter().enumerate() {
+        for inner in &group.groups {
+            carried[*inner] = carried[at] && reached[*inner] >= groups[*inner].k;
+        }
+    }
+    carried
+}
+
+/// How many different values of an attribute are on a side. Who has none adds none, and neither does who is
+/// in a group that is not on it: such an operator is no part of what makes the quorum.
+pub(crate) fn spread(policy: &Policy, groups: &[Group], on: impl Fn(usize) -> bool, attribute: Attribute) -> usize {
+    let carried = carried(groups, &reached(groups, &on));
+    let speaking = groups.iter().zip(&carried).filter(|(_, carried)| **carried).flat_map(|(group, _)| &group.operators);
+    let values = speaking.filter(|voter| on(**voter)).filter_map(|voter| policy.voters()[*voter].attribute(attribute));
+    values.collect::<BTreeSet<_>>().len()
+}
+
 impl Quorum<'_> {
     /// How many members of the policy are on a side.
     pub(crate) fn count(&self, side: &Side) -> usize {
@@ -91,10 +108,9 @@ impl Quorum<'_> {
         self.count(side) >= self.rules.threshold && self.lacking(side).is_none()
     }
 
-    /// How many different values of an attribute are on a side. Who has none adds none.
+    /// How many different values of an attribute are on a side.
     pub(crate) fn spread(&self, side: &Side, attribute: Attribute) -> usize {
-        let on_side = side.voters().filter_map(|voter| self.policy.voters()[voter].attribute(attribute));
-        on_side.collect::<BTreeSet<_>>().len()
+        spread(self.policy, self.policy.groups(), |voter| side.has(voter), attribute)
     }
 
     /// The first attribute with too few different values on a side.

@@ -46,7 +46,8 @@ fn the_doctor_agrees_with_trying_every_set() {
         (3, "[distinct]\ncountry = 3\n"),
         (4, "[distinct]\ncountry = 2\nnetwork = 2\n"),
         (2, &format!("{GROUPS}[distinct]\ncountry = 3\n")),
-        (1, &format!("{GROUPS}[distinct]\nnetwork = 2\n")),
+        (2, &format!("{GROUPS}[distinct]\nnetwork = 2\n")),
+        (1, &format!("{GROUPS}[distinct]\ncountry = 2\n")),
     ] {
         let policy = policy_with(threshold, &members, &countries, rules);
         let statements = verified(&policy, &items);

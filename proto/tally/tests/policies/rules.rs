@@ -90,6 +90,15 @@ fn a_quorum_must_be_as_distinct_as_the_policy_asks() {
 }
 
 #[test]
+fn who_is_in_a_group_that_does_not_speak_makes_no_quorum_distinct() {
+    let operators = ["country = \"DE\"", "country = \"DE\"", "", "", "country = \"FR\"", "country = \"FR\""];
+    let rules = format!("{GROUPS}[distinct]\ncountry = 2\n");
+    for (row, expected) in [("ii.ii.", State::Pending), ("ii..ii", State::Reproduced), ("ii.iii", State::Reproduced)] {
+        assert_eq!(state(row, 2, &operators, &rules), expected, "{row}");
+    }
+}
+
+#[test]
 fn what_is_too_old_as_of_a_time_does_not_count() {
     let rules = "max_age_days = 30\n---";
     let asked = |when| judged("iii", 3, &[], rules, when);
