@@ -14,7 +14,7 @@ use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, SecretKey, Timestamp};
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Policy, Verifier, tally};
+use quorate_tally::{Circumstances, Policy, Verifier, tally_as_of};
 
 use crate::ingest::Ingest;
 use crate::store::leaf::content_of;
@@ -188,12 +188,13 @@ impl Teller {
         equivocations: &[EquivocationProof],
         size: u64,
     ) -> Result<Option<SignedVerdict>, StoreError> {
-        let verdict = tally(&self.policy, artifact, statements.iter().map(Arc::as_ref), equivocations);
+        let time = Timestamp::from(std::time::SystemTime::now()).whole_seconds();
+        let circumstances = Circumstances { as_of: Some(time), equivocations, ..Circumstances::default() };
+        let verdict = tally_as_of(&self.policy, artifact, statements.iter().map(Arc::as_ref), circumstances);
         let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
             return Ok(None);
         }
-        let time = Timestamp::from(std::time::SystemTime::now()).whole_seconds();
         let statement = verdict.to_statement(&Verifier { id: self.id.clone(), time, log_size: size });
         let envelope = Envelope::sign(statement.to_payload(), &self.key);
         let got = envelope.bytes().len();

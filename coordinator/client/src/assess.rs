@@ -7,7 +7,7 @@
 
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
-use quorate_tally::{Policy, State, Verdict, tally};
+use quorate_tally::{Consequence, Policy, State, Verdict, tally_as_of};
 
 use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion, named_verdict};
 use crate::evidence::{Door, Evidence};
@@ -51,6 +51,8 @@ pub(crate) struct Assessment {
     pub(crate) logged: Option<State>,
     /// What the coordinator says.
     pub(crate) opinion: Opinion,
+    /// What the policy says of the verdict's state.
+    pub(crate) consequence: Consequence,
     /// What follows for a script.
     pub(crate) exit: Exit,
 }
@@ -96,18 +98,19 @@ pub(crate) fn assess(trust: &Trust, subject: Subject, gathered: &Gathered, now: 
     let check = |policy: &Policy| Evidence::check(&gathered.items, &gathered.pairs, Door { enrolled: policy.enrolled(), now });
     let evidence = check(&trust.policy);
     let artifact = subject.artifact().cloned().unwrap_or_else(|| unpublished(subject.digest()));
-    let verdict = tally(&trust.policy, &artifact, evidence.statements(), evidence.equivocations());
+    let verdict = tally_as_of(&trust.policy, &artifact, evidence.statements(), evidence.circumstances(now));
     let theirs = gathered.their_policy.as_ref().map(|policy| (policy, check(policy)));
     let own = Basis { policy: &trust.policy, evidence: &evidence };
     let mut bases = vec![own];
     bases.extend(theirs.as_ref().map(|(policy, evidence)| Basis { policy, evidence }));
     let opinion = check_opinion(gathered.claim.as_ref(), &artifact, &bases);
     let log = check_log(gathered.claim.as_ref(), trust.log.as_ref());
-    let logged = matches!(log, LogCheck::Proven { .. }).then(|| named_verdict(gathered.claim.as_ref(), &artifact, own)).flatten();
+    let logged = matches!(log, LogCheck::Proven { .. }).then(|| named_verdict(gathered.claim.as_ref(), &artifact, own, now)).flatten();
     let allows = |verdict: &Verdict| Exit::from(trust.policy.disposition(verdict));
     let exit = allows(&verdict).max(logged.as_ref().map_or(Exit::Met, allows)).max(demands(&log, &opinion));
     let logged = logged.map(|verdict| verdict.state);
-    Assessment { subject, verdict, evidence, log, logged, opinion, exit }
+    let consequence = trust.policy.consequence(&verdict);
+    Assessment { subject, verdict, evidence, log, logged, opinion, consequence, exit }
 }
 
 /// What log and opinion allow at best.

@@ -8,10 +8,10 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactId, Digest};
+use quorate_proto::{ArtifactId, Digest, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{ENGINE, Policy, State, Verdict, VerdictSummary, tally};
+use quorate_tally::{Circumstances, ENGINE, Policy, State, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::proof::ProofError;
 use quorate_tlog::{TlogProof, VerifierKey};
 
@@ -176,11 +176,11 @@ pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, ground
 }
 
 /// What follows under the policy of `basis` from the results that the claim names, and from them
-/// alone. Nothing if the claim is no verdict about `artifact`.
-pub(crate) fn named_verdict(claim: Option<&Claim>, artifact: &ArtifactId, basis: Basis<'_>) -> Option<Verdict> {
+/// alone, as of `now`. Nothing if the claim is no verdict about `artifact`.
+pub(crate) fn named_verdict(claim: Option<&Claim>, artifact: &ArtifactId, basis: Basis<'_>, now: Timestamp) -> Option<Verdict> {
     let verdict = claim?.verdict(artifact).ok()?;
     let proofs = claimed_equivocations(&verdict, basis.evidence);
-    Some(tally(basis.policy, artifact, &named_statements(&verdict, basis.evidence), &proofs))
+    Some(tally_as_of(basis.policy, artifact, &named_statements(&verdict, basis.evidence), circumstances(Some(now), &proofs)))
 }
 
 /// The results that a verdict names, and of operators of whom it names none, those about other
@@ -199,18 +199,24 @@ fn claimed_equivocations(verdict: &Verdict, evidence: &Evidence) -> Vec<Equivoca
     evidence.equivocations().iter().filter(|proof| equivocated(proof.operator())).cloned().collect()
 }
 
-/// Tallies again what the verdict names, and compares everything but the flags, which rest on
-/// results that it does not name.
+fn circumstances(as_of: Option<Timestamp>, equivocations: &[EquivocationProof]) -> Circumstances<'_> {
+    Circumstances { as_of, equivocations, ..Circumstances::default() }
+}
+
+/// Tallies again what the verdict names, as of the time that it names, and compares everything but the
+/// flags, which rest on results that it does not name.
 fn recompute(verdict: &Verdict, basis: Basis<'_>) -> Standing {
     let named = verdict.rests_on();
     let proofs = claimed_equivocations(verdict, basis.evidence);
-    let mut recomputed = tally(basis.policy, &verdict.artifact, &named_statements(verdict, basis.evidence), &proofs);
+    let statements = named_statements(verdict, basis.evidence);
+    let mut recomputed = tally_as_of(basis.policy, &verdict.artifact, &statements, circumstances(verdict.as_of, &proofs));
     recomputed.flags.clone_from(&verdict.flags);
     recomputed.other_digests.clone_from(&verdict.other_digests);
     if recomputed != *verdict {
         return Standing::Contradicts { recomputed: recomputed.state };
     }
-    let all = tally(basis.policy, &verdict.artifact, basis.evidence.statements(), basis.evidence.equivocations());
+    let known = circumstances(verdict.as_of, basis.evidence.equivocations());
+    let all = tally_as_of(basis.policy, &verdict.artifact, basis.evidence.statements(), known);
     let newer = all.rests_on().iter().filter(|digest| !named.contains(digest)).count();
     if newer > 0 { Standing::Older { newer } } else { Standing::Follows }
 }

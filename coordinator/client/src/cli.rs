@@ -74,6 +74,34 @@ pub(crate) enum Command {
     Affected(Affected),
     /// How close are two files to each other?
     Compare(Compare),
+    /// What is my policy worth, and how does it come to a verdict?
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// What would change without an operator, or under another policy?
+    WhatIf(WhatIf),
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Who together could fool it, and who could stall it? The smallest sets of operators
+    Doctor,
+    /// How does it come to its verdict on this artifact, step by step?
+    Check(Box<Verify>),
+}
+
+/// `what-if`. `--policy` names the other policy; with `--without` it is today's as well, unless `--base` names that.
+#[derive(Debug, Args)]
+pub(crate) struct WhatIf {
+    /// Files, package URLs or `sha256:…` [default: everything that the coordinator has a verdict on]
+    #[arg(value_name = "FILE|PURL|DIGEST")]
+    pub(crate) targets: Vec<Target>,
+    /// As if this operator had never said anything: its key, or its name in the policy. May be repeated
+    #[arg(long, value_name = "KEY|NAME")]
+    pub(crate) without: Vec<String>,
+    /// Today's policy [default: the usual one, or with --without that of --policy]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) base: Option<PathBuf>,
 }
 
 /// `verify`.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
+use quorate_tally::Circumstances;
 
 /// Name of the refusal of a result that is signed in the future.
 const FUTURE: &str = "future";
@@ -98,6 +99,11 @@ impl Evidence {
     /// Every proof of equivocation.
     pub(crate) fn equivocations(&self) -> &[EquivocationProof] {
         &self.equivocations
+    }
+
+    /// What a tally of the statements depends on besides them.
+    pub(crate) fn circumstances(&self, now: Timestamp) -> Circumstances<'_> {
+        Circumstances { as_of: Some(now), equivocations: &self.equivocations, ..Circumstances::default() }
     }
 
     /// Whether an envelope of this digest was handed over, whatever became of it.

@@ -19,7 +19,6 @@ use crate::answer::Answer;
 use crate::assess::Assessment;
 use crate::cli::Format;
 use crate::gather::Session;
-use crate::render;
 use crate::target::Target;
 use crate::text::{Paint, json_line};
 use crate::verify::exit_of;
@@ -136,7 +135,7 @@ impl<'a> Explanation<'a> {
             results: voting(assessment).map(signed).collect(),
             difference_count: difference_count(assessment).max(differences.len()),
             differences,
-            missing: render::missing(&assessment.verdict),
+            missing: assessment.verdict.missing(),
             assessment,
         }
     }

@@ -137,7 +137,7 @@ impl Session<'_> {
     }
 
     /// The verdict comes first, so that the results asked for after it are at least as new.
-    async fn gather(&self, artifact: &ArtifactId) -> anyhow::Result<Gathered> {
+    pub(crate) async fn gather(&self, artifact: &ArtifactId) -> anyhow::Result<Gathered> {
         let mut gathered = self.claim(artifact).await?;
         if let Some(answer) = self.server.results(artifact).await? {
             gathered.items.extend(answer.results.into_iter().map(FeedItem::from));

@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
 //! and [`gather`] (bytes come in), [`evidence`], [`claim`] and [`assess`] (the decision), then the
-//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`compare`], and how they speak:
+//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`compare`], [`policy`], [`what_if`], and how
+//! they speak:
 //! [`render`], [`view`], [`text`], [`answer`], [`exit`].
 
 mod affected;
@@ -22,6 +23,7 @@ mod evidence;
 mod exit;
 mod explain;
 mod gather;
+mod policy;
 mod render;
 mod server;
 mod target;
@@ -29,9 +31,10 @@ mod text;
 mod trust;
 mod verify;
 mod view;
+mod what_if;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -40,13 +43,14 @@ use clap::Parser as _;
 use quorate_proto::Timestamp;
 
 use crate::answer::Answer;
-use crate::cli::{Cli, Command, Format};
+use crate::cli::{Cli, Command, Format, PolicyCommand, Verify, WhatIf};
 use crate::compare::UnreadableFile;
 use crate::exit::Exit;
 use crate::gather::Session;
 use crate::server::{Server, ServerError};
 use crate::text::Paint;
 use crate::trust::{Trust, TrustError};
+use crate::what_if::Alternatives;
 
 fn main() -> ExitCode {
     // Fails only if one is installed already, which is as good.
@@ -68,16 +72,39 @@ fn run(cli: &Cli) -> anyhow::Result<Answer> {
         return compare::run(args, cli.format, paint);
     }
     let format = cli.format.without_pages()?;
-    let trust = Trust::load(cli.policy.as_deref(), usual_policy().as_deref())?;
     let now = Timestamp::from(SystemTime::now());
-    if let Command::Verify(cli::Verify { bundle: Some(path), target, package }) = &cli.command {
-        let found = verify::offline(&trust, &gather::read_bundle(path)?, target.as_ref(), package.as_ref(), now)?;
-        return Ok(verify::answer(&trust, found, format, paint));
+    let trust = match &cli.command {
+        Command::WhatIf(args) => alternatives(cli, args)?.asking().clone(),
+        _ => Trust::load(cli.policy.as_deref(), usual_policy().as_deref())?,
+    };
+    if let Command::Policy(PolicyCommand::Doctor) = &cli.command {
+        return Ok(policy::doctor::run(&trust.policy, format, paint));
+    }
+    if let Some((args, path)) = bundled(&cli.command) {
+        let found = verify::offline(&trust, &gather::read_bundle(path)?, args.target.as_ref(), args.package.as_ref(), now)?;
+        return Ok(match &cli.command {
+            Command::Policy(_) => policy::check::answer(&trust, found, format, paint, now),
+            _ => verify::answer(&trust, found, format, paint),
+        });
     }
     let server = Server::at(cli.server.as_deref())?;
     let session = Session { trust: &trust, server: &server, now };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(online(cli, &session, format, paint))
+}
+
+/// A command that takes its evidence from a bundle.
+fn bundled(command: &Command) -> Option<(&Verify, &Path)> {
+    let args = match command {
+        Command::Verify(args) => args,
+        Command::Policy(PolicyCommand::Check(args)) => args.as_ref(),
+        _ => return None,
+    };
+    Some((args, args.bundle.as_deref()?))
+}
+
+fn alternatives(cli: &Cli, args: &WhatIf) -> anyhow::Result<Alternatives> {
+    Alternatives::load(args, cli.policy.as_deref(), todays_policy().as_deref())
 }
 
 async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) -> anyhow::Result<Answer> {
@@ -91,7 +118,19 @@ async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) 
         Command::Bundle(args) => bundle::run(session, args, format, paint).await,
         Command::Affected(args) => affected::run(session, args, format, paint).await,
         Command::Compare(args) => compare::run(args, cli.format, paint),
+        Command::Policy(PolicyCommand::Check(args)) => {
+            let target = args.target.as_ref().context("neither a target nor a bundle")?;
+            let found = session.find(target, args.package.as_ref()).await?;
+            Ok(policy::check::answer(session.trust, found, format, paint, session.now))
+        }
+        Command::Policy(PolicyCommand::Doctor) => Ok(policy::doctor::run(&session.trust.policy, format, paint)),
+        Command::WhatIf(args) => what_if::run(session, args, &alternatives(cli, args)?, format, paint).await,
     }
+}
+
+/// The policy in force where the command line names another: that of the environment, else the usual one.
+fn todays_policy() -> Option<PathBuf> {
+    std::env::var_os("QUORATE_POLICY").map(PathBuf::from).or_else(usual_policy)
 }
 
 /// `$XDG_CONFIG_HOME/quorate/policy.toml`, else `~/.config/quorate/policy.toml`.

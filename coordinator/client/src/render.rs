@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_tally::{Ballot, State, Verdict};
+use quorate_tally::{Ballot, Consequence, State};
 
 use crate::assess::Assessment;
 use crate::claim::{LogCheck, Opinion, Standing};
@@ -18,6 +18,17 @@ pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
     let state = paint.tone(state_tone(verdict.state, assessment.exit), verdict.state.name());
     let mut text = format!("{state}  {}{}\n", plain(&verdict.reason()), log_suffix(&assessment.log));
     line(&mut text, "artifact", &about(assessment));
+    if let Some(severity) = verdict.severity {
+        line(&mut text, "severity", &paint.tone(Tone::Bad, severity.name()));
+    }
+    for group in &verdict.groups {
+        let (k, members) = (group.k, count(group.members, "member"));
+        let numbers = format!("{} agree, {} differ, {} could not build", group.agree, group.differ, group.failed);
+        line(&mut text, "group", &format!("{}: {numbers}, {k} of {members} speak for it", plain(&group.name)));
+    }
+    for spread in verdict.distinct.iter().filter(|spread| spread.agree < spread.needed && verdict.agree >= verdict.threshold) {
+        line(&mut text, "distinct", &format!("those who agree differ in {}: {} of {}", spread.over, spread.agree, spread.needed));
+    }
     for flag in &verdict.flags {
         line(&mut text, "flag", &paint.tone(Tone::Bad, flag.name()));
     }
@@ -84,17 +95,6 @@ pub(crate) fn diff_tone(line: &str) -> Tone {
     }
 }
 
-/// What is missing for a quorum, where one is missing.
-pub(crate) fn missing(verdict: &Verdict) -> Option<String> {
-    if !matches!(verdict.state, State::Pending | State::Unbuildable) {
-        return None;
-    }
-    let lacking = verdict.threshold.saturating_sub(verdict.agree);
-    let absent: Vec<_> = verdict.votes.iter().filter(|vote| vote.ballot == Ballot::Absent).map(|vote| plain(&vote.name)).collect();
-    let who = if absent.is_empty() { "everybody has answered".to_owned() } else { format!("no result yet from {}", absent.join(", ")) };
-    Some(format!("{lacking} more must agree with the registry; {who}"))
-}
-
 /// A count with its noun.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -103,7 +103,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 const fn state_tone(state: State, exit: Exit) -> Tone {
     match (state, exit) {
         (State::Reproduced | State::Equivalent, Exit::Met) => Tone::Good,
-        (State::Pending | State::Unbuildable, _) => Tone::Unsure,
+        (State::Explained, Exit::Met) | (State::Pending | State::Inconclusive | State::Unbuildable, _) => Tone::Unsure,
         _ => Tone::Bad,
     }
 }
@@ -127,6 +127,9 @@ fn log_suffix(log: &LogCheck) -> String {
 /// What may keep the policy from being met although the state would meet it.
 fn reservations(assessment: &Assessment) -> Vec<String> {
     let mut reservations = Vec::new();
+    if assessment.consequence == Consequence::Warn {
+        reservations.push(format!("the policy lets `{}` pass with a warning", assessment.verdict.state));
+    }
     match &assessment.log {
         LogCheck::Missing => reservations.push("the policy asks for a proof of logging, and there is none".to_owned()),
         LogCheck::Invalid { reason } => reservations.push(format!("the proof of logging does not hold: {}", plain(reason))),

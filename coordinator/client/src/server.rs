@@ -18,6 +18,9 @@ use url::{Host, Url};
 /// Largest answer that is a list of artifacts or rows, in bytes.
 const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Verdicts that are asked for at once: a page of them stays far below the largest answer.
+const VERDICTS_A_PAGE: usize = 200;
+
 /// Largest answer with one verdict, in bytes: the envelope, and the same verdict once more.
 const VERDICT_BYTES_MAX: usize = 512 * 1024;
 
@@ -93,6 +96,15 @@ pub(crate) struct ArtifactList {
     /// Whether there are more.
     #[serde(default)]
     pub(crate) truncated: bool,
+}
+
+/// `verdicts`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct VerdictList {
+    /// One an artifact, newest first. What the verdicts say is the coordinator's opinion.
+    pub(crate) verdicts: Vec<ArtifactId>,
+    /// Where the next page begins.
+    pub(crate) next: Option<u64>,
 }
 
 /// `artifacts/{digest}/verdict`.
@@ -171,6 +183,16 @@ impl Server {
         let mut url = self.url(&["api", "v1", "packages"]);
         url.query_pairs_mut().append_pair("purl", &purl.to_string());
         self.json(url, LIST_BYTES_MAX).await
+    }
+
+    /// A page of all artifacts that the coordinator has a verdict on.
+    pub(crate) async fn verdicts(&self, before: Option<u64>) -> Result<VerdictList, ServerError> {
+        let mut url = self.url(&["api", "v1", "verdicts"]);
+        url.query_pairs_mut().append_pair("limit", &VERDICTS_A_PAGE.to_string());
+        if let Some(before) = before {
+            url.query_pairs_mut().append_pair("before", &before.to_string());
+        }
+        Ok(self.json(url, LIST_BYTES_MAX).await?.unwrap_or_default())
     }
 
     /// The coordinator's verdict.

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::{Digest, FileName, Purl};
-use quorate_tally::{Flag, State, Vote};
+use quorate_tally::verdict::{GroupCount, Spread};
+use quorate_tally::{Consequence, Flag, Severity, State, Vote};
 use serde::Serialize;
 
 use crate::assess::Assessment;
@@ -34,7 +35,9 @@ pub(crate) struct ArtifactView<'a> {
     file: Option<&'a FileName>,
     digest: Digest,
     state: State,
+    severity: Option<Severity>,
     outcome: &'static str,
+    consequence: Consequence,
     flags: &'a BTreeSet<Flag>,
     threshold: usize,
     enrolled: usize,
@@ -43,6 +46,11 @@ pub(crate) struct ArtifactView<'a> {
     failed: usize,
     reason: String,
     other: Option<&'a str>,
+    shared: usize,
+    groups: &'a [GroupCount],
+    distinct: &'a [Spread],
+    advisories: &'a [String],
+    vouches: &'a [String],
     other_digests: &'a [Digest],
     votes: &'a [Vote],
     dissent: Vec<&'a str>,
@@ -101,7 +109,9 @@ impl<'a> From<&'a Assessment> for ArtifactView<'a> {
             file: slot.map(|slot| &slot.file),
             digest: assessment.subject.digest(),
             state: verdict.state,
+            severity: verdict.severity,
             outcome: outcome(assessment.exit),
+            consequence: assessment.consequence,
             flags: &verdict.flags,
             threshold: verdict.threshold,
             enrolled: verdict.enrolled,
@@ -110,6 +120,11 @@ impl<'a> From<&'a Assessment> for ArtifactView<'a> {
             failed: verdict.failed,
             reason: verdict.reason(),
             other: verdict.other.as_deref(),
+            shared: verdict.shared,
+            groups: &verdict.groups,
+            distinct: &verdict.distinct,
+            advisories: &verdict.advisories,
+            vouches: &verdict.vouches,
             other_digests: &verdict.other_digests,
             votes: &verdict.votes,
             dissent: verdict.dissent().map(|vote| vote.name.as_str()).collect(),

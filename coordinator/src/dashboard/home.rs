@@ -18,8 +18,22 @@ const ATTENTION_LOOKED_AT: usize = 60;
 const RECENT_SHOWN: usize = 30;
 
 /// The order in which states are counted out.
-const ORDER: [State; 7] =
-    [State::Suspect, State::Contested, State::Unreproducible, State::Unbuildable, State::Pending, State::Equivalent, State::Reproduced];
+const ORDER: [State; 11] = [
+    State::Compromised,
+    State::Suspect,
+    State::Contested,
+    State::Unreproducible,
+    State::EnvironmentDependent,
+    State::Unbuildable,
+    State::Inconclusive,
+    State::Pending,
+    State::Explained,
+    State::Equivalent,
+    State::Reproduced,
+];
+
+/// Those that are shown only where there are any.
+const RARE: [State; 4] = [State::Compromised, State::EnvironmentDependent, State::Inconclusive, State::Explained];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +85,7 @@ impl Home {
     pub(super) fn load(store: &Store, asked: &Asked) -> Result<Self, StoreError> {
         let first = VerdictFilter { attention: true, limit: ATTENTION_LOOKED_AT, ..VerdictFilter::default() };
         let mut attention = if asked.is_plain() { store.verdicts(&first)? } else { VerdictPage::default() };
-        attention.verdicts.sort_by_key(|view| !matches!(view.verdict.state, State::Suspect | State::Contested));
+        attention.verdicts.sort_by_key(|view| !matches!(view.verdict.state, State::Suspect | State::Contested | State::Compromised));
         let more = attention.verdicts.len() > ATTENTION_SHOWN || attention.next.is_some();
         attention.verdicts.truncate(ATTENTION_SHOWN);
         let filter =
@@ -119,8 +133,9 @@ impl Home {
     fn counts(&self) -> Markup {
         html! {
             ul class="counts" aria-label="Artifacts by state" {
-                @for state in ORDER {
-                    @let count = self.census.states.get(&state).copied().unwrap_or(0);
+                @let count_of = |state: &State| self.census.states.get(state).copied().unwrap_or(0);
+                @for state in ORDER.into_iter().filter(|state| count_of(state) > 0 || !RARE.contains(state)) {
+                    @let count = count_of(&state);
                     li class={ "s-" (state.name()) @if count == 0 { " none" } } {
                         a href={ "/?state=" (state.name()) } title=(words::meaning(state)) {
                             span class="n" { (words::number(count)) }

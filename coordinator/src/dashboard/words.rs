@@ -73,12 +73,16 @@ pub(super) fn word<T: Serialize>(value: &T) -> String {
 /// One sentence on a state.
 pub(super) fn meaning(state: State) -> &'static str {
     match state {
+        State::Compromised => "People have said, in an advisory, that it is compromised",
         State::Contested => "Independent rebuilders disagree with each other",
         State::Reproduced => "Independent rebuilders got exactly the published bytes",
         State::Equivalent => "Independent rebuilders got the published contents; only the packaging around them differs",
+        State::Explained => "Rebuilds differ from the registry in a way that was looked at and found harmless",
         State::Suspect => "Independent rebuilders agree with each other, but not with the registry",
+        State::EnvironmentDependent => "What comes out of a rebuild depends on the environment that it is built in",
         State::Unreproducible => "Rebuilds differ from the registry and from each other",
         State::Unbuildable => "It could not be built",
+        State::Inconclusive => "Everybody who could decide it has answered, and too few of them say the same",
         State::Pending => "Too few operators have answered",
     }
 }
@@ -86,12 +90,16 @@ pub(super) fn meaning(state: State) -> &'static str {
 /// A mark that goes before the word, so that colour is never alone.
 pub(super) fn mark(state: State) -> &'static str {
     match state {
+        State::Compromised => "☠",
         State::Contested => "⇄",
         State::Reproduced => "✓",
         State::Equivalent => "≈",
+        State::Explained => "∼",
         State::Suspect => "!",
+        State::EnvironmentDependent => "÷",
         State::Unreproducible => "≠",
         State::Unbuildable => "×",
+        State::Inconclusive => "?",
         State::Pending => "…",
     }
 }
@@ -101,6 +109,9 @@ pub(super) fn alarm(flag: Flag) -> &'static str {
     match flag {
         Flag::Equivocation => "A node that voted here has signed two histories. Its operator's vote does not count.",
         Flag::RegistrySplit => "Operators were served different bytes under the same name.",
+        Flag::Mutated => "One node was served different bytes under the same name, one after the other.",
+        Flag::SourceSplit => "One name of a source, such as a tag, led operators to different contents.",
+        Flag::Withheld => "An operator committed to a result and did not reveal it.",
     }
 }
 

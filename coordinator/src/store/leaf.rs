@@ -102,7 +102,8 @@ pub(crate) fn verdict(bytes: &[u8]) -> Result<Statement<VerdictSummary>, LeafErr
     Statement::parse(envelope.payload()).map_err(LeafError::Statement)
 }
 
-/// What tells two verdicts apart, but for time and log size.
+/// What tells two verdicts apart, but for times and log size.
 pub(crate) fn content_of(verdict: &Verdict) -> Digest {
-    Digest::of(&serde_json::to_vec(verdict).expect("a verdict holds nothing that JSON cannot say"))
+    let timeless = Verdict { as_of: None, ..verdict.clone() };
+    Digest::of(&serde_json::to_vec(&timeless).expect("a verdict holds nothing that JSON cannot say"))
 }

@@ -5,7 +5,7 @@
 
 use quorate_proto::feed::FeedHead;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl};
-use quorate_tally::{Flag, State};
+use quorate_tally::{ENGINE, Flag, State};
 
 use super::index::IndexError;
 
@@ -73,8 +73,22 @@ pub(crate) enum Role {
     Environment,
 }
 
-const STATES: [State; 7] =
-    [State::Contested, State::Reproduced, State::Equivalent, State::Suspect, State::Unreproducible, State::Unbuildable, State::Pending];
+/// A row's byte is the place in this list: new states stand at its end.
+const STATES: [State; 11] = [
+    State::Contested,
+    State::Reproduced,
+    State::Equivalent,
+    State::Suspect,
+    State::Unreproducible,
+    State::Unbuildable,
+    State::Pending,
+    State::Compromised,
+    State::Explained,
+    State::EnvironmentDependent,
+    State::Inconclusive,
+];
+
+const FLAGS: [Flag; 5] = [Flag::Equivocation, Flag::RegistrySplit, Flag::Mutated, Flag::SourceSplit, Flag::Withheld];
 
 impl SlotKey {
     /// The 32 raw bytes.
@@ -121,14 +135,18 @@ pub(crate) const LISTING_PREFIX: &[u8] = b"l/";
 pub(crate) const ATTENTION_PREFIX: &[u8] = b"!/";
 pub(crate) const WANTED_PREFIX: &[u8] = b"w/";
 
-/// How far the tally has come, and under which policy: another policy begins anew.
+/// How far the tally has come, and by which policy and version of the rules: others begin anew.
 pub(crate) fn tallied_value(leaf: u64, policy: Digest) -> Vec<u8> {
-    [leaf.to_be_bytes().as_slice(), policy.as_bytes()].concat()
+    [leaf.to_be_bytes().as_slice(), rules(policy).as_bytes()].concat()
 }
 
 pub(crate) fn read_tallied(value: &[u8], policy: Digest) -> Option<u64> {
     let (leaf, under) = value.split_first_chunk::<8>()?;
-    (under == policy.as_bytes()).then(|| u64::from_be_bytes(*leaf))
+    (under == rules(policy).as_bytes()).then(|| u64::from_be_bytes(*leaf))
+}
+
+fn rules(policy: Digest) -> Digest {
+    Digest::of(format!("{policy} {ENGINE}").as_bytes())
 }
 
 pub(crate) fn policy(digest: Digest) -> Vec<u8> {
@@ -365,7 +383,7 @@ impl VerdictRow {
 
 /// Whether a verdict belongs to what people look at first.
 pub fn needs_attention(state: State, flags: u8) -> bool {
-    flags != 0 || matches!(state, State::Suspect | State::Contested)
+    flags != 0 || matches!(state, State::Suspect | State::Contested | State::Compromised)
 }
 
 /// The bit of a flag in a row.
@@ -373,6 +391,9 @@ pub fn flag_bit(flag: Flag) -> u8 {
     match flag {
         Flag::Equivocation => 1,
         Flag::RegistrySplit => 2,
+        Flag::Mutated => 4,
+        Flag::SourceSplit => 8,
+        Flag::Withheld => 16,
     }
 }
 
@@ -391,7 +412,7 @@ pub fn state_named(name: &str) -> Option<State> {
 
 /// A flag by its name.
 pub fn flag_named(name: &str) -> Option<Flag> {
-    [Flag::Equivocation, Flag::RegistrySplit].into_iter().find(|flag| flag.name() == name)
+    FLAGS.into_iter().find(|flag| flag.name() == name)
 }
 
 impl Role {
@@ -410,5 +431,19 @@ impl Role {
             Some(b'e') => Ok(Self::Environment),
             _ => Err(IndexError::Row("naming")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_and_flag_has_a_number_of_its_own() {
+        for state in State::ORDER {
+            assert_eq!(state_of(state_byte(state)).ok(), Some(state));
+            assert_eq!(state_named(state.name()), Some(state));
+        }
+        assert_eq!(FLAGS.into_iter().map(flag_bit).sum::<u8>(), 0b1_1111);
     }
 }

@@ -5,10 +5,10 @@
 
 use quorate_proto::comparison::Level;
 use quorate_proto::result::{Outcome, RebuildResult};
-use quorate_proto::{Digest, OperatorId};
+use quorate_proto::{Digest, OperatorId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Policy;
+use crate::policy::Rules;
 
 /// One enrolled operator's vote on one artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,24 +59,14 @@ pub enum Ballot {
 }
 
 impl Ballot {
-    /// The ballot of a single result.
-    pub(crate) fn of(result: &RebuildResult, policy: &Policy) -> Self {
-        let not_counted = |reason: String| Self::NotCounted { reason };
-        if let (Some(source), Some(_)) = (&result.source, result.outcome.rebuilt())
-            && !policy.allows_source(source.kind)
-        {
-            return not_counted(format!("source kind {:?} is not allowed", source.kind));
+    /// The ballot of a single result, as of a time.
+    pub(crate) fn of(result: &RebuildResult, rules: &Rules, as_of: Option<Timestamp>) -> Self {
+        if let Some(reason) = rules.objection(result, as_of) {
+            return Self::NotCounted { reason };
         }
         match &result.outcome {
             Outcome::Identical { .. } => Self::Identical,
-            Outcome::Equivalent { level, passes, .. } => {
-                let risk = passes.iter().map(|pass| pass.risk).max();
-                if policy.allows_level(*level, risk) {
-                    Self::Equivalent { level: *level }
-                } else {
-                    not_counted(format!("level {level:?} with risk {risk:?} is not allowed"))
-                }
-            }
+            Outcome::Equivalent { level, .. } => Self::Equivalent { level: *level },
             Outcome::Different { rebuilt, .. } => {
                 Self::Different { rebuilt: rebuilt.normal.map_or_else(|| rebuilt.digest.to_string(), |normal| normal.to_string()) }
             }

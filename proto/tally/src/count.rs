@@ -4,147 +4,297 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactId, NodeId, OperatorId};
+use quorate_proto::{ArtifactId, OperatorId, Timestamp};
 
 use crate::ENGINE;
 use crate::ballot::{Ballot, Vote};
-use crate::policy::Policy;
-use crate::verdict::{Flag, State, Verdict};
-
-/// Of each node, this many of its latest results in a slot are looked at: nobody can make a verdict long
-/// by signing about ever new digests.
-const RESULTS_OF_A_NODE_MAX: usize = 8;
-
-/// Of each operator, this many nodes are looked at, those with the smallest keys.
-const NODES_OF_AN_OPERATOR_MAX: usize = 16;
+use crate::flags::flags;
+use crate::heard::Heard;
+use crate::policy::{Attribute, Policy};
+use crate::quorum::{Quorum, Side, reached};
+use crate::severity::Severity;
+use crate::verdict::{GroupCount, Spread, State, Verdict};
 
 /// Other digests that a verdict lists, the smallest.
 const OTHER_DIGESTS_MAX: usize = 8;
 
-/// The verdict on `artifact`.
-///
-/// `statements` are all results about the artifact's slot, also those about other digests in it;
-/// anything else is ignored. Their order and repetitions change nothing. Complexity: O(n log n) in
-/// the number of statements.
+/// What a verdict depends on besides policy and results.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances<'a> {
+    /// As of when. At no time no vouch is in force and no result is young enough for a `max_age_days`.
+    pub as_of: Option<Timestamp>,
+    /// Operators' nodes that have signed two histories.
+    pub equivocations: &'a [EquivocationProof],
+    /// Operators that committed to a result in the artifact's slot and did not reveal it in time.
+    pub withheld: &'a [OperatorId],
+}
+
+/// The verdict on `artifact` as of no time; see [`tally_as_of`].
 pub fn tally<'s>(
     policy: &Policy,
     artifact: &ArtifactId,
     statements: impl IntoIterator<Item = &'s VerifiedStatement>,
     equivocations: &[EquivocationProof],
 ) -> Verdict {
-    let in_slot =
-        looked_at(statements.into_iter().filter(|s| s.artifact().slot == artifact.slot && policy.enrolled().contains(&s.operator())));
-    let votes = votes(policy, artifact, &in_slot, equivocations);
-    let count = Count::of(&votes);
-    let other_digests: BTreeSet<_> = in_slot.iter().map(|s| s.artifact().digest).filter(|digest| *digest != artifact.digest).collect();
-    let equivocated = votes.iter().any(|vote| vote.ballot == Ballot::Equivocated);
-    let flags = [(equivocated, Flag::Equivocation), (!other_digests.is_empty(), Flag::RegistrySplit)];
-    Verdict {
-        artifact: artifact.clone(),
-        state: count.state(policy.threshold()),
-        flags: flags.into_iter().filter(|(raised, _)| *raised).map(|(_, flag)| flag).collect(),
-        threshold: policy.threshold(),
-        enrolled: policy.enrolled().len(),
-        agree: count.identical + count.equivalent,
-        differ: count.differ(),
-        failed: count.failed,
-        other: count.leading_other(),
-        votes,
-        other_digests: other_digests.into_iter().take(OTHER_DIGESTS_MAX).collect(),
-        policy: policy.digest(),
-        engine: ENGINE.to_owned(),
+    tally_as_of(policy, artifact, statements, Circumstances { equivocations, ..Circumstances::default() })
+}
+
+/// The verdict on `artifact`.
+///
+/// `statements` are all results about the artifact's slot, also those about other digests in it;
+/// anything else is ignored. Their order and repetitions change nothing. Complexity: O(n log n) in
+/// the number of statements.
+pub fn tally_as_of<'s>(
+    policy: &Policy,
+    artifact: &ArtifactId,
+    statements: impl IntoIterator<Item = &'s VerifiedStatement>,
+    circumstances: Circumstances<'_>,
+) -> Verdict {
+    let heard = Heard::of(policy, artifact, statements);
+    let case = Case { policy, artifact, heard: &heard, circumstances };
+    let votes = case.votes();
+    let count = Count::of(&case, &votes);
+    let mut verdict = count.verdict(&case, count.state());
+    verdict.flags = flags(policy, artifact, &heard, &votes, circumstances.withheld);
+    verdict.votes = votes;
+    verdict
+}
+
+/// What is tallied.
+#[derive(Clone, Copy)]
+pub(crate) struct Case<'c, 's> {
+    pub(crate) policy: &'c Policy,
+    pub(crate) artifact: &'c ArtifactId,
+    pub(crate) heard: &'c Heard<'s>,
+    pub(crate) circumstances: Circumstances<'c>,
+}
+
+/// Who is on which side.
+pub(crate) struct Count<'c> {
+    pub(crate) quorum: Quorum<'c>,
+    pub(crate) identical: Side,
+    /// Identical or equivalent.
+    pub(crate) agree: Side,
+    /// Those who agree, and those with a difference that is vouched for.
+    pub(crate) support: Side,
+    pub(crate) others: BTreeMap<String, Other>,
+    pub(crate) differ: Side,
+    pub(crate) failed: Side,
+    /// Those who have not answered.
+    pub(crate) open: Side,
+    pub(crate) advisories: Vec<String>,
+    pub(crate) depends_on_environment: bool,
+}
+
+/// A result that is not the published one.
+pub(crate) struct Other {
+    pub(crate) side: Side,
+    pub(crate) severity: Severity,
+    pub(crate) vouches: Vec<String>,
+}
+
+impl Case<'_, '_> {
+    /// One vote for every enrolled operator, in the order of their names.
+    pub(crate) fn votes(&self) -> Vec<Vote> {
+        let rules = self.policy.rules_for(&self.artifact.slot.package);
+        let equivocators = self.equivocators();
+        let vote = |operator: OperatorId, name: &String| {
+            let start = if equivocators.contains(&operator) { Ballot::Equivocated } else { Ballot::Absent };
+            let words = || self.heard.words(&operator, self.artifact.digest);
+            let ballots = words().map(|s| Ballot::of(s.result(), rules, self.circumstances.as_of));
+            let mut results: Vec<_> = words().map(VerifiedStatement::digest).collect();
+            results.sort_unstable();
+            Vote { operator, name: name.clone(), ballot: ballots.fold(start, Ballot::join), results }
+        };
+        self.policy.voters().iter().map(|voter| vote(voter.operator, &voter.name)).collect()
     }
-}
 
-/// The latest results of each node, newest last, within the bounds above.
-fn looked_at<'a>(in_slot: impl Iterator<Item = &'a VerifiedStatement>) -> Vec<&'a VerifiedStatement> {
-    let mut operators: BTreeMap<OperatorId, BTreeMap<NodeId, BTreeMap<_, &VerifiedStatement>>> = BTreeMap::new();
-    for statement in in_slot {
-        let results = operators.entry(statement.operator()).or_default().entry(statement.node()).or_default();
-        results.insert((statement.position().sequence, statement.digest()), statement);
+    /// Operators that speak here and have signed two histories, as far as their keys were not revoked before.
+    fn equivocators(&self) -> BTreeSet<OperatorId> {
+        let seen = |proof: &&EquivocationProof| {
+            self.heard.has(&proof.operator()) && !self.policy.is_revoked(proof.operator(), proof.node(), proof.sequence())
+        };
+        self.circumstances.equivocations.iter().filter(seen).map(EquivocationProof::operator).collect()
     }
-    let nodes = operators.into_values().flat_map(|nodes| nodes.into_values().take(NODES_OF_AN_OPERATOR_MAX));
-    let latest = |results: BTreeMap<_, &'a VerifiedStatement>| results.into_values().rev().take(RESULTS_OF_A_NODE_MAX);
-    nodes.flat_map(latest).collect()
-}
 
-/// One vote for every enrolled operator, in the order of their names.
-fn votes(policy: &Policy, artifact: &ArtifactId, in_slot: &[&VerifiedStatement], equivocations: &[EquivocationProof]) -> Vec<Vote> {
-    let latest = latest_of_each_node(in_slot.iter().copied().filter(|s| s.artifact().digest == artifact.digest));
-    let here: BTreeSet<OperatorId> = in_slot.iter().map(|s| s.operator()).collect();
-    let equivocators: BTreeSet<OperatorId> = equivocations.iter().map(EquivocationProof::operator).filter(|o| here.contains(o)).collect();
-    let mut votes: Vec<Vote> = policy
-        .enrolled()
-        .iter()
-        .map(|operator| {
-            let own: Vec<_> = latest.values().filter(|s| s.operator() == *operator).collect();
-            let start = if equivocators.contains(operator) { Ballot::Equivocated } else { Ballot::Absent };
-            let ballot = own.iter().map(|s| Ballot::of(s.result(), policy)).fold(start, Ballot::join);
-            let results: BTreeSet<_> = own.iter().map(|s| s.digest()).collect();
-            Vote { operator: *operator, name: policy.name_of(operator), ballot, results: results.into_iter().collect() }
-        })
-        .collect();
-    votes.sort_by(|a, b| (&a.name, a.operator).cmp(&(&b.name, b.operator)));
-    votes
-}
-
-/// A node may look again; its latest word counts. Ties (an equivocator's) go to the larger digest.
-fn latest_of_each_node<'a>(
-    statements: impl Iterator<Item = &'a VerifiedStatement>,
-) -> BTreeMap<(OperatorId, NodeId), &'a VerifiedStatement> {
-    let mut latest: BTreeMap<_, &VerifiedStatement> = BTreeMap::new();
-    let rank = |s: &VerifiedStatement| (s.position().sequence, s.digest());
-    for statement in statements {
-        let slot = latest.entry((statement.operator(), statement.node())).or_insert(statement);
-        if rank(statement) > rank(slot) {
-            *slot = statement;
-        }
+    /// The gravest that those who got something else say of it.
+    fn severity(&self, vote: &Vote) -> Severity {
+        let words = self.heard.words(&vote.operator, self.artifact.digest);
+        words.filter_map(|statement| Severity::of(statement.result())).max().unwrap_or(Severity::Medium)
     }
-    latest
-}
 
-#[derive(Default)]
-struct Count {
-    identical: usize,
-    equivalent: usize,
-    others: BTreeMap<String, usize>,
-    failed: usize,
-}
-
-impl Count {
-    fn of(votes: &[Vote]) -> Self {
-        let mut count = Self::default();
-        for vote in votes {
-            match &vote.ballot {
-                Ballot::Identical => count.identical += 1,
-                Ballot::Equivalent { .. } => count.equivalent += 1,
-                Ballot::Different { rebuilt } => *count.others.entry(rebuilt.clone()).or_default() += 1,
-                Ballot::NotBuilt { .. } => count.failed += 1,
-                Ballot::NotCounted { .. } | Ballot::Split | Ballot::Equivocated | Ballot::Absent => {}
+    /// Whether what came out is one thing in each environment, and not the same in all. An environment is what
+    /// the policy calls it, else the inventory that the results name; it tells something only if at least two
+    /// operators use it.
+    fn depends_on_environment(&self, votes: &[Vote]) -> bool {
+        let mut outcomes: BTreeMap<String, (usize, BTreeSet<Option<&str>>)> = BTreeMap::new();
+        for (vote, voter) in votes.iter().zip(self.policy.voters()) {
+            let outcome = match &vote.ballot {
+                Ballot::Identical | Ballot::Equivalent { .. } => None,
+                Ballot::Different { rebuilt } => Some(rebuilt.as_str()),
+                _ => continue,
+            };
+            let named = voter.attribute(Attribute::Environment).map(str::to_owned);
+            let mut words = self.heard.words(&vote.operator, self.artifact.digest);
+            let inventory = || words.next().map(|statement| statement.result().environment.digest.to_string());
+            if let Some(environment) = named.or_else(inventory) {
+                let entry = outcomes.entry(environment).or_default();
+                entry.0 += 1;
+                entry.1.insert(outcome);
             }
         }
+        let telling: BTreeSet<_> = outcomes.values().filter(|(operators, _)| *operators >= 2).flat_map(|(_, seen)| seen).collect();
+        telling.len() >= 2 && outcomes.values().all(|(_, seen)| seen.len() == 1)
+    }
+}
+
+impl<'c> Count<'c> {
+    pub(crate) fn of(case: &Case<'c, '_>, votes: &[Vote]) -> Self {
+        let rules = case.policy.rules_for(&case.artifact.slot.package);
+        let none = Side::empty(votes.len());
+        let mut count = Self {
+            quorum: Quorum { policy: case.policy, rules },
+            identical: none.clone(),
+            agree: none.clone(),
+            support: none.clone(),
+            others: BTreeMap::new(),
+            differ: none.clone(),
+            failed: none.clone(),
+            open: none,
+            advisories: case.policy.advisories(case.artifact).map(|(id, _)| id.to_owned()).collect(),
+            depends_on_environment: false,
+        };
+        for (voter, vote) in votes.iter().enumerate() {
+            count.add(case, voter, vote);
+        }
+        for other in count.others.values().filter(|other| !other.vouches.is_empty()) {
+            count.support = count.support.and(&other.side);
+        }
+        count.depends_on_environment = !count.differ.is_empty() && case.depends_on_environment(votes);
         count
     }
 
-    fn differ(&self) -> usize {
-        self.others.values().sum()
-    }
-
-    fn leading_other(&self) -> Option<String> {
-        self.others.iter().max_by_key(|(_, count)| **count).map(|(rebuilt, _)| rebuilt.clone())
-    }
-
-    fn state(&self, threshold: usize) -> State {
-        let agree = self.identical + self.equivalent >= threshold;
-        let other = self.others.values().any(|count| *count >= threshold);
-        match (agree, other) {
-            (true, true) => State::Contested,
-            (true, false) if self.identical >= threshold => State::Reproduced,
-            (true, false) => State::Equivalent,
-            (false, true) => State::Suspect,
-            (false, false) if self.differ() >= threshold => State::Unreproducible,
-            (false, false) if self.failed >= threshold => State::Unbuildable,
-            (false, false) => State::Pending,
+    fn add(&mut self, case: &Case<'_, '_>, voter: usize, vote: &Vote) {
+        match &vote.ballot {
+            Ballot::Identical => {
+                self.identical.add(voter);
+                self.agree.add(voter);
+                self.support.add(voter);
+            }
+            Ballot::Equivalent { .. } => {
+                self.agree.add(voter);
+                self.support.add(voter);
+            }
+            Ballot::Different { rebuilt } => {
+                self.differ.add(voter);
+                let vouches = || case.policy.vouches(case.artifact, rebuilt, case.circumstances.as_of).map(str::to_owned).collect();
+                let side = || Side::empty(case.policy.voters().len());
+                let new = || Other { side: side(), severity: Severity::Low, vouches: vouches() };
+                let other = self.others.entry(rebuilt.clone()).or_insert_with(new);
+                other.side.add(voter);
+                other.severity = other.severity.max(case.severity(vote));
+            }
+            Ballot::NotBuilt { .. } => self.failed.add(voter),
+            Ballot::Absent => self.open.add(voter),
+            Ballot::NotCounted { .. } | Ballot::Split | Ballot::Equivocated => {}
         }
+    }
+
+    /// The first state that applies.
+    pub(crate) fn state(&self) -> State {
+        State::ORDER.into_iter().find(|state| self.applies(*state)).unwrap_or(State::Pending)
+    }
+
+    /// Whether a state's own condition holds, whatever the states before it.
+    pub(crate) fn applies(&self, state: State) -> bool {
+        match state {
+            State::Compromised => !self.advisories.is_empty(),
+            State::Contested => self.another_holds() && self.quorum.holds(&self.support),
+            State::Reproduced => self.quorum.holds(&self.identical),
+            State::Equivalent => self.quorum.holds(&self.agree),
+            State::Explained => self.quorum.holds(&self.support),
+            State::Suspect => self.another_holds(),
+            State::EnvironmentDependent => self.depends_on_environment && self.quorum.holds(&self.agree.and(&self.differ)),
+            State::Unreproducible => self.quorum.holds(&self.differ),
+            State::Unbuildable => self.quorum.holds(&self.failed),
+            State::Inconclusive => [&self.support, &self.differ, &self.failed].into_iter().all(|side| !self.could_hold(side)),
+            State::Pending => true,
+        }
+    }
+
+    /// Enough share one result that is neither the published one nor vouched for.
+    fn another_holds(&self) -> bool {
+        self.others.values().any(|other| self.contests(other))
+    }
+
+    fn contests(&self, other: &Other) -> bool {
+        other.vouches.is_empty() && self.quorum.holds(&other.side)
+    }
+
+    /// Whether a side would be enough if everybody who has not answered joined it.
+    fn could_hold(&self, side: &Side) -> bool {
+        self.quorum.holds(&side.and(&self.open))
+    }
+
+    /// What enough share, else what most who differ share; of equals the greatest text.
+    pub(crate) fn leading(&self) -> Option<(&String, &Other, usize)> {
+        let counted = self.others.iter().map(|(rebuilt, other)| (rebuilt, other, self.quorum.count(&other.side)));
+        counted.max_by_key(|(_, other, count)| (self.contests(other), *count, other.side.len()))
+    }
+
+    /// The verdict, but for flags and votes.
+    pub(crate) fn verdict(&self, case: &Case<'_, '_>, state: State) -> Verdict {
+        let leading = self.leading();
+        let others = case.heard.all().map(|s| s.artifact().digest).filter(|digest| *digest != case.artifact.digest);
+        let vouched = self.others.values().flat_map(|other| other.vouches.iter().cloned());
+        Verdict {
+            artifact: case.artifact.clone(),
+            state,
+            severity: leading.filter(|_| state == State::Suspect).map(|(_, other, _)| other.severity),
+            flags: BTreeSet::new(),
+            threshold: self.quorum.rules.threshold,
+            enrolled: case.policy.size(),
+            agree: self.quorum.count(&self.agree),
+            differ: self.quorum.count(&self.differ),
+            failed: self.quorum.count(&self.failed),
+            shared: leading.map_or(0, |(_, _, count)| count),
+            other: leading.map(|(rebuilt, ..)| rebuilt.clone()),
+            groups: self.groups(),
+            distinct: self.spreads(),
+            advisories: self.advisories.clone(),
+            vouches: vouched.collect::<BTreeSet<_>>().into_iter().collect(),
+            votes: Vec::new(),
+            other_digests: others.collect::<BTreeSet<_>>().into_iter().take(OTHER_DIGESTS_MAX).collect(),
+            as_of: case.circumstances.as_of.filter(|_| case.policy.depends_on_time(case.artifact)),
+            policy: case.policy.digest(),
+            engine: ENGINE.to_owned(),
+        }
+    }
+
+    fn groups(&self) -> Vec<GroupCount> {
+        let groups = self.quorum.policy.groups();
+        if groups.len() == 1 {
+            return Vec::new();
+        }
+        let [agree, differ, failed] = [&self.agree, &self.differ, &self.failed].map(|side| reached(groups, |voter| side.has(voter)));
+        let count = |at: usize| GroupCount {
+            name: groups[at].name.clone(),
+            k: groups[at].k,
+            members: groups[at].len(),
+            agree: agree[at],
+            differ: differ[at],
+            failed: failed[at],
+        };
+        (1..groups.len()).map(count).collect()
+    }
+
+    fn spreads(&self) -> Vec<Spread> {
+        let asked = self.quorum.rules.distinct.iter();
+        let spread = |(attribute, needed): (&Attribute, &usize)| Spread {
+            over: *attribute,
+            needed: *needed,
+            agree: self.quorum.spread(&self.agree, *attribute),
+        };
+        asked.map(spread).collect()
     }
 }

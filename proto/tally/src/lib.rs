@@ -1,22 +1,33 @@
 //! The tally: a policy and verified results in, a verdict with its reasons out.
 //!
-//! In scope: reading a [`policy`], deciding what each operator's [`ballot`] is, counting them
-//! ([`tally`]), and saying the [`verdict`] as a SLSA verification summary ([`summary`]).
-//! A verdict is a pure function of its arguments: the same for everybody, in any order.
+//! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
+//! them ([`tally_as_of`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
+//! verification summary ([`summary`]) or step by step ([`mod@explain`]); who could fool or stall a policy
+//! ([`doctor`]). A verdict is a pure function of its arguments: the same for everybody, in any order.
 //!
-//! Out of scope: a clock, a log, a network, and any trust in whoever collected the results.
+//! Out of scope: a clock (times are arguments), a log, a network, and any trust in whoever collected the
+//! results.
 
 pub mod ballot;
 mod count;
+pub mod doctor;
+pub mod explain;
+mod flags;
+mod heard;
 pub mod policy;
+mod quorum;
+pub mod severity;
 pub mod summary;
 pub mod verdict;
 
 pub use ballot::{Ballot, Vote};
-pub use count::tally;
-pub use policy::{Disposition, LogPolicy, Policy, PolicyError};
+pub use count::{Circumstances, tally, tally_as_of};
+pub use doctor::{Diagnosis, examine};
+pub use explain::{Explanation, explain};
+pub use policy::{Attribute, Consequence, Disposition, LogPolicy, Policy, PolicyError};
+pub use severity::Severity;
 pub use summary::{VerdictSummary, Verifier};
 pub use verdict::{Flag, State, Verdict};
 
 /// Name and version of these rules. Part of every verdict: other rules, other name.
-pub const ENGINE: &str = "quorate-tally/1";
+pub const ENGINE: &str = "quorate-tally/2";

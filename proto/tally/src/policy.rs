@@ -1,17 +1,31 @@
-//! Policies: whose results count, which of them, and how many are enough.
+//! Policies: whose results count, which of them, how many are enough, and what follows.
 //!
 //! A TOML file that a consumer owns; a coordinator has one too. Its identity is the SHA-256 of its
 //! exact bytes, so that a verdict can name it. Unknown keys are refused: a misspelt rule that is
 //! silently not applied would be worse than none.
+//!
+//! Vouches, advisories, retractions and revocations are entries of the file: whoever owns the policy says
+//! them, and nobody else can.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod error;
+mod file;
+mod pattern;
+mod rules;
+mod voters;
 
-use quorate_proto::comparison::{Level, Risk};
-use quorate_proto::result::SourceKind;
-use quorate_proto::{Digest, OperatorId};
-use serde::Deserialize;
+use std::collections::BTreeSet;
 
+use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Purl, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use error::PolicyError;
+pub use file::Attribute;
+pub(crate) use rules::Rules;
+pub use voters::Voter;
+
+use crate::quorum::{Group, Quorum, Side};
 use crate::verdict::{State, Verdict};
+use file::{Advisory, PolicyFile, Revocation, Vouch};
 
 /// Largest policy, in bytes.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
@@ -20,8 +34,13 @@ pub const POLICY_BYTES_MAX: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub struct Policy {
     file: PolicyFile,
-    names: BTreeMap<OperatorId, String>,
+    voters: Vec<Voter>,
     enrolled: BTreeSet<OperatorId>,
+    /// The first is the policy itself.
+    groups: Vec<Group>,
+    /// The last are those for all packages that no other is for.
+    rules: Vec<Rules>,
+    retracted: BTreeSet<Digest>,
     digest: Digest,
 }
 
@@ -46,89 +65,16 @@ pub enum Disposition {
     NotEnoughEvidence,
 }
 
-/// A text that is no usable policy.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// Too large.
-    #[error("policy of {got} bytes, limit {limit}")]
-    TooLarge {
-        /// Bytes given.
-        got: usize,
-        /// Bytes accepted.
-        limit: usize,
-    },
-    /// Not TOML of the expected shape.
-    #[error("malformed policy")]
-    Malformed(#[source] Box<toml::de::Error>),
-    /// A version that these rules do not know.
-    #[error("policy has version {0}, expected 1")]
-    Version(u32),
-    /// An operator that stands twice, by key or by name.
-    #[error("operator `{0}` stands twice in the policy")]
-    DuplicateOperator(String),
-    /// A name that could mislead a reader.
-    #[error("operator name {0:?} must have 1 to 64 letters, digits, spaces or `-_.`")]
-    OperatorName(String),
-    /// A threshold that nobody or everybody reaches.
-    #[error("threshold {threshold} with {operators} operators: expected 1 to {operators}")]
-    Threshold {
-        /// The threshold given.
-        threshold: usize,
-        /// How many operators there are.
-        operators: usize,
-    },
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    version: u32,
-    threshold: usize,
-    operator: Vec<Operator>,
-    #[serde(default)]
-    allow: Allow,
-    #[serde(default)]
-    accept: Accept,
-    log: Option<LogPolicy>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Operator {
-    name: String,
-    key: OperatorId,
-}
-
-/// Which results count.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Allow {
-    levels: Vec<Level>,
-    sources: Vec<SourceKind>,
-    risk_max: Risk,
-}
-
-/// Which states meet the policy.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Accept {
-    states: Vec<State>,
-}
-
-impl Default for Allow {
-    fn default() -> Self {
-        Self {
-            levels: vec![Level::Stream, Level::Normal, Level::Manifest],
-            sources: vec![SourceKind::Git, SourceKind::SourceArchive, SourceKind::SourceDistribution],
-            risk_max: Risk::Medium,
-        }
-    }
-}
-
-impl Default for Accept {
-    fn default() -> Self {
-        Self { states: vec![State::Reproduced, State::Equivalent] }
-    }
+/// What a state means for the consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consequence {
+    /// It may be used.
+    Allow,
+    /// It may be used, and somebody should look.
+    Warn,
+    /// It must not be used.
+    Block,
 }
 
 impl Policy {
@@ -141,12 +87,44 @@ impl Policy {
         if file.version != 1 {
             return Err(PolicyError::Version(file.version));
         }
-        let names = operator_names(&file.operator)?;
-        if !(1..=names.len()).contains(&file.threshold) {
-            return Err(PolicyError::Threshold { threshold: file.threshold, operators: names.len() });
+        let voters = voters::voters(&file.operator)?;
+        let policy = Self {
+            enrolled: voters.iter().map(|voter| voter.operator).collect(),
+            groups: voters::groups(&file, &voters)?,
+            rules: Rules::of(&file),
+            retracted: file.retraction.iter().map(|retraction| retraction.result).collect(),
+            digest: Digest::of(text.as_bytes()),
+            voters,
+            file,
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// Every rule can be met, and every entry means something.
+    fn check(&self) -> Result<(), PolicyError> {
+        let mut everybody = Side::empty(self.voters.len());
+        (0..self.voters.len()).for_each(|voter| everybody.add(voter));
+        for rules in &self.rules {
+            let (threshold, operators) = (rules.threshold, self.size());
+            if !(1..=operators).contains(&threshold) {
+                return Err(PolicyError::Threshold { threshold, operators });
+            }
+            if let Some(attribute) = (Quorum { policy: self, rules }).lacking(&everybody) {
+                let needed = rules.distinct.get(&attribute).copied().unwrap_or_default();
+                return Err(PolicyError::Distinct { attribute, needed });
+            }
         }
-        let enrolled = names.keys().copied().collect();
-        Ok(Self { file, names, enrolled, digest: Digest::of(text.as_bytes()) })
+        if let Some(advisory) = self.file.advisory.iter().find(|entry| entry.digest.is_some() == entry.package.is_some()) {
+            return Err(PolicyError::Advisory(advisory.id.chars().take(100).collect()));
+        }
+        for entry in &self.file.revocation {
+            let whole = entry.operator.as_ref().filter(|_| entry.since.is_none()).is_some_and(|name| self.named(name).is_some());
+            if entry.node.is_some() == entry.operator.is_some() || (entry.operator.is_some() && !whole) {
+                return Err(PolicyError::Revocation(entry.reason.chars().take(100).collect()));
+            }
+        }
+        Ok(())
     }
 
     /// SHA-256 of the policy's exact bytes.
@@ -154,19 +132,35 @@ impl Policy {
         self.digest
     }
 
-    /// How many operators are enough.
+    /// How many members, operators or groups, are enough where no rule for a package says otherwise.
     pub fn threshold(&self) -> usize {
         self.file.threshold
     }
 
-    /// Everybody who may vote: the denominator of every verdict.
+    /// How many members it has: groups, and operators that are in none.
+    pub fn size(&self) -> usize {
+        self.groups[0].len()
+    }
+
+    /// Everybody who may vote.
     pub fn enrolled(&self) -> &BTreeSet<OperatorId> {
         &self.enrolled
     }
 
+    /// Everybody who may vote, in the order of their names, with what the policy says of them.
+    pub fn voters(&self) -> &[Voter] {
+        &self.voters
+    }
+
+    /// The operator of this name.
+    pub fn named(&self, name: &str) -> Option<OperatorId> {
+        self.voters.iter().find(|voter| voter.name == name).map(|voter| voter.operator)
+    }
+
     /// The name that this policy gives to an operator, else its key.
     pub fn name_of(&self, operator: &OperatorId) -> String {
-        self.names.get(operator).cloned().unwrap_or_else(|| operator.to_string())
+        let voter = self.voters.iter().find(|voter| voter.operator == *operator);
+        voter.map_or_else(|| operator.to_string(), |voter| voter.name.clone())
     }
 
     /// Whose log a proof must come from, if the policy says so.
@@ -174,40 +168,80 @@ impl Policy {
         self.file.log.as_ref()
     }
 
-    /// Whether an `equivalent` result at this level, resting on passes of this risk, counts.
-    pub fn allows_level(&self, level: Level, risk: Option<Risk>) -> bool {
-        self.file.allow.levels.contains(&level) && risk.is_none_or(|risk| risk <= self.file.allow.risk_max)
+    /// This policy, as if an operator had never said anything. It stays in the denominator.
+    #[must_use]
+    pub fn distrusting(mut self, operator: OperatorId) -> Self {
+        let (name, reason) = (Some(self.name_of(&operator)), "not trusted".to_owned());
+        self.file.revocation.push(Revocation { node: None, since: None, operator: name, reason });
+        self
     }
 
-    /// Whether a rebuild from this kind of source counts.
-    pub fn allows_source(&self, kind: SourceKind) -> bool {
-        self.file.allow.sources.contains(&kind)
+    /// What a verdict means for the consumer.
+    pub fn consequence(&self, verdict: &Verdict) -> Consequence {
+        self.rules_for(&verdict.artifact.slot.package).consequence(verdict.state)
     }
 
-    /// What a verdict means under this policy.
+    /// What a verdict means under this policy. Where it blocks for want of evidence, more of it may help.
     pub fn disposition(&self, verdict: &Verdict) -> Disposition {
-        if self.file.accept.states.contains(&verdict.state) {
-            return Disposition::Met;
-        }
-        match verdict.state {
-            State::Pending | State::Unbuildable => Disposition::NotEnoughEvidence,
-            State::Reproduced | State::Equivalent | State::Suspect | State::Contested | State::Unreproducible => Disposition::Violated,
+        match (self.consequence(verdict), verdict.state) {
+            (Consequence::Allow | Consequence::Warn, _) => Disposition::Met,
+            (Consequence::Block, State::Pending | State::Inconclusive | State::Unbuildable) => Disposition::NotEnoughEvidence,
+            (Consequence::Block, _) => Disposition::Violated,
         }
     }
-}
 
-fn operator_names(operators: &[Operator]) -> Result<BTreeMap<OperatorId, String>, PolicyError> {
-    let mut names = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for operator in operators {
-        let plain = |c: char| c.is_alphanumeric() || " -_.".contains(c);
-        if !(1..=64).contains(&operator.name.len()) || !operator.name.chars().all(plain) {
-            return Err(PolicyError::OperatorName(operator.name.chars().take(100).collect()));
-        }
-        let twice = names.insert(operator.key, operator.name.clone()).is_some() || !seen.insert(&operator.name);
-        if twice {
-            return Err(PolicyError::DuplicateOperator(operator.name.clone()));
-        }
+    /// The rules for a package: the first in the file that match it.
+    pub(crate) fn rules_for(&self, package: &Purl) -> &Rules {
+        let meant = |rules: &&Rules| rules.pattern.as_ref().is_none_or(|pattern| pattern.matches(package));
+        self.rules.iter().find(meant).expect("the last rules are for every package")
     }
-    Ok(names)
+
+    pub(crate) fn rules(&self) -> &[Rules] {
+        &self.rules
+    }
+
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Whether the verdict on a package depends on when it is asked for.
+    pub(crate) fn depends_on_time(&self, artifact: &ArtifactId) -> bool {
+        self.rules_for(&artifact.slot.package).ages() || self.file.vouch.iter().any(|vouch| vouch.digest == artifact.digest)
+    }
+
+    /// The result was taken back.
+    pub(crate) fn is_retracted(&self, result: Digest) -> bool {
+        self.retracted.contains(&result)
+    }
+
+    /// The place in a feed is of no trusted key: whatever stands there was never seen.
+    pub(crate) fn is_revoked(&self, operator: OperatorId, node: NodeId, sequence: u64) -> bool {
+        self.file.revocation.iter().any(|entry| match (&entry.node, &entry.operator) {
+            (Some(revoked), _) => *revoked == node && sequence >= entry.since.unwrap_or(0),
+            (None, Some(name)) => self.named(name) == Some(operator),
+            (None, None) => false,
+        })
+    }
+
+    /// Ids and reasons of the advisories about an artifact.
+    pub(crate) fn advisories<'p>(&'p self, artifact: &'p ArtifactId) -> impl Iterator<Item = (&'p str, &'p str)> {
+        let about = |entry: &&Advisory| match (&entry.digest, &entry.package) {
+            (Some(digest), _) => *digest == artifact.digest,
+            (None, Some(pattern)) => pattern.matches(&artifact.slot.package),
+            (None, None) => false,
+        };
+        self.file.advisory.iter().filter(about).map(|entry| (entry.id.as_str(), entry.reason.as_str()))
+    }
+
+    /// Ids and reasons of all vouches.
+    pub(crate) fn all_vouches(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.file.vouch.iter().map(|vouch| (vouch.id.as_str(), vouch.reason.as_str()))
+    }
+
+    /// Ids of the vouches, in force as of a time, for this difference of an artifact. None is in force at no time.
+    pub(crate) fn vouches(&self, artifact: &ArtifactId, rebuilt: &str, as_of: Option<Timestamp>) -> impl Iterator<Item = &str> {
+        let in_force = move |vouch: &Vouch| as_of.is_some_and(|now| now <= vouch.until);
+        let about = move |vouch: &&Vouch| vouch.digest == artifact.digest && vouch.rebuilt == rebuilt && in_force(vouch);
+        self.file.vouch.iter().filter(about).map(|vouch| vouch.id.as_str())
+    }
 }

@@ -83,8 +83,8 @@ impl Verdict {
     /// The statement to be signed.
     pub fn to_statement(&self, verifier: &Verifier) -> Statement<VerdictSummary> {
         let subject = Subject::new(self.artifact.slot.file.as_str(), self.artifact.digest);
-        let passed = matches!(self.state, State::Reproduced | State::Equivalent);
-        let reproduced = self.state == State::Reproduced && self.threshold >= 2;
+        let passed = matches!(self.state, State::Reproduced | State::Equivalent | State::Explained);
+        let reproduced = self.state == State::Reproduced && self.identical() >= 2;
         let predicate = VerdictSummary {
             verifier: VerifierId { id: verifier.id.clone(), version: BTreeMap::from([("tally".to_owned(), self.engine.clone())]) },
             time_verified: verifier.time,

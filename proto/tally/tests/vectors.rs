@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{ArtifactId, Digest};
-use quorate_tally::{Policy, tally};
-use quorate_tests::{Member, artifact, different, equivalent, failed, identical, policy};
+use quorate_proto::{ArtifactId, Digest, Timestamp};
+use quorate_tally::{Circumstances, Policy, tally_as_of};
+use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical, policy};
 use serde_json::{Value, json};
 
 /// A picture of votes (see the tests beside this), and what is special.
@@ -18,6 +18,7 @@ struct Case {
     policy: String,
     items: Vec<FeedItem>,
     equivocations: Vec<[FeedItem; 2]>,
+    as_of: Option<Timestamp>,
 }
 
 fn click() -> ArtifactId {
@@ -45,21 +46,21 @@ fn votes(members: &mut [Member], row: &str) -> Vec<FeedItem> {
 fn pictured(what: &'static str, row: &str, threshold: usize, rules: &str) -> Case {
     let mut members = five();
     let policy = format!("{}{rules}", policy(threshold, &members));
-    Case { what, policy, items: votes(&mut members, row), equivocations: Vec::new() }
+    Case { what, policy, items: votes(&mut members, row), equivocations: Vec::new(), as_of: None }
 }
 
 /// One operator with three nodes that say what the picture says.
 fn joined(what: &'static str, row: &str) -> Case {
     let mut nodes = Member::with_nodes(1, 3);
     let policy = policy(1, [&nodes[0]]);
-    Case { what, policy, items: votes(&mut nodes, row), equivocations: Vec::new() }
+    Case { what, policy, items: votes(&mut nodes, row), equivocations: Vec::new(), as_of: None }
 }
 
 fn superseded() -> Case {
     let mut members = five();
     let mut items = votes(&mut members, "aiiff");
     items.push(members[0].says(&click(), identical(&click())));
-    Case { what: "a node's later word counts", policy: policy(3, &members), items, equivocations: Vec::new() }
+    Case { what: "a node's later word counts", policy: policy(3, &members), items, equivocations: Vec::new(), as_of: None }
 }
 
 fn registry_split() -> Case {
@@ -67,7 +68,7 @@ fn registry_split() -> Case {
     let mut items = votes(&mut members, "iii..");
     let other = ArtifactId { digest: Digest::of(b"other"), ..click() };
     items.push(members[3].says(&other, failed()));
-    Case { what: "other bytes under the same name", policy: policy(3, &members), items, equivocations: Vec::new() }
+    Case { what: "other bytes under the same name", policy: policy(3, &members), items, equivocations: Vec::new(), as_of: None }
 }
 
 /// The operator's other node, which says nothing here, has signed two histories.
@@ -76,7 +77,7 @@ fn equivocated() -> Case {
     let items = votes(&mut members, "iii..");
     let node = Member::with_nodes(1, 2).remove(1);
     let pair = [identical(&click()), failed()].map(|outcome| node.says_at(node.position(), &click(), outcome));
-    Case { what: "an operator with an equivocating node", policy: policy(3, &members), items, equivocations: vec![pair] }
+    Case { what: "an operator with an equivocating node", policy: policy(3, &members), items, equivocations: vec![pair], as_of: None }
 }
 
 fn certified_twice() -> Case {
@@ -88,7 +89,62 @@ fn certified_twice() -> Case {
         policy: policy(3, &members),
         items,
         equivocations: Vec::new(),
+        as_of: None,
     }
+}
+
+const GROUPS: &str = r#"
+[[group]]
+name = "north"
+k = 2
+members = ["operator-0", "operator-1", "operator-2"]
+
+[[group]]
+name = "south"
+k = 1
+members = ["operator-3", "operator-4"]
+"#;
+
+/// As of ten days after the results were signed. What stands in `operators` follows its operator's name.
+fn ruled(what: &'static str, row: &str, threshold: usize, operators: &[&str], rules: &str) -> Case {
+    let mut case = pictured(what, row, threshold, rules);
+    for (at, extra) in operators.iter().enumerate() {
+        let name = format!("name = \"operator-{at}\"\n");
+        case.policy = case.policy.replace(&name, &format!("{name}{extra}\n"));
+    }
+    case.as_of = Some(Timestamp::from_unix_seconds(SIGNED_AT + 10 * 86_400));
+    case
+}
+
+/// Groups, distinctness, time, packages, and entries about files, results and keys.
+fn ruled_cases() -> Vec<Case> {
+    let countries = ["country = \"DE\"", "country = \"DE\"", "country = \"FR\"", "", ""];
+    let environments = ["environment = \"debian\"", "environment = \"debian\"", "environment = \"nix\"", "environment = \"nix\"", ""];
+    let distinct = "\n[distinct]\ncountry = 2\n";
+    let (published, rebuilt) = (click().digest, Digest::of(b"a"));
+    let vouch = |until| {
+        format!("\n[[vouch]]\nid = \"V\"\ndigest = \"{published}\"\nrebuilt = \"{rebuilt}\"\nuntil = \"{until}\"\nreason = \"a date\"\n")
+    };
+    let aged = |days| format!("\n[[package]]\nmatch = \"pkg:pypi/click@8.*\"\nmax_age_days = {days}\n");
+    let advisory = "\n[[advisory]]\nid = \"A\"\npackage = \"pkg:pypi/click\"\nreason = \"a backdoor\"\n";
+    let revoked = |since| format!("\n[[revocation]]\nnode = \"{}\"\nsince = {since}\nreason = \"stolen\"\n", five()[2].node());
+    let retracted = Digest::of(&votes(&mut five(), "a")[0].envelope);
+    let retraction = format!("\n[[retraction]]\nresult = \"{retracted}\"\n");
+    vec![
+        ruled("groups that speak", "ii.i.", 2, &[], GROUPS),
+        ruled("a group of which too few speak", "i..ii", 2, &[], GROUPS),
+        ruled("distinct enough", "i.i..", 2, &countries, distinct),
+        ruled("not distinct enough", "ii...", 2, &countries, distinct),
+        ruled("a difference that is vouched for", "aai..", 3, &[], &vouch("2026-02-01T00:00:00Z")),
+        ruled("a vouch that has expired", "aaa..", 3, &[], &vouch("2026-01-20T00:00:00Z")),
+        ruled("results that are young enough", "iii..", 3, &[], &aged(10)),
+        ruled("results that are too old", "iii..", 3, &[], &aged(9)),
+        ruled("an advisory", "iii..", 3, &[], advisory),
+        ruled("a node that is revoked since later", "iii..", 3, &[], &revoked(1)),
+        ruled("a node that is revoked since before", "iii..", 3, &[], &revoked(0)),
+        ruled("a result that was taken back", "aiii.", 3, &[], &retraction),
+        ruled("results that differ as environments do", "iiaa.", 3, &environments, ""),
+    ]
 }
 
 fn cases() -> Vec<Case> {
@@ -97,7 +153,7 @@ fn cases() -> Vec<Case> {
         pictured("equivalent", "iie..", 3, ""),
         pictured("suspect, with a dissenter", "aaaai", 3, ""),
         pictured("differing, but not alike", "aabbc", 3, ""),
-        pictured("pending for want of agreement", "aaiif", 3, ""),
+        pictured("inconclusive: nobody is left who could decide it", "aaiif", 3, ""),
         pictured("unbuildable", "fff..", 3, ""),
         pictured("pending for want of votes", "ii...", 3, ""),
         pictured("contested", "aaii.", 2, ""),
@@ -119,6 +175,7 @@ fn row(case: &Case) -> Value {
     let statements: Vec<_> = case.items.iter().filter_map(|item| VerifiedStatement::verify_item(item, rules.enrolled()).ok()).collect();
     let prove = |[first, second]: &[FeedItem; 2]| EquivocationProof::verify(first.clone(), second.clone(), rules.enrolled()).unwrap();
     let proofs: Vec<_> = case.equivocations.iter().map(prove).collect();
+    let circumstances = Circumstances { as_of: case.as_of, equivocations: &proofs, ..Circumstances::default() };
     let exact = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let item = |item: &FeedItem| json!({ "certificate": exact(&item.certificate), "envelope": exact(&item.envelope) });
     json!({
@@ -127,14 +184,15 @@ fn row(case: &Case) -> Value {
         "artifact": click(),
         "results": case.items.iter().map(item).collect::<Vec<_>>(),
         "equivocations": case.equivocations.iter().map(|pair| pair.each_ref().map(item)).collect::<Vec<_>>(),
-        "verdict": tally(&rules, &click(), &statements, &proofs),
+        "asOf": case.as_of,
+        "verdict": tally_as_of(&rules, &click(), &statements, circumstances),
     })
 }
 
 #[test]
 fn verdicts() {
-    let rows: Vec<Value> = cases().iter().map(row).collect();
-    let vectors = json!({ "description": "policy, results and proofs of equivocation in, verdict out", "vectors": rows });
+    let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).map(row).collect();
+    let vectors = json!({ "description": "policy, results, proofs of equivocation and a time in, verdict out", "vectors": rows });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

@@ -61,6 +61,7 @@ fn the_whole_picture_stands_on_one_screen() {
     insta::assert_snapshot!(masked(&ran.stdout), @r#"
     suspect  3 of 5 operators agree on another result than the published one, threshold 3, log index 1 (unchecked: the policy names no log)
       artifact     click-8.1.8-py3-none-any.whl of pkg:pypi/click@8.1.8, sha256:<hex>
+      severity     high
       dissent      operator-3: identical
 
     votes

@@ -41,7 +41,9 @@ fn the_json_shape_is_pinned() {
     {
       "artifacts": [
         {
+          "advisories": [],
           "agree": 3,
+          "consequence": "allow",
           "coordinator": {
             "policy": "sha256:<hex>",
             "state": "reproduced",
@@ -52,6 +54,7 @@ fn the_json_shape_is_pinned() {
           "dissent": [
             "operator-3"
           ],
+          "distinct": [],
           "enrolled": 5,
           "evidence": {
             "aboutSomethingElse": 0,
@@ -62,6 +65,7 @@ fn the_json_shape_is_pinned() {
           "failed": 0,
           "file": "click-8.1.8-py3-none-any.whl",
           "flags": [],
+          "groups": [],
           "log": {
             "index": 1,
             "origin": "quorate.example/log",
@@ -74,6 +78,8 @@ fn the_json_shape_is_pinned() {
           "outcome": "met",
           "package": "pkg:pypi/click@8.1.8",
           "reason": "3 of 5 operators rebuilt the published bytes, threshold 3",
+          "severity": null,
+          "shared": 1,
           "state": "reproduced",
           "threshold": 3,
           "votes": [
@@ -126,7 +132,8 @@ fn the_json_shape_is_pinned() {
               "operator": "ed25519:<hex>",
               "results": []
             }
-          ]
+          ],
+          "vouches": []
         }
       ],
       "command": "verify",

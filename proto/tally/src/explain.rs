@@ -1,0 +1,215 @@
+//! How a verdict comes about, step by step: what became of every result, which entries of the policy had a
+//! part, and for each state whether its condition holds and in which numbers.
+//!
+//! The same code that tallies answers here; nothing is decided a second time.
+
+use std::fmt::Write as _;
+
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{ArtifactId, Digest, NodeId};
+use serde::Serialize;
+
+use crate::ballot::Ballot;
+use crate::count::{Case, Circumstances, Count};
+use crate::flags::flags;
+use crate::heard::Heard;
+use crate::policy::Policy;
+use crate::verdict::{State, Verdict};
+
+/// A verdict and the way to it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// What is explained.
+    pub verdict: Verdict,
+    /// The pattern of the rules that apply; none if they are those for all packages.
+    pub rules: Option<String>,
+    /// Every result about the slot, by operator, node and number.
+    pub results: Vec<ResultStep>,
+    /// Advisories and vouches that had a part.
+    pub entries: Vec<Entry>,
+    /// Every state in order. The first that applies is taken.
+    pub states: Vec<StateStep>,
+}
+
+/// What became of a result.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultStep {
+    /// The operator, as the policy names it.
+    pub operator: String,
+    /// Its node.
+    pub node: NodeId,
+    /// The place in the node's feed.
+    pub sequence: u64,
+    /// The envelope.
+    pub result: Digest,
+    /// The class of the result.
+    pub says: String,
+    /// Whether it has a part in the verdict.
+    pub weight: Weight,
+}
+
+/// Whether a result has a part in the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "weight", rename_all = "kebab-case")]
+pub enum Weight {
+    /// It is its node's word.
+    Counts,
+    /// It is its node's word, and a rule of the policy does not let it count.
+    NotCounted {
+        /// Which.
+        reason: String,
+    },
+    /// The node has said something newer.
+    Superseded,
+    /// It is about another file under the same name.
+    OtherFile {
+        /// Which.
+        digest: Digest,
+    },
+    /// It was taken back.
+    Retracted,
+    /// It was signed with a key that is not trusted since.
+    Revoked,
+    /// The operator is not in the policy.
+    Stranger,
+    /// The operator has more nodes, or the node more results, than are looked at.
+    OutOfBounds,
+}
+
+/// An entry of the policy that had a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// `advisory` or `vouch`.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: String,
+    /// What its owner says.
+    pub reason: String,
+}
+
+/// A state and its condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateStep {
+    /// The state.
+    pub state: State,
+    /// Whether the condition holds.
+    pub applies: bool,
+    /// The numbers.
+    pub because: String,
+}
+
+/// Explains the verdict that [`tally_as_of`](crate::tally_as_of) gives on the same arguments.
+pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedStatement], circumstances: Circumstances<'_>) -> Explanation {
+    let heard = Heard::of(policy, artifact, statements);
+    let case = Case { policy, artifact, heard: &heard, circumstances };
+    let votes = case.votes();
+    let count = Count::of(&case, &votes);
+    let mut verdict = count.verdict(&case, count.state());
+    verdict.flags = flags(policy, artifact, &heard, &votes, circumstances.withheld);
+    verdict.votes = votes;
+    let step = |state: State| StateStep { state, applies: count.applies(state), because: count.because(state) };
+    let about = statements.iter().filter(|statement| statement.artifact().slot == artifact.slot);
+    let mut results: Vec<_> = about.map(|statement| case.step(statement)).collect();
+    results.sort();
+    results.dedup();
+    Explanation {
+        rules: policy.rules_for(&artifact.slot.package).pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
+        entries: entries(policy, artifact, &verdict),
+        states: State::ORDER.into_iter().map(step).collect(),
+        results,
+        verdict,
+    }
+}
+
+fn entries(policy: &Policy, artifact: &ArtifactId, verdict: &Verdict) -> Vec<Entry> {
+    let entry = |kind, (id, reason): (&str, &str)| Entry { kind, id: id.to_owned(), reason: reason.to_owned() };
+    let advisories = policy.advisories(artifact).map(|about| entry("advisory", about));
+    let vouches = policy.all_vouches().filter(|(id, _)| verdict.vouches.iter().any(|used| used == id));
+    advisories.chain(vouches.map(|about| entry("vouch", about))).collect()
+}
+
+impl Case<'_, '_> {
+    fn step(&self, statement: &VerifiedStatement) -> ResultStep {
+        ResultStep {
+            operator: self.policy.name_of(&statement.operator()),
+            node: statement.node(),
+            sequence: statement.position().sequence,
+            result: statement.digest(),
+            says: statement.result().outcome.class().to_owned(),
+            weight: self.weight(statement),
+        }
+    }
+
+    fn weight(&self, statement: &VerifiedStatement) -> Weight {
+        let (operator, digest) = (statement.operator(), statement.digest());
+        if !self.policy.enrolled().contains(&operator) {
+            return Weight::Stranger;
+        }
+        if self.policy.is_retracted(digest) {
+            return Weight::Retracted;
+        }
+        if self.policy.is_revoked(operator, statement.node(), statement.position().sequence) {
+            return Weight::Revoked;
+        }
+        if !self.heard.all().any(|heard| heard.digest() == digest) {
+            return Weight::OutOfBounds;
+        }
+        if statement.artifact().digest != self.artifact.digest {
+            return Weight::OtherFile { digest: statement.artifact().digest };
+        }
+        if !self.heard.words(&operator, self.artifact.digest).any(|word| word.digest() == digest) {
+            return Weight::Superseded;
+        }
+        let rules = self.policy.rules_for(&self.artifact.slot.package);
+        match Ballot::of(statement.result(), rules, self.circumstances.as_of) {
+            Ballot::NotCounted { reason } => Weight::NotCounted { reason },
+            _ => Weight::Counts,
+        }
+    }
+}
+
+impl Count<'_> {
+    /// The numbers behind a state's condition.
+    fn because(&self, state: State) -> String {
+        let another = || match self.leading() {
+            Some((_, other, _)) if !other.vouches.is_empty() => {
+                self.weigh(&other.side, &format!("share one other result, which vouch {} explains", other.vouches.join(", ")))
+            }
+            Some((_, other, _)) => self.weigh(&other.side, &format!("share one other result, severity {}", other.severity)),
+            None => "nobody got another result".to_owned(),
+        };
+        match state {
+            State::Compromised if self.advisories.is_empty() => "no advisory names it".to_owned(),
+            State::Compromised => format!("advisory {}", self.advisories.join(", ")),
+            State::Contested => format!("{}, and {}", self.weigh(&self.support, "agree or are explained"), another()),
+            State::Reproduced => self.weigh(&self.identical, "rebuilt the published bytes"),
+            State::Equivalent => self.weigh(&self.agree, "rebuilt the published bytes or contents"),
+            State::Explained => self.weigh(&self.support, "agree, or differ as a vouch says"),
+            State::Suspect => another(),
+            State::EnvironmentDependent => {
+                let apart = if self.depends_on_environment { "results differ as environments do" } else { "not a matter of environments" };
+                format!("{}; {apart}", self.weigh(&self.agree.and(&self.differ), "built it"))
+            }
+            State::Unreproducible => self.weigh(&self.differ, "got another result"),
+            State::Unbuildable => self.weigh(&self.failed, "could not build it"),
+            State::Inconclusive => {
+                let open = format!("{} of {} operators could still answer", self.open.len(), self.quorum.policy.voters().len());
+                if self.applies(state) { format!("{open}, and could not decide it") } else { open }
+            }
+            State::Pending => "what remains".to_owned(),
+        }
+    }
+
+    fn weigh(&self, side: &crate::quorum::Side, what: &str) -> String {
+        let (rules, policy) = (self.quorum.rules, self.quorum.policy);
+        let mut text = format!("{} of {} {what}, threshold {}", self.quorum.count(side), policy.size(), rules.threshold);
+        for (attribute, needed) in &rules.distinct {
+            let _ = write!(text, ", {attribute} {} of {needed}", self.quorum.spread(side, *attribute));
+        }
+        text
+    }
+}

@@ -1,0 +1,53 @@
+//! Flags: alarms beside a state. None of them needs a quorum; one witness is enough to look.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_proto::result::Source;
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{ArtifactId, Digest, OperatorId};
+
+use crate::ballot::{Ballot, Vote};
+use crate::heard::Heard;
+use crate::policy::Policy;
+use crate::verdict::Flag;
+
+/// The alarms about `artifact`. `withheld` are those who committed to a result and did not reveal it.
+pub(crate) fn flags(policy: &Policy, artifact: &ArtifactId, heard: &Heard<'_>, votes: &[Vote], withheld: &[OperatorId]) -> BTreeSet<Flag> {
+    let mut flags = BTreeSet::new();
+    if votes.iter().any(|vote| vote.ballot == Ballot::Equivocated) {
+        flags.insert(Flag::Equivocation);
+    }
+    if heard.all().any(|statement| statement.artifact().digest != artifact.digest) {
+        flags.insert(Flag::RegistrySplit);
+    }
+    if heard.nodes().any(has_seen_several) {
+        flags.insert(Flag::Mutated);
+    }
+    if is_source_split(heard.all().filter(|statement| statement.artifact().digest == artifact.digest)) {
+        flags.insert(Flag::SourceSplit);
+    }
+    if withheld.iter().any(|operator| policy.enrolled().contains(operator)) {
+        flags.insert(Flag::Withheld);
+    }
+    flags
+}
+
+/// One node, and so no split view, has seen two files in the slot.
+fn has_seen_several<'s>(mut results: impl Iterator<Item = &'s VerifiedStatement>) -> bool {
+    let first = results.next().map(|statement| statement.artifact().digest);
+    results.any(|statement| Some(statement.artifact().digest) != first)
+}
+
+/// One name for a source, such as a tag of a repository, gave two contents.
+fn is_source_split<'s>(statements: impl Iterator<Item = &'s VerifiedStatement>) -> bool {
+    let mut seen: BTreeMap<_, (&Option<String>, Option<Digest>)> = BTreeMap::new();
+    statements.filter_map(|statement| statement.result().source.as_ref()).filter(|source| is_named(source)).any(|source| {
+        let content = (&source.commit, source.digest);
+        *seen.entry((source.kind, &source.uri, &source.reference)).or_insert(content) != content
+    })
+}
+
+/// A commit that was chosen because it matches has no name: two operators may choose two.
+fn is_named(source: &Source) -> bool {
+    source.reference.is_some() || source.digest.is_some()
+}
