@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
 //! and [`gather`] (bytes come in), [`evidence`], [`claim`] and [`assess`] (the decision), then the
-//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`compare`], and how they speak:
+//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`monitor`], [`compare`], and how they speak:
 //! [`render`], [`view`], [`text`], [`answer`], [`exit`].
 
 mod affected;
@@ -22,6 +22,7 @@ mod evidence;
 mod exit;
 mod explain;
 mod gather;
+mod monitor;
 mod render;
 mod server;
 mod target;
@@ -90,6 +91,7 @@ async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) 
         Command::Explain(args) => explain::run(session, &args.target, format, paint).await,
         Command::Bundle(args) => bundle::run(session, args, format, paint).await,
         Command::Affected(args) => affected::run(session, args, format, paint).await,
+        Command::Monitor(args) => monitor::run(session, args, format).await,
         Command::Compare(args) => compare::run(args, cli.format, paint),
     }
 }

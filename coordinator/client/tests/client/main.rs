@@ -5,6 +5,7 @@ mod affected;
 mod bundles;
 mod compare;
 mod explain;
+mod monitor;
 mod terminal;
 mod verify;
 mod web;
