@@ -53,6 +53,7 @@ async fn main() {
         statement_key: SecretKey::from_seed(&[7; 32]),
         policy: network.policy(3).into_bytes(),
         request_timeout: Duration::from_secs(10),
+        witnesses: None,
     };
     let core = tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap();
     for (name, version, votes) in PACKAGES {

@@ -46,10 +46,7 @@ pub fn check(paths: &Paths) -> anyhow::Result<Report> {
     let vkey = fs::read_to_string(paths.vkey()).context("reading the log's verifier key")?;
     let key: VerifierKey = vkey.trim_end().parse().context("reading the log's verifier key")?;
     let inspection = Inspection::open(paths).context("opening the data directory")?;
-    let published = match fs::read(paths.checkpoint()) {
-        Ok(note) => *Checkpoint::open(&note, &key).context("opening the published checkpoint")?.head(),
-        Err(_) => TreeHead::empty(),
-    };
+    let published = published_head(paths, &key)?;
     let mut tree = published_tree(&inspection, &published)?;
     ensure!(
         tree.root() == published.root,
@@ -103,6 +100,18 @@ pub fn check(paths: &Paths) -> anyhow::Result<Report> {
         results,
         verdicts,
     })
+}
+
+/// The newest checkpoint that has its tiles in place, whether it waits for witnesses or not.
+fn published_head(paths: &Paths, key: &VerifierKey) -> anyhow::Result<TreeHead> {
+    let mut newest = TreeHead::empty();
+    for note in [paths.checkpoint(), paths.waiting_checkpoint()].iter().filter_map(|path| fs::read(path).ok()) {
+        let head = *Checkpoint::open(&note, key).context("opening the published checkpoint")?.head();
+        if head.size >= newest.size {
+            newest = head;
+        }
+    }
+    Ok(newest)
 }
 
 /// The tree of the published entries; every tile on the way must be the one that is served.

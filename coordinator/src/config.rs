@@ -26,6 +26,8 @@ pub struct Config {
     pub statement_key_file: Option<PathBuf>,
     /// The log.
     pub log: LogConfig,
+    /// Witnesses; without them checkpoints are published at once.
+    pub witnesses: Option<WitnessSection>,
     /// The mesh; without it results come over gRPC only.
     pub mesh: Option<MeshSection>,
     /// Limits.
@@ -41,6 +43,28 @@ pub struct LogConfig {
     pub origin: String,
     /// The log key's seed, as `init` writes it.
     pub key_file: PathBuf,
+}
+
+/// Witnesses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessSection {
+    /// A C2SP `tlog-policy` file: witnesses with their submission prefixes, and the quorum.
+    pub policy: PathBuf,
+    /// Milliseconds that a witness may take.
+    #[serde(default = "witness_timeout")]
+    pub timeout_ms: u64,
+    /// Seconds after which a log that rests is cosigned again.
+    #[serde(default = "recosign_after")]
+    pub recosign_seconds: u64,
+}
+
+fn witness_timeout() -> u64 {
+    5_000
+}
+
+fn recosign_after() -> u64 {
+    600
 }
 
 /// The mesh.
@@ -116,7 +140,8 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         let mesh_key = config.mesh.as_mut().and_then(|mesh| mesh.key_file.as_mut());
         let paths = [&mut config.data_dir, &mut config.policy, &mut config.log.key_file];
-        for relative in paths.into_iter().chain(config.statement_key_file.as_mut()).chain(mesh_key) {
+        let witnesses = config.witnesses.as_mut().map(|witnesses| &mut witnesses.policy);
+        for relative in paths.into_iter().chain(config.statement_key_file.as_mut()).chain(mesh_key).chain(witnesses) {
             *relative = folder.join(&*relative);
         }
         Ok(config)

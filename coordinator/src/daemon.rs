@@ -24,11 +24,12 @@ use crate::ingest::{Ingest, Watchers};
 use crate::mesh::MeshStore;
 use crate::metrics::Metrics;
 use crate::serve::{App, Limits, Site, router};
-use crate::store::files::Paths;
+use crate::store::files::{Paths, Publication};
 use crate::store::leaf::POLICY_LEAF_BYTES_MAX;
 use crate::store::{LogKey, StoreError, Writer};
 use crate::verdicts::{Dirty, Teller};
 use crate::views::Views;
+use crate::witnesses::{Cosigning, Witnesses};
 
 /// Time that open requests get when the process is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub struct Parts {
     pub policy: Vec<u8>,
     /// How long an HTTP answer may take.
     pub request_timeout: Duration,
+    /// Who has to cosign a checkpoint before it is published.
+    pub witnesses: Option<Witnesses>,
 }
 
 /// A coordinator that runs, but does not listen.
@@ -57,6 +60,7 @@ pub struct Core {
     pub ended: oneshot::Receiver<Result<(), StoreError>>,
     dirty: Arc<Dirty>,
     tally: std::thread::JoinHandle<()>,
+    cosigning: Option<Cosigning>,
 }
 
 /// `ready.json`.
@@ -81,7 +85,12 @@ impl Core {
         let signer = Signer::from_seed(parts.origin.parse().context("reading the log's origin as a key name")?, &parts.log_key.seed());
         let vkey = signer.verifier().to_string();
         let key = LogKey { origin: parts.origin.parse().context("reading the log's origin")?, signer };
-        let (mut writer, rung) = Writer::open(Paths::new(&parts.data_dir), key).context("taking the store up")?;
+        if let Some(witnesses) = &parts.witnesses {
+            witnesses.check(key.signer.verifier()).context("reading the witnesses")?;
+        }
+        let publication = if parts.witnesses.is_some() { Publication::Witnessed } else { Publication::AtOnce };
+        let paths = Paths::new(&parts.data_dir).publishing(publication);
+        let (mut writer, rung) = Writer::open(paths, key).context("taking the store up")?;
         tracing::info!(?rung, size = writer.store().log().published().head.size, "the store is open");
         std::fs::write(writer.store().paths().vkey(), format!("{vkey}\n")).context("writing the log's verifier key")?;
         writer.log_policy(&parts.policy).context("logging the policy")?;
@@ -96,6 +105,10 @@ impl Core {
         let views = Arc::new(Views::default());
         let door = Arc::new(Door::new(policy.enrolled().clone()));
         let watchers = Watchers { dirty: Arc::clone(&dirty), views: Arc::clone(&views), policy: policy.digest() };
+        let cosigning = match parts.witnesses {
+            Some(witnesses) => Some(Cosigning::start(witnesses, Arc::clone(writer.store()), metrics.clone()).context("asking witnesses")?),
+            None => None,
+        };
         let (ingest, ended) = Ingest::start(writer, door, watchers, metrics).context("starting the writer")?;
         let id = format!("urn:quorate:coordinator:{}", parts.origin);
         let teller = Teller { policy: Arc::clone(&policy), key: parts.statement_key, id };
@@ -111,11 +124,12 @@ impl Core {
             request_timeout: parts.request_timeout,
             limits: Limits::default(),
         };
-        Ok(Self { app: Arc::new(site), ended, dirty, tally })
+        Ok(Self { app: Arc::new(site), ended, dirty, tally, cosigning })
     }
 
     /// Stops the tally, and the writer once nobody holds the app any more. Blocks.
     pub fn stop(self) {
+        drop(self.cosigning);
         self.dirty.stop();
         drop(self.app);
         // A tally that panicked has said so already.
@@ -139,7 +153,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr().context("reading the address that we listen on")?;
     announce(&data_dir, address, mesh.as_ref().map(|(mesh, _)| mesh), &core.app).await?;
 
-    let Core { app, mut ended, dirty, tally } = core;
+    let Core { app, mut ended, dirty, tally, cosigning } = core;
     let stop = Arc::new(tokio::sync::Notify::new());
     let stopped = Arc::clone(&stop);
     // Small answers must not wait for the acknowledgement of the answer before.
@@ -162,6 +176,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         task.abort();
     }
     let _ = tokio::time::timeout(GRACE, serving).await;
+    drop(cosigning);
     drop(app);
     let _ = tokio::task::spawn_blocking(move || tally.join()).await;
     if failed.is_none() {
@@ -182,6 +197,7 @@ fn parts_of(config: &Config) -> anyhow::Result<Parts> {
         None => SecretKey::from_seed(&log_key.seed()),
     };
     let policy = std::fs::read(&config.policy).with_context(|| format!("loading policy `{}`", config.policy.display()))?;
+    let witnesses = config.witnesses.as_ref().map(Witnesses::load).transpose().context("loading the witnesses")?;
     Ok(Parts {
         data_dir: config.data_dir.clone(),
         origin: config.log.origin.clone(),
@@ -189,6 +205,7 @@ fn parts_of(config: &Config) -> anyhow::Result<Parts> {
         statement_key,
         policy,
         request_timeout: Duration::from_secs(config.limits.request_seconds.max(1)),
+        witnesses,
     })
 }
 

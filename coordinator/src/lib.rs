@@ -5,8 +5,8 @@
 //! dashboard. Out of scope: what a result means, how votes are counted, how a tree is hashed; that is
 //! `proto/`.
 //!
-//! Reading order follows the data: [`door`], [`ingest`], [`store`], [`verdicts`], [`views`],
-//! [`serve`], [`dashboard`], [`mesh`], then [`config`], [`metrics`] and the commands in [`daemon`] and
+//! Reading order follows the data: [`door`], [`ingest`], [`store`], [`verdicts`], [`witnesses`],
+//! [`views`], [`serve`], [`dashboard`], [`mesh`], then [`config`], [`metrics`] and the commands in [`daemon`] and
 //! [`check`].
 
 pub mod door;
@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod store;
 pub mod verdicts;
 pub mod views;
+pub mod witnesses;
 
 pub mod dashboard;
 pub mod mesh;

@@ -40,6 +40,10 @@ pub struct Metrics {
     pub blobs: Counter,
     /// Size of the published log.
     pub log_size: Gauge,
+    /// Size of the log that is handed out: behind the other one while witnesses are waited for.
+    pub witnessed_size: Gauge,
+    /// Cosignatures, and why there was none.
+    pub witnesses: Family<Outcome, Counter>,
     /// Slots that wait for a tally.
     pub untallied: Gauge,
     /// Times that the store was taken up again after a failed write.
@@ -58,6 +62,8 @@ impl Metrics {
             oversized_verdicts: Counter::default(),
             blobs: Counter::default(),
             log_size: Gauge::default(),
+            witnessed_size: Gauge::default(),
+            witnesses: Family::default(),
             untallied: Gauge::default(),
             recoveries: Counter::default(),
         };
@@ -73,6 +79,8 @@ impl Metrics {
         );
         registry.register("quorate_blobs", "Evidence files taken in", metrics.blobs.clone());
         registry.register("quorate_log_size", "Leaves in the published log", metrics.log_size.clone());
+        registry.register("quorate_witnessed_log_size", "Leaves in the log that enough witnesses cosigned", metrics.witnessed_size.clone());
+        registry.register("quorate_witness_answers", "Answers of witnesses", metrics.witnesses.clone());
         registry.register("quorate_untallied_slots", "Slots that wait for a tally", metrics.untallied.clone());
         registry.register("quorate_store_recoveries", "Times the store was taken up again", metrics.recoveries.clone());
         metrics

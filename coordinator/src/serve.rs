@@ -175,6 +175,7 @@ mod tests {
             policy: format!("version = 1\nthreshold = 1\n[[operator]]\nname = \"alpha\"\nkey = \"{}\"\n", key.operator_id()).into_bytes(),
             statement_key: key,
             request_timeout: Duration::from_secs(10),
+            witnesses: None,
         };
         let core = tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap();
         let places = u32::try_from(READS_MAX).unwrap();

@@ -38,6 +38,7 @@ use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_tlog::bundle::BundleError;
 use quorate_tlog::checkpoint::CheckpointError;
+use quorate_tlog::{Checkpoint, VerifierKey};
 
 use crate::cache::Bounded;
 pub use affected::{Affected, AffectedQuery, EmptyQuery};
@@ -45,11 +46,11 @@ pub use batch::{Admitted, Census, SignedVerdict};
 pub use blobs::BlobRefused;
 pub(crate) use blobs::Glance;
 pub use budget::Budget;
-use files::{Disk, Paths};
+use files::{Disk, Paths, Point};
 use index::{CommitError, Index, IndexError};
 pub use inspect::Inspection;
 use leaf::LeafError;
-use leaves::LeafReader;
+use leaves::{LeafReader, Shown};
 pub use log::LogKey;
 pub use read::{NodeSummary, SlotResults, VerdictFilter, VerdictPage, VerdictView};
 use stage::StageError;
@@ -134,6 +135,26 @@ impl Store {
     /// The published log.
     pub fn log(&self) -> &LeafReader {
         &self.reader
+    }
+
+    /// Publishes a checkpoint that enough witnesses have cosigned, unless a larger one is published. The file
+    /// is written first: what was handed out once can be read after a restart.
+    pub(crate) fn show(&self, shown: Shown) -> Result<(), StoreError> {
+        if shown.head.size < self.reader.shown().head.size {
+            return Ok(());
+        }
+        let written = self.disk.write_atomic(Point::Show, &self.paths.checkpoint(), &shown.note);
+        written.map_err(StoreError::io("writing the checkpoint"))?;
+        self.reader.show(shown);
+        Ok(())
+    }
+
+    /// Takes up the checkpoint that was published last. One that cannot be read was lost with the power.
+    fn resume_shown(&self, log: &VerifierKey) {
+        let Ok(note) = std::fs::read(self.paths.checkpoint()) else { return };
+        if let Ok(checkpoint) = Checkpoint::open(&note, log) {
+            self.reader.show(Shown { head: *checkpoint.head(), note: note.into() });
+        }
     }
 
     /// Names of the files.

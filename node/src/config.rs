@@ -17,6 +17,7 @@ use crate::registry::deb::address::ArchiveSettings;
 use crate::resolve::git::{Direct, GitAccess, Mirror, SourceKeys};
 use crate::sandbox;
 pub use crate::watch::settings::WatchConfig;
+pub use crate::witness::WitnessConfig;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -47,6 +48,8 @@ pub struct Config {
     /// What is rebuilt without being asked for.
     #[serde(default)]
     pub watch: WatchConfig,
+    /// Cosigning checkpoints. Default: the node is no witness.
+    pub witness: Option<WitnessConfig>,
     /// What one build command may use up.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -304,8 +307,9 @@ impl Config {
             &mut self.source.git_keyring,
         ];
         let deb = &mut self.registry.deb;
+        let witness_key = self.witness.as_mut().and_then(|witness| witness.key.as_mut());
         let more = optional.into_iter().chain([&mut deb.keyring, &mut deb.buildinfo_dir, &mut self.watch.deb.keyring]).flatten();
-        paths.into_iter().chain(more).for_each(|path| *path = base.join(&*path));
+        paths.into_iter().chain(more).chain(witness_key).for_each(|path| *path = base.join(&*path));
         self
     }
 

@@ -30,6 +30,7 @@ use crate::queue::{self, Queue, QueueError};
 use crate::submit::Submitter;
 use crate::watch::settings::Kind;
 use crate::watch::{WatchError, Watches};
+use crate::witness::{self, Serving};
 use identity::Identity;
 pub use identity::IdentityError;
 use work::Work;
@@ -56,6 +57,9 @@ pub struct Ready {
     pub peer_id: String,
     /// Addresses that peers may dial.
     pub addresses: Vec<String>,
+    /// Where it cosigns checkpoints, if it is a witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<witness::Listening>,
     /// The process.
     pub pid: u32,
 }
@@ -102,6 +106,9 @@ pub enum DaemonError {
     /// Watching.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// Witnessing.
+    #[error(transparent)]
+    Witness(#[from] witness::StartError),
     /// The mesh.
     #[error(transparent)]
     Mesh(#[from] MeshError),
@@ -128,6 +135,7 @@ struct Daemon {
     mesh: Mesh,
     work: Work,
     watches: Watches,
+    witness: Option<Serving>,
     started: Instant,
     heads_heard: Option<Instant>,
     ready: PathBuf,
@@ -155,13 +163,17 @@ impl Daemon {
         let queue = Queue::open(&config.data_dir)?;
         queue.recover()?;
         queue_unlisted(&config, &queue, &feeds)?;
+        let witness = match &config.witness {
+            Some(section) => Some(Serving::start(section, &config.data_dir, policy.log().map(|log| log.key.as_str())).await?),
+            None => None,
+        };
         let mesh = start_mesh(&config, &identity, &feeds)?;
         let signed = Arc::new(Notify::new());
         start_submitter(&config, &feeds, &signed)?;
         let work = Work::new(feeds.clone(), queue.clone(), mesh.clone(), identity, signed);
         let signed_already = feeds.clone();
         let watches = Watches::start(&config, &queue, &(Arc::new(move |artifact: &_| signed_already.has_signed(artifact)) as _))?;
-        let daemon = Self { config, feeds, queue, mesh, work, watches, started: Instant::now(), heads_heard: None, ready };
+        let daemon = Self { config, feeds, queue, mesh, work, watches, witness, started: Instant::now(), heads_heard: None, ready };
         daemon.tell().await?;
         Ok(daemon)
     }
@@ -174,6 +186,7 @@ impl Daemon {
             node: self.work.node(),
             peer_id: self.mesh.peer_id().to_string(),
             addresses,
+            witness: self.witness.as_ref().map(|witness| witness.listening.clone()),
             pid: std::process::id(),
         };
         let json = serde_json::to_vec_pretty(&ready).expect("texts and numbers always serialise");
@@ -231,6 +244,9 @@ impl Daemon {
 
     async fn stop(self) {
         let _ = std::fs::remove_file(&self.ready);
+        if let Some(witness) = self.witness {
+            witness.stop();
+        }
         self.work.stop().await;
         self.mesh.stop().await;
         tracing::info!("node ends");

@@ -6,7 +6,8 @@
 //! ecosystem, and [`ecosystem`] ties those of one together.
 //!
 //! Around it stands the daemon: [`mod@watch`] → [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
-//! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`].
+//! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`]. Beside them the node is a
+//! [`witness`] of logs.
 
 pub mod attest;
 pub mod blob;
@@ -36,4 +37,5 @@ pub mod submit;
 pub mod toolchain;
 pub mod traffic;
 pub mod watch;
+pub mod witness;
 pub mod workshop;

@@ -35,6 +35,7 @@ pub(crate) fn run(runtime: &Runtime, scale: Scale) {
         statement_key: SecretKey::from_seed(&[7; 32]),
         policy,
         request_timeout: Duration::from_secs(10),
+        witnesses: None,
     };
     let core = runtime.block_on(async { tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap() });
     let count: usize = feeds.iter().map(Vec::len).sum();

@@ -9,7 +9,7 @@ use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
 use quorate_tally::{Consequence, Policy, State, Verdict, tally_as_of};
 
-use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion, named_verdict};
+use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, Witnessed, check_log, check_opinion, named_verdict};
 use crate::evidence::{Door, Evidence};
 use crate::exit::Exit;
 use crate::trust::Trust;
@@ -120,7 +120,8 @@ fn demands(log: &LogCheck, opinion: &Opinion) -> Exit {
         | (LogCheck::Proven { .. }, Opinion::Unusable { .. } | Opinion::Says { standing: Standing::Contradicts { .. }, .. }) => {
             Exit::Violated
         }
-        (LogCheck::Missing, _) | (_, Opinion::Says { standing: Standing::Withheld { .. }, .. }) => Exit::NotEnoughEvidence,
+        (LogCheck::Missing | LogCheck::Proven { witnessed: Witnessed::TooFew { .. }, .. }, _)
+        | (_, Opinion::Says { standing: Standing::Withheld { .. }, .. }) => Exit::NotEnoughEvidence,
         (LogCheck::NotAsked { .. } | LogCheck::Proven { .. }, _) => Exit::Met,
     }
 }

@@ -12,10 +12,12 @@ use quorate_proto::{ArtifactId, Digest, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
 use quorate_tally::{Circumstances, ENGINE, Policy, State, Verdict, VerdictSummary, tally_as_of};
+use quorate_tlog::TlogProof;
+use quorate_tlog::policy::{Name, PolicyError};
 use quorate_tlog::proof::ProofError;
-use quorate_tlog::{TlogProof, VerifierKey};
 
 use crate::evidence::Evidence;
+use crate::trust::TrustedLog;
 
 /// A verdict that somebody handed over, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(crate) enum LogCheck {
         index: u64,
         /// The size that the checkpoint signs.
         size: u64,
+        /// Whether enough witnesses have seen it.
+        witnessed: Witnessed,
     },
     /// Nobody handed over a proof.
     Missing,
@@ -51,6 +55,22 @@ pub(crate) enum LogCheck {
     Invalid {
         /// Why not.
         reason: String,
+    },
+}
+
+/// Whether the witnesses that the policy asks for have cosigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Witnessed {
+    /// The policy asks for none.
+    NotAsked,
+    /// Enough of them have.
+    By(Vec<String>),
+    /// Too few.
+    TooFew {
+        /// Those that have.
+        have: Vec<String>,
+        /// Those that count and have not.
+        lacking: Vec<String>,
     },
 }
 
@@ -122,7 +142,7 @@ impl Claim {
 }
 
 /// Looks for the claim in the log.
-pub(crate) fn check_log(claim: Option<&Claim>, log: Option<&VerifierKey>) -> LogCheck {
+pub(crate) fn check_log(claim: Option<&Claim>, log: Option<&TrustedLog>) -> LogCheck {
     let Some(log) = log else {
         return LogCheck::NotAsked { claimed: claim.and_then(|claim| claim.index) };
     };
@@ -130,10 +150,27 @@ pub(crate) fn check_log(claim: Option<&Claim>, log: Option<&VerifierKey>) -> Log
         return LogCheck::Missing;
     };
     let proven = TlogProof::parse(proof).and_then(|proof| {
-        let checkpoint = proof.verify(&claim.envelope, log)?;
-        Ok(LogCheck::Proven { origin: checkpoint.origin().as_str().to_owned(), index: proof.inclusion().index, size: checkpoint.size() })
+        let checkpoint = proof.verify(&claim.envelope, &log.key)?;
+        let witnessed = check_witnesses(log, &proof).map_err(ProofError::Policy)?;
+        let origin = checkpoint.origin().as_str().to_owned();
+        Ok(LogCheck::Proven { origin, index: proof.inclusion().index, size: checkpoint.size(), witnessed })
     });
     proven.unwrap_or_else(|error| LogCheck::Invalid { reason: proof_reason(&error) })
+}
+
+/// A cosignature that does not hold makes the proof one that does not; too few are too little evidence.
+fn check_witnesses(log: &TrustedLog, proof: &TlogProof) -> Result<Witnessed, PolicyError> {
+    let Some(witnesses) = &log.witnesses else { return Ok(Witnessed::NotAsked) };
+    let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
+    match witnesses.accept_of(&log.key, proof.checkpoint()) {
+        Ok(accepted) => {
+            let cosigned = |key| accepted.cosignatures.iter().any(|cosignature| cosignature.key() == key);
+            let by = witnesses.witnesses().iter().filter(|witness| cosigned(&witness.key));
+            Ok(Witnessed::By(by.map(|witness| witness.name.to_string()).collect()))
+        }
+        Err(PolicyError::Quorum { lacking, .. }) => Ok(Witnessed::TooFew { have: names(&lacking.have), lacking: names(&lacking.lacking) }),
+        Err(error) => Err(error),
+    }
 }
 
 /// The error with its cause.

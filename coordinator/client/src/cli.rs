@@ -26,7 +26,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE", env = "QUORATE_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     /// A coordinator to ask for evidence
-    #[arg(long, global = true, value_name = "URL", env = "QUORATE_SERVER")]
+    #[arg(long, visible_alias = "coordinator", global = true, value_name = "URL", env = "QUORATE_SERVER")]
     pub(crate) server: Option<String>,
 }
 
@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Bundle(Keep),
     /// Which artifacts were built with this, from this, by them, or then?
     Affected(Affected),
+    /// Does the log hold: entries, verdicts, and what others were shown of it?
+    Monitor(Monitor),
     /// How close are two files to each other?
     Compare(Compare),
     /// What is my policy worth, and how does it come to a verdict?
@@ -168,6 +170,29 @@ pub(crate) struct Affected {
     /// Signed at this time or earlier
     #[arg(long, group = "criteria", value_name = "TIME")]
     pub(crate) until: Option<Timestamp>,
+}
+
+/// `monitor`.
+#[derive(Debug, Args)]
+pub(crate) struct Monitor {
+    /// One pass; without it passes follow each other until one finds something
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two passes
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub(crate) every: u64,
+    /// Remember the last checkpoint here, and compare with it the next time
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Compare with this checkpoint, which somebody else was shown; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) view: Vec<PathBuf>,
+    /// Compare with what this witness has cosigned last; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub(crate) witness: Vec<String>,
+    /// Where to write the proof if the log has shown two histories
+    #[arg(long, value_name = "FILE", default_value_os_t = crate::monitor::default_proof())]
+    pub(crate) proof: PathBuf,
 }
 
 /// `compare`.

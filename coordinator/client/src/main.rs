@@ -8,9 +8,8 @@
 //!
 //! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
 //! and [`gather`] (bytes come in), [`evidence`], [`claim`] and [`assess`] (the decision), then the
-//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`compare`], [`policy`], [`what_if`], and how
-//! they speak:
-//! [`render`], [`view`], [`text`], [`answer`], [`exit`].
+//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`monitor`], [`compare`], [`policy`], [`what_if`],
+//! and how they speak: [`render`], [`view`], [`text`], [`answer`], [`exit`].
 
 mod affected;
 mod answer;
@@ -23,6 +22,7 @@ mod evidence;
 mod exit;
 mod explain;
 mod gather;
+mod monitor;
 mod policy;
 mod render;
 mod server;
@@ -117,6 +117,7 @@ async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) 
         Command::Explain(args) => explain::run(session, &args.target, format, paint).await,
         Command::Bundle(args) => bundle::run(session, args, format, paint).await,
         Command::Affected(args) => affected::run(session, args, format, paint).await,
+        Command::Monitor(args) => monitor::run(session, args, format).await,
         Command::Compare(args) => compare::run(args, cli.format, paint),
         Command::Policy(PolicyCommand::Check(args)) => {
             let target = args.target.as_ref().context("neither a target nor a bundle")?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use quorate_tally::{Ballot, Consequence, State};
 
 use crate::assess::Assessment;
-use crate::claim::{LogCheck, Opinion, Standing};
+use crate::claim::{LogCheck, Opinion, Standing, Witnessed};
 use crate::exit::Exit;
 use crate::text::{Paint, Tone, plain, short};
 
@@ -118,6 +118,9 @@ fn about(assessment: &Assessment) -> String {
 
 fn log_suffix(log: &LogCheck) -> String {
     match log {
+        LogCheck::Proven { index, witnessed: Witnessed::By(names), .. } if !names.is_empty() => {
+            format!(", log index {index}, cosigned by {}", plain(&names.join(", ")))
+        }
         LogCheck::Proven { index, .. } => format!(", log index {index}"),
         LogCheck::NotAsked { claimed: Some(index) } => format!(", log index {index} (unchecked: the policy names no log)"),
         LogCheck::NotAsked { claimed: None } | LogCheck::Missing | LogCheck::Invalid { .. } => String::new(),
@@ -133,12 +136,18 @@ fn reservations(assessment: &Assessment) -> Vec<String> {
     match &assessment.log {
         LogCheck::Missing => reservations.push("the policy asks for a proof of logging, and there is none".to_owned()),
         LogCheck::Invalid { reason } => reservations.push(format!("the proof of logging does not hold: {}", plain(reason))),
+        LogCheck::Proven { witnessed: Witnessed::TooFew { have, lacking }, .. } => reservations.push(too_few(have, lacking)),
         LogCheck::Proven { .. } | LogCheck::NotAsked { .. } => {}
     }
     if let Some(logged) = assessment.logged.filter(|logged| *logged != assessment.verdict.state) {
         reservations.push(format!("the results that the logged verdict names give `{logged}`: the others are not proven to be logged"));
     }
     reservations
+}
+
+fn too_few(have: &[String], lacking: &[String]) -> String {
+    let have = if have.is_empty() { "nobody".to_owned() } else { plain(&have.join(", ")) };
+    format!("too few witnesses have cosigned the checkpoint: it is cosigned by {have}, not by {}", plain(&lacking.join(", ")))
 }
 
 /// Nothing when the coordinator says what was recomputed.

@@ -229,6 +229,11 @@ impl Server {
         Ok(bytes.filter(|bytes| Digest::of(bytes) == *digest))
     }
 
+    /// A file of the log by its path, or of a witness.
+    pub(crate) async fn log_file(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, ServerError> {
+        self.bytes(self.url(&path.split('/').collect::<Vec<_>>()), limit).await
+    }
+
     fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         url.set_query(None);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use quorate_tally::policy::POLICY_BYTES_MAX;
 use quorate_tally::{Policy, PolicyError};
-use quorate_tlog::VerifierKey;
 use quorate_tlog::note::KeyError;
+use quorate_tlog::policy::ParseError;
+use quorate_tlog::{TlogPolicy, VerifierKey};
 
 /// A policy and the key of the log that it names.
 #[derive(Clone, Debug)]
@@ -14,7 +15,16 @@ pub(crate) struct Trust {
     /// The policy.
     pub(crate) policy: Policy,
     /// Whose log a verdict must stand in, if the policy says so.
-    pub(crate) log: Option<VerifierKey>,
+    pub(crate) log: Option<TrustedLog>,
+}
+
+/// A log, and who has to have seen what it says.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedLog {
+    /// Its key.
+    pub(crate) key: VerifierKey,
+    /// Whose cosignatures are enough, if any are asked for.
+    pub(crate) witnesses: Option<TlogPolicy>,
 }
 
 /// No usable policy.
@@ -47,6 +57,9 @@ pub(crate) enum TrustError {
     /// `log.key` is no verifier key.
     #[error("`log.key` of the policy is no verifier key")]
     LogKey(#[source] KeyError),
+    /// `log.witnesses` is no `tlog-policy`.
+    #[error("`log.witnesses` of the policy is no tlog-policy")]
+    Witnesses(#[source] ParseError),
     /// `log.origin` and `log.key` name two logs.
     #[error("`log.origin` of the policy is `{origin}`, but `log.key` speaks for `{name}`")]
     LogOrigin {
@@ -78,7 +91,8 @@ impl Trust {
             if name != log.origin {
                 return Err(TrustError::LogOrigin { origin: log.origin.clone(), name: name.to_owned() });
             }
-            Ok(key)
+            let witnesses = log.witnesses.as_ref().map(|text| TlogPolicy::parse(text.as_bytes()));
+            Ok(TrustedLog { key, witnesses: witnesses.transpose().map_err(TrustError::Witnesses)? })
         });
         let log = log.transpose()?;
         Ok(Self { policy, log })
@@ -97,7 +111,7 @@ impl TrustError {
                  \x20     name = \"alpha\"\n\
                  \x20     key = \"ed25519:<64 hex digits>\"   # one such table for each operator you trust",
             ),
-            Self::Unreadable { .. } | Self::Policy { .. } | Self::LogKey(_) | Self::LogOrigin { .. } => None,
+            Self::Unreadable { .. } | Self::Policy { .. } | Self::LogKey(_) | Self::Witnesses(_) | Self::LogOrigin { .. } => None,
         }
     }
 }

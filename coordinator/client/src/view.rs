@@ -9,7 +9,7 @@ use quorate_tally::{Consequence, Flag, Severity, State, Vote};
 use serde::Serialize;
 
 use crate::assess::Assessment;
-use crate::claim::{LogCheck, Opinion, Standing};
+use crate::claim::{LogCheck, Opinion, Standing, Witnessed};
 use crate::exit::Exit;
 
 /// Version of every JSON shape that this command prints.
@@ -71,10 +71,29 @@ struct EvidenceView<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum LogView<'a> {
-    NotAsked { claimed_index: Option<u64> },
-    Proven { origin: &'a str, index: u64, size: u64, state: Option<State> },
+    NotAsked {
+        claimed_index: Option<u64>,
+    },
+    Proven {
+        origin: &'a str,
+        index: u64,
+        size: u64,
+        state: Option<State>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witnesses: Option<WitnessView<'a>>,
+    },
     Missing,
-    Invalid { reason: &'a str },
+    Invalid {
+        reason: &'a str,
+    },
+}
+
+/// What the witnesses of the policy have done; absent where it asks for none.
+#[derive(Debug, Serialize)]
+struct WitnessView<'a> {
+    met: bool,
+    cosigned: &'a [String],
+    lacking: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -144,9 +163,22 @@ impl<'a> LogView<'a> {
     fn of(assessment: &'a Assessment) -> Self {
         match &assessment.log {
             LogCheck::NotAsked { claimed } => Self::NotAsked { claimed_index: *claimed },
-            LogCheck::Proven { origin, index, size } => Self::Proven { origin, index: *index, size: *size, state: assessment.logged },
+            LogCheck::Proven { origin, index, size, witnessed } => {
+                let witnesses = WitnessView::of(witnessed);
+                Self::Proven { origin, index: *index, size: *size, state: assessment.logged, witnesses }
+            }
             LogCheck::Missing => Self::Missing,
             LogCheck::Invalid { reason } => Self::Invalid { reason },
+        }
+    }
+}
+
+impl<'a> WitnessView<'a> {
+    fn of(witnessed: &'a Witnessed) -> Option<Self> {
+        match witnessed {
+            Witnessed::NotAsked => None,
+            Witnessed::By(cosigned) => Some(Self { met: true, cosigned, lacking: &[] }),
+            Witnessed::TooFew { have, lacking } => Some(Self { met: false, cosigned: have, lacking }),
         }
     }
 }

@@ -49,7 +49,7 @@ impl ArtifactPage {
                 reports.insert(digest, report);
             }
         }
-        let checkpoint = String::from_utf8_lossy(&published.note).into_owned();
+        let checkpoint = String::from_utf8_lossy(&store.log().shown().note).into_owned();
         Ok(Self { artifact, view, found, reports, checkpoint })
     }
 

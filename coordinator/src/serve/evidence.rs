@@ -30,9 +30,12 @@ pub(super) async fn policy(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, "application/toml")], app.policy_bytes.clone()).into_response()
 }
 
-pub(super) async fn checkpoint(State(app): State<App>) -> Response {
-    let note = app.store().log().published().note.clone();
-    ([(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], note).into_response()
+pub(super) async fn checkpoint(State(app): State<App>) -> Result<Response, ApiError> {
+    let note = app.store().log().shown().note;
+    if note.is_empty() {
+        return Err(ApiError::not_found("the witnesses have not cosigned a checkpoint yet"));
+    }
+    Ok(([(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], note).into_response())
 }
 
 pub(super) async fn tile(State(app): State<App>, Path(path): Path<String>) -> Result<Response, ApiError> {

@@ -141,7 +141,10 @@ impl Coordinator for Service {
     }
 
     async fn get_checkpoint(&self, _: Request<api::GetCheckpointRequest>) -> Answer<api::CheckpointView> {
-        let note = self.app.store().log().published().note.clone();
+        let note = self.app.store().log().shown().note;
+        if note.is_empty() {
+            return Err(Status::unavailable("the witnesses have not cosigned a checkpoint yet"));
+        }
         Ok(Response::new(api::CheckpointView { note }))
     }
 

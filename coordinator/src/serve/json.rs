@@ -209,7 +209,8 @@ pub(super) fn bundle(store: &Store, artifact: &ArtifactId) -> Result<Option<Bund
     let Some(view) = store.verdict(artifact)? else { return Ok(None) };
     let found = store.results(SlotKey::of(&artifact.slot), view.log_size)?;
     let SlotAnswer { results, equivocations, .. } = SlotAnswer::of(artifact.clone(), &found);
-    let proof = store.proof(view.log_index)?.to_string();
+    // What no witness has seen yet is not proven to anybody.
+    let proof = store.proof(view.log_index)?.map_or_else(String::new, |proof| proof.to_string());
     let verdict = String::from_utf8(view.envelope).expect("a canonical envelope is JSON text");
     Ok(Some(Bundle { format: BUNDLE_FORMAT.to_owned(), artifact: artifact.clone(), verdict, proof, results, equivocations }))
 }

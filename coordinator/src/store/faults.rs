@@ -16,8 +16,9 @@ use quorate_proto::Digest;
 use quorate_proto::verified::FeedItem;
 use quorate_tlog::Signer;
 
-use super::files::{Fault, Paths, Point};
+use super::files::{Fault, Paths, Point, Publication};
 use super::index::{Order, Rung};
+use super::leaves::Shown;
 use super::rows::SlotKey;
 use super::{AffectedQuery, BlobRefused, Budget, Glance, LogKey, StoreError, Writer};
 use crate::check::check;
@@ -26,8 +27,12 @@ use crate::door::Door;
 const ORIGIN: &str = "quorate.example/test";
 
 fn open(folder: &Path) -> (Writer, Rung) {
+    open_as(folder, Publication::AtOnce)
+}
+
+fn open_as(folder: &Path, publication: Publication) -> (Writer, Rung) {
     let signer = Signer::from_seed(ORIGIN.parse().unwrap(), &[7; 32]);
-    let paths = Paths::new(folder);
+    let paths = Paths::new(folder).publishing(publication);
     fs::write(paths.vkey(), signer.verifier().to_string()).unwrap();
     Writer::open(paths, LogKey { origin: ORIGIN.parse().unwrap(), signer }).unwrap()
 }
@@ -82,12 +87,13 @@ const TABLE: [Row; 10] = [
     Row { point: Point::Fold, fault: Fault::FailedButPersisted, fails: false, there: true },
 ];
 
-/// Runs one row. `restart` reopens the data directory, else the same process recovers.
-fn run(row: &Row, restart: bool) {
+/// Runs one row. `restart` reopens the data directory, else the same process recovers. Where checkpoints wait for
+/// witnesses, none of them answers.
+fn run(row: &Row, restart: bool, publication: Publication) {
     let folder = tempfile::tempdir().unwrap();
     let mut network = Network::new(1);
     let door = door(&network);
-    let (mut writer, _) = open(folder.path());
+    let (mut writer, _) = open_as(folder.path(), publication);
     let click = artifact("click", "8.1.8", "");
     let first = network.nodes[0].sign(&click, identical(&click));
     let second = network.nodes[0].sign(&click, identical(&click));
@@ -97,7 +103,7 @@ fn run(row: &Row, restart: bool) {
 
     writer.store().disk.arm(row.point, row.fault);
     let outcome = submit(&mut writer, &door, std::slice::from_ref(&second));
-    let name = format!("{:?} {:?} restart {restart}", row.point, row.fault);
+    let name = format!("{:?} {:?} restart {restart} {publication:?}", row.point, row.fault);
     assert_eq!(outcome.is_err(), row.fails, "{name}");
     if matches!(row.point, Point::Settle | Point::Fold) {
         assert!(writer.settle().is_err(), "{name}");
@@ -105,7 +111,7 @@ fn run(row: &Row, restart: bool) {
     if restart {
         drop(writer);
         check(&Paths::new(folder.path())).unwrap_or_else(|error| panic!("{name} before recovery: {error:#}"));
-        writer = open(folder.path()).0;
+        writer = open_as(folder.path(), publication).0;
     } else {
         writer.recover().unwrap();
     }
@@ -128,14 +134,16 @@ fn run(row: &Row, restart: bool) {
 #[test]
 fn every_failed_write_is_settled_by_the_process_itself() {
     for row in &TABLE {
-        run(row, false);
+        run(row, false, Publication::AtOnce);
+        run(row, false, Publication::Witnessed);
     }
 }
 
 #[test]
 fn every_failed_write_is_settled_by_a_restart() {
     for row in &TABLE {
-        run(row, true);
+        run(row, true, Publication::AtOnce);
+        run(row, true, Publication::Witnessed);
     }
 }
 
@@ -182,6 +190,70 @@ fn a_lost_index_is_rebuilt_from_the_log_row_for_row() {
     assert!(rows_of(&writer) == before);
     let slot = SlotKey::of(&artifact("package", "1.7", "").slot);
     assert_eq!(writer.store().results(slot, u64::MAX).unwrap().results.len(), 3);
+}
+
+#[test]
+fn a_lost_index_is_rebuilt_to_where_it_was_although_no_witness_has_cosigned() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(1);
+    let door = door(&network);
+    let (mut writer, _) = open_as(folder.path(), Publication::Witnessed);
+    let mut sign = |n: u64| {
+        let artifact = artifact("package", &format!("1.{n}"), "");
+        network.nodes[0].sign(&artifact, identical(&artifact))
+    };
+    let items: Vec<_> = (0..20).map(&mut sign).collect();
+    for batch in items.chunks(3) {
+        submit(&mut writer, &door, batch).unwrap();
+        writer.settle().unwrap();
+    }
+    let head = writer.store().log().published().head;
+    assert_eq!(writer.store().log().shown().head.size, 0, "nobody has cosigned");
+    assert!(!Paths::new(folder.path()).checkpoint().exists());
+    drop(writer);
+    check(&Paths::new(folder.path())).unwrap();
+    fs::remove_dir_all(Paths::new(folder.path()).index()).unwrap();
+    let (mut writer, rung) = open_as(folder.path(), Publication::Witnessed);
+    assert_eq!((rung, writer.store().log().published().head), (Rung::Rebuild, head));
+    assert!(items.iter().all(|item| held(&writer, item)));
+
+    // Whoever goes back to publishing at once, or forth again, stays with one history.
+    submit(&mut writer, &door, &[sign(20)]).unwrap();
+    drop(writer);
+    for publication in [Publication::AtOnce, Publication::Witnessed, Publication::AtOnce] {
+        let (writer, _) = open_as(folder.path(), publication);
+        assert_eq!(writer.store().log().published().head.size, head.size + 1);
+        drop(writer);
+        check(&Paths::new(folder.path())).unwrap();
+    }
+    assert_eq!(open(folder.path()).0.store().log().shown().head.size, head.size + 1);
+}
+
+#[test]
+fn a_smaller_checkpoint_is_never_published_after_a_larger_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = Network::new(1);
+    let door = door(&network);
+    let (mut writer, _) = open_as(folder.path(), Publication::Witnessed);
+    let mut shown = Vec::new();
+    for n in 0..2 {
+        let artifact = artifact("package", &format!("1.{n}"), "");
+        submit(&mut writer, &door, &[network.nodes[0].sign(&artifact, identical(&artifact))]).unwrap();
+        let published = writer.store().log().published();
+        shown.push(Shown { head: published.head, note: published.note.clone() });
+    }
+    let store = writer.store();
+    store.disk.arm(Point::Show, Fault::Failed);
+    assert!(store.show(shown[0].clone()).is_err());
+    assert_eq!(store.log().shown().head.size, 0, "what is not written is not handed out");
+    for (show, size) in [(1, 3), (0, 3)] {
+        store.show(shown[show].clone()).unwrap();
+        assert_eq!(store.log().shown().head.size, size);
+        assert_eq!(fs::read(Paths::new(folder.path()).checkpoint()).unwrap(), shown[1].note);
+    }
+    drop(writer);
+    let (writer, _) = open_as(folder.path(), Publication::Witnessed);
+    assert_eq!(writer.store().log().shown().note, shown[1].note);
 }
 
 #[test]

@@ -16,6 +16,16 @@ use std::sync::Mutex;
 #[derive(Clone, Debug)]
 pub struct Paths {
     root: PathBuf,
+    publication: Publication,
+}
+
+/// When a checkpoint may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publication {
+    /// Once its batch is durable and its tiles are in place.
+    AtOnce,
+    /// Once a quorum of witnesses has cosigned it, too.
+    Witnessed,
 }
 
 /// Durable writes that can fail, for the fault table.
@@ -29,6 +39,8 @@ pub(crate) enum Point {
     Fold,
     /// An entry bundle, tile or `checkpoint`.
     Publish,
+    /// A cosigned checkpoint where it is served.
+    Show,
     /// Syncing published files, before their stage file goes.
     Settle,
     /// A content-addressed file.
@@ -56,7 +68,18 @@ pub(crate) struct Disk {
 impl Paths {
     /// The names under `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), publication: Publication::AtOnce }
+    }
+
+    /// The same, where checkpoints wait for witnesses.
+    #[must_use]
+    pub fn publishing(self, publication: Publication) -> Self {
+        Self { publication, ..self }
+    }
+
+    /// When a checkpoint may be seen.
+    pub fn publication(&self) -> Publication {
+        self.publication
     }
 
     /// The data directory itself.
@@ -77,6 +100,20 @@ impl Paths {
     /// The published checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         self.log().join("checkpoint")
+    }
+
+    /// The checkpoint of the newest tiles, which a lost index is rebuilt from. Where it waits for witnesses it
+    /// does not lie where it is served.
+    pub fn newest_checkpoint(&self) -> PathBuf {
+        match self.publication {
+            Publication::AtOnce => self.checkpoint(),
+            Publication::Witnessed => self.waiting_checkpoint(),
+        }
+    }
+
+    /// The newest checkpoint while it waits for witnesses.
+    pub fn waiting_checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint.waiting")
     }
 
     /// Batches that are not yet settled, each named by its first leaf's index.

@@ -7,19 +7,20 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_tlog::tile::TILE_WIDTH;
 use quorate_tlog::{BundlePath, EntryBundle, TilePath, TileReader, TileWidth, TreeHead};
+use tokio::sync::watch;
 
-use super::files::Paths;
+use super::files::{Paths, Publication};
 use crate::cache::Bounded;
 
 /// Bundles whose entry offsets are remembered: 1 KiB each.
 const OFFSETS_KEPT: usize = 2_048;
 
-/// What the world may see: a checkpoint and all below it.
+/// A durable checkpoint and all below it, as readers of the index see it.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// Size and root.
@@ -30,11 +31,22 @@ pub struct Published {
     pub(crate) edge: Option<Arc<EntryBundle>>,
 }
 
+/// The checkpoint that is handed out: that of [`Published`], or the last one that a quorum has cosigned.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Size and root.
+    pub head: TreeHead,
+    /// The signed checkpoint with its cosignatures; empty before the first.
+    pub note: Bytes,
+}
+
 /// Reads what is published.
 #[derive(Debug)]
 pub struct LeafReader {
     folder: PathBuf,
-    published: RwLock<Arc<Published>>,
+    published: watch::Sender<Arc<Published>>,
+    /// Where checkpoints wait for witnesses: the last one that had enough.
+    witnessed: Option<watch::Sender<Shown>>,
     /// Ends of the entries of full bundles.
     offsets: Bounded<u64, Arc<Vec<u32>>>,
 }
@@ -42,16 +54,48 @@ pub struct LeafReader {
 impl LeafReader {
     pub(crate) fn new(paths: &Paths) -> Self {
         let nothing = Published { head: TreeHead::empty(), note: Bytes::new(), edge: None };
-        Self { folder: paths.log(), published: RwLock::new(Arc::new(nothing)), offsets: Bounded::new(OFFSETS_KEPT) }
+        let unseen = || watch::Sender::new(Shown { head: TreeHead::empty(), note: Bytes::new() });
+        Self {
+            folder: paths.log(),
+            published: watch::Sender::new(Arc::new(nothing)),
+            witnessed: (paths.publication() == Publication::Witnessed).then(unseen),
+            offsets: Bounded::new(OFFSETS_KEPT),
+        }
     }
 
-    /// The latest checkpoint.
+    /// The latest durable checkpoint. What is handed out as *the* checkpoint is [`Self::shown`].
     pub fn published(&self) -> Arc<Published> {
-        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// Tells of every later [`Self::published`].
+    pub fn follow(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.subscribe()
     }
 
     pub(crate) fn publish(&self, published: Published) {
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+        self.published.send_replace(Arc::new(published));
+    }
+
+    /// The checkpoint that is handed out.
+    pub fn shown(&self) -> Shown {
+        if let Some(witnessed) = &self.witnessed {
+            return witnessed.borrow().clone();
+        }
+        let published = self.published();
+        Shown { head: published.head, note: published.note.clone() }
+    }
+
+    /// Hands out a checkpoint that enough witnesses have cosigned; whether it does: never a smaller one.
+    pub(crate) fn show(&self, shown: Shown) -> bool {
+        let Some(witnessed) = &self.witnessed else { return false };
+        witnessed.send_if_modified(|before| {
+            let grows = shown.head.size >= before.head.size;
+            if grows {
+                *before = shown;
+            }
+            grows
+        })
     }
 
     /// The bytes of a published leaf. Complexity: one read once the bundle's offsets are known.

@@ -121,7 +121,7 @@ impl Publisher {
     /// Writes a grown log's files, the checkpoint last.
     pub(crate) fn publish(&mut self, disk: &Disk, paths: &Paths, start: u64, grown: &Grown) -> io::Result<()> {
         self.publish_tiles(disk, paths, start, grown)?;
-        disk.write_atomic(Point::Publish, &paths.checkpoint(), &grown.note)
+        disk.write_atomic(Point::Publish, &paths.newest_checkpoint(), &grown.note)
     }
 
     /// Writes a grown log's bundles and tiles.
@@ -165,7 +165,7 @@ impl Publisher {
         if self.is_settled() {
             return Ok(());
         }
-        self.unsettled_files.push(paths.checkpoint());
+        self.unsettled_files.push(paths.newest_checkpoint());
         self.unsettled_files.sort();
         self.unsettled_files.dedup();
         disk.sync(&self.unsettled_files, paths.root())

@@ -317,14 +317,17 @@ impl Store {
         Ok(NodeSummary { node, results, last, equivocated: row.equivocated, certified_until })
     }
 
-    /// The proof that a leaf is in the log of the latest checkpoint.
-    pub fn proof(&self, leaf: u64) -> Result<TlogProof, StoreError> {
-        let published = self.log().published();
+    /// The proof that a leaf is in the log of the checkpoint that is handed out; none if it came later.
+    pub fn proof(&self, leaf: u64) -> Result<Option<TlogProof>, StoreError> {
+        let published = self.log().shown();
+        if leaf >= published.head.size {
+            return Ok(None);
+        }
         let proving = |error: String| StoreError::Io { activity: "proving a leaf", source: io::Error::other(error) };
         let view = TreeView::new(published.head, self.log()).map_err(|error| proving(error.to_string()))?;
         let (_, inclusion) = view.inclusion(leaf).map_err(|error| proving(error.to_string()))?;
         let note = SignedNote::parse(&published.note).map_err(|error| proving(error.to_string()))?;
-        TlogProof::new(inclusion, note).map_err(|error| proving(error.to_string()))
+        TlogProof::new(inclusion, note).map(Some).map_err(|error| proving(error.to_string()))
     }
 }
 

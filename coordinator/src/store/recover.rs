@@ -31,8 +31,8 @@ impl Writer {
         let held = self.store.index.folded()?.max(self.log.size());
         self.note = Bytes::from(self.store.index.checkpoint()?);
         let committed = self.head_of(&self.note)?;
-        let published = self.published_head()?;
-        refuse_lost_history(published.as_ref(), committed.size.max(stages.last().map_or(0, Stage::end)))?;
+        let published = self.published_heads()?;
+        refuse_lost_history(published.last(), committed.size.max(stages.last().map_or(0, Stage::end)))?;
 
         let base = stages.first().map_or(committed, |stage| TreeHead { size: stage.start, root: stage.root });
         self.log = Log::resume(&base, self.store.log())?;
@@ -51,7 +51,7 @@ impl Writer {
         for stage in &next {
             self.commit_staged(stage)?;
         }
-        self.refuse_second_root(published)?;
+        published.into_iter().try_for_each(|head| self.refuse_second_root(head))?;
         self.rewrite_checkpoint()?;
         self.settle()
     }
@@ -85,8 +85,7 @@ impl Writer {
     }
 
     /// What was published once must be a prefix of what is published next.
-    fn refuse_second_root(&self, published: Option<TreeHead>) -> Result<(), StoreError> {
-        let Some(published) = published else { return Ok(()) };
+    fn refuse_second_root(&self, published: TreeHead) -> Result<(), StoreError> {
         let view = TreeView::new(self.log.head(), self.store.log()).map_err(|error| StoreError::Resume(error.to_string()))?;
         let root = view.root_at(published.size).map_err(|error| StoreError::Resume(error.to_string()))?;
         if root == published.root {
@@ -103,13 +102,19 @@ impl Writer {
         Ok(*checkpoint.head())
     }
 
-    /// The published checkpoint, if it can be read. A power cut may have emptied an unsettled one.
-    fn published_head(&self) -> Result<Option<TreeHead>, StoreError> {
-        match fs::read(self.store.paths.checkpoint()) {
-            Ok(note) => Ok(self.head_of(&note).ok().filter(|head| head.size > 0)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("reading the checkpoint")(error)),
+    /// The published checkpoint and the one that waits for witnesses, the smaller first, if they can be read.
+    /// A power cut may have emptied an unsettled one.
+    fn published_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
+        let mut heads = Vec::new();
+        for path in [self.store.paths.checkpoint(), self.store.paths.waiting_checkpoint()] {
+            match fs::read(path) {
+                Ok(note) => heads.extend(self.head_of(&note).ok().filter(|head| head.size > 0)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io("reading the checkpoint")(error)),
+            }
         }
+        heads.sort_by_key(|head| head.size);
+        Ok(heads)
     }
 
     /// A committed batch whose files may not have reached the disk.
@@ -146,7 +151,7 @@ impl Writer {
             self.store.reader.publish(self.log.published(note));
             return Ok(());
         }
-        let path = self.store.paths.checkpoint();
+        let path = self.store.paths.newest_checkpoint();
         if fs::read(&path).is_ok_and(|held| held == self.note) {
             return Ok(());
         }
@@ -179,7 +184,7 @@ impl Writer {
     /// [`Self::recover`]: to an empty index none of them is committed.
     pub(super) fn rebuild(&mut self) -> Result<(), StoreError> {
         let stages = stage::read_all(&self.store.paths)?;
-        let published = self.published_head()?;
+        let published = self.published_heads()?.pop();
         let first = stages.first().map(|stage| TreeHead { size: stage.start, root: stage.root });
         let head = first.or(published).unwrap_or_else(TreeHead::empty);
         let end = stages.last().map_or(head.size, Stage::end);

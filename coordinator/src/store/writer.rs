@@ -83,6 +83,7 @@ impl Writer {
             writer.rebuild()?;
         }
         writer.recover()?;
+        writer.store.resume_shown(writer.key.signer.verifier());
         Ok((writer, rung))
     }
 

@@ -19,6 +19,7 @@ async fn core(folder: &std::path::Path, policy: String) -> Core {
         statement_key: SecretKey::from_seed(&[7; 32]),
         policy: policy.into_bytes(),
         request_timeout: Duration::from_secs(10),
+        witnesses: None,
     };
     tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap()
 }

@@ -7,3 +7,4 @@ mod inputs;
 mod kill;
 mod limits;
 mod mesh;
+mod witnesses;

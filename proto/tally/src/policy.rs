@@ -52,6 +52,8 @@ pub struct LogPolicy {
     pub origin: String,
     /// Its C2SP verifier key.
     pub key: String,
+    /// A C2SP `tlog-policy` text: whose cosignatures the checkpoint must have. Its `log` lines are not asked.
+    pub witnesses: Option<String>,
 }
 
 /// What a verdict means to the one who owns the policy.

@@ -2,15 +2,15 @@
 //! serve it, or to check what it serves.
 //!
 //! In scope: RFC 6962 tree hashes, C2SP tlog-tiles, signed-note (Ed25519, type `0x01`),
-//! tlog-checkpoint and tlog-proof; the rules that join them are written down in
-//! `docs/spec/log.md`.
+//! tlog-checkpoint, tlog-proof, tlog-cosignature (Ed25519, type `0x04`), tlog-policy, what a
+//! tlog-witness decides, and the proof that a log has shown two views; the rules that join them are
+//! written down in `docs/spec/log.md` and `docs/spec/witness.md`.
 //!
 //! Out of scope: files, sockets, clocks, key storage, *when* a checkpoint is signed or published
-//! (the coordinator's log), what an entry means (`quorate-proto`), cosignatures of witnesses
-//! (unknown signatures are kept and ignored here).
+//! (the coordinator's log), what an entry means (`quorate-proto`).
 //!
 //! Read in this order: [`hash`], [`tile`], [`merkle`], [`tree`], [`bundle`], [`note`],
-//! [`checkpoint`], [`proof`].
+//! [`checkpoint`], [`proof`], [`cosignature`], [`policy`], [`witness`], [`equivocation`].
 
 pub mod hash;
 pub mod tile;
@@ -26,14 +26,24 @@ pub mod checkpoint;
 
 pub mod proof;
 
+pub mod cosignature;
+pub mod policy;
+
+pub mod equivocation;
+pub mod witness;
+
 mod base64;
 mod decimal;
 
 pub use bundle::{Entry, EntryBundle};
 pub use checkpoint::{Checkpoint, Origin};
+pub use cosignature::{Cosignature, Cosigner, CosignerKey};
+pub use equivocation::LogEquivocation;
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use merkle::{ConsistencyProof, InclusionProof, TreeHead, TreeView};
-pub use note::{KeyName, SignedNote, Signer, VerifierKey};
+pub use note::{KeyName, NoteSignature, SignedNote, Signer, VerifierKey};
+pub use policy::TlogPolicy;
 pub use proof::TlogProof;
 pub use tile::{BundlePath, MemoryTiles, TilePath, TileReader, TileWidth};
 pub use tree::{Appended, TileWrite, Tree};
+pub use witness::{AddCheckpoint, Witness};

@@ -12,6 +12,7 @@ use data_encoding::BASE64;
 
 use crate::base64;
 pub use key::{KeyError, KeyId, KeyName, Signer, VKEY_BYTES_MAX, VerifierKey};
+pub(crate) use key::{point, read_vkey, strictly_signed, write_vkey};
 
 /// The longest note that is parsed: room for the largest text and 64 Ed25519, or 16 post-quantum,
 /// signatures.
@@ -131,6 +132,24 @@ impl SignedNote {
         Ok(self)
     }
 
+    /// The note with a signature line that somebody else has made. A line that it has is not added again.
+    pub fn with_signature(mut self, signature: NoteSignature) -> Result<Self, NoteError> {
+        if self.signatures.contains(&signature) {
+            return Ok(self);
+        }
+        check_signature_count(self.signatures.len() + 1)?;
+        self.signatures.push(signature);
+        check_length(self.to_string().len())?;
+        Ok(self)
+    }
+
+    /// The note with only those signature lines that `keep` says.
+    #[must_use]
+    pub fn retaining(mut self, keep: impl Fn(&NoteSignature) -> bool) -> Self {
+        self.signatures.retain(keep);
+        self
+    }
+
     /// Reads a note; believes nothing of it.
     pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
         check_length(bytes.len())?;
@@ -180,6 +199,17 @@ impl SignedNote {
 }
 
 impl NoteSignature {
+    pub(crate) const fn new(name: KeyName, id: KeyId, signature: Vec<u8>) -> Self {
+        Self { name, id, signature }
+    }
+
+    /// Reads signature lines, as they stand below a note's text: one or more, each ending in a newline.
+    pub fn parse_lines(lines: &str) -> Result<Vec<Self>, NoteError> {
+        check_length(lines.len())?;
+        check_characters(lines)?;
+        parse_signatures(lines)
+    }
+
     /// The name that the line claims.
     pub const fn name(&self) -> &KeyName {
         &self.name

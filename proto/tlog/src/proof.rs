@@ -1,6 +1,6 @@
 //! C2SP tlog-proof: one entry's inclusion in one signed tree, as a text that needs no server.
 //!
-//! Checks that the log says so. Which logs and which witnesses are enough is a consumer's policy.
+//! Checks that the log says so, and that the witnesses of a consumer's policy have seen it say so.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ use crate::decimal;
 use crate::hash::{Hash, HashError, leaf_hash};
 use crate::merkle::{InclusionProof, MerkleError, PATH_HASHES_MAX};
 use crate::note::{NOTE_BYTES_MAX, NoteError, SignedNote, VerifierKey};
+use crate::policy::{Accepted, PolicyError, TlogPolicy};
 
 /// The longest extra data, before base64.
 pub const EXTRA_BYTES_MAX: usize = 64 * 1024;
@@ -87,6 +88,9 @@ pub enum ProofError {
     /// The checkpoint is not this log's.
     #[error("checkpoint of the proof does not hold")]
     Checkpoint(#[source] CheckpointError),
+    /// The policy does not accept the checkpoint.
+    #[error("checkpoint of the proof is not accepted")]
+    Policy(#[source] PolicyError),
     /// The entry is not in the checkpoint's tree at that index.
     #[error("inclusion proof does not hold")]
     Inclusion(#[source] MerkleError),
@@ -138,6 +142,15 @@ impl TlogProof {
         let checkpoint = Checkpoint::from_note(&self.checkpoint, log).map_err(ProofError::Checkpoint)?;
         self.inclusion.verify(&leaf_hash(entry), checkpoint.head()).map_err(ProofError::Inclusion)?;
         Ok(checkpoint)
+    }
+
+    /// Checks that `entry` is in the tree of a checkpoint that one of the policy's logs has signed and a
+    /// quorum of its witnesses has cosigned.
+    // SPEC tlog-proof: verify all cosignatures for witnesses known to the verifier.
+    pub fn verify_under(&self, entry: &[u8], policy: &TlogPolicy) -> Result<Accepted, ProofError> {
+        let accepted = policy.accept(&self.checkpoint).map_err(ProofError::Policy)?;
+        self.inclusion.verify(&leaf_hash(entry), accepted.checkpoint.head()).map_err(ProofError::Inclusion)?;
+        Ok(accepted)
     }
 
     /// Index and path.

@@ -69,7 +69,8 @@ fn of_vector(room: &str, key: &str, name: &str, text: &str) -> Vec<(&'static str
         }
         ("tlog", "text") => vec![("tlog_checkpoint", plain)],
         ("tlog", "note" | "vkey") => vec![("tlog_note", plain)],
-        ("tlog", "proof") => vec![("tlog_proof", plain)],
+        ("tlog", "proof") => vec![("tlog_proof", plain.clone()), ("tlog_witness", plain)],
+        ("tlog", "policy" | "request") => vec![("tlog_witness", plain)],
         ("statement", "frame") => {
             let frame = HEXLOWER.decode(text.as_bytes()).unwrap_or_default();
             vec![("node_records", with(1, &record::encode(&frame))), ("proto_wire", frame)]

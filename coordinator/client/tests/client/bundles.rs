@@ -6,6 +6,7 @@ use quorate_proto::Digest;
 use quorate_proto::bundle::{BUNDLE_BYTES_MAX, Bundle};
 use quorate_tally::{State, Verdict};
 use quorate_tests::{artifact, different, identical};
+use quorate_tlog::{Cosigner, TlogProof};
 
 use crate::web::Reply;
 use crate::world::{CONTENT, World, log, prove, sign};
@@ -184,4 +185,69 @@ fn other_peoples_tools_accept_our_bundles_and_refuse_forged_ones() {
     assert!(!run(&other_leaf, &key).status.success());
     assert!(!run(&tampered, &key).status.success());
     assert!(!run(&world.bundle(), &log(crate::world::ORIGIN, 8).verifier().to_string()).status.success());
+}
+
+/// A policy that asks for two of three witnesses.
+fn policy_with_witnesses(world: &World) -> String {
+    let witness = |n: u8| format!("witness w{n} {}\n", cosigner(n).verifier());
+    let witnesses = format!("{}{}{}group two 2 w1 w2 w3\nquorum two\n", witness(1), witness(2), witness(3));
+    format!("{}witnesses = '''\n{witnesses}'''\n", world.policy_with_log())
+}
+
+fn cosigner(n: u8) -> Cosigner {
+    Cosigner::from_seed(format!("witness.example/w{n}").parse().expect("a name"), &[60 + n; 32])
+}
+
+/// The bundle with cosignatures of these witnesses.
+fn cosigned(bundle: &Bundle, by: &[u8]) -> Bundle {
+    let proof = TlogProof::parse(bundle.proof.as_bytes()).expect("a proof");
+    let text = proof.checkpoint().unverified_text().to_owned();
+    let line = |n: &u8| cosigner(*n).cosign(&text, 1_700_000_000).expect("a time");
+    let note = by.iter().fold(proof.checkpoint().clone(), |note, n| note.with_signature(line(n)).expect("room"));
+    Bundle { proof: TlogProof::new(proof.inclusion().clone(), note).expect("a proof").to_string(), ..bundle.clone() }
+}
+
+#[test]
+fn a_bundle_needs_the_cosignatures_that_the_policy_asks_for_and_it_is_said_who_lacks() {
+    let world = reproduced();
+    let policy = policy_with_witnesses(&world);
+    world.file("witnessed.toml", policy.as_bytes());
+    let plain = world.bundle_of(&sign(&world.verdict(&policy)));
+    let check = |bundle: &Bundle, arguments: &[&str]| {
+        let path = world.file("some.bundle", &bundle.to_bytes()).display().to_string();
+        let policy = world.path("witnessed.toml");
+        world.run(&[&["verify", "--bundle", &path, "--policy", &policy], arguments].concat())
+    };
+    for by in [&[1, 2][..], &[3, 1], &[1, 9, 2, 3]] {
+        let ran = check(&cosigned(&plain, by), &[]);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.first().contains("log index 1, cosigned by w1"), "{}", ran.stdout);
+    }
+    for (by, said) in
+        [(&[][..], "cosigned by nobody, not by w1, w2, w3"), (&[2], "cosigned by w2, not by w1, w3"), (&[2, 8, 9], "cosigned by w2")]
+    {
+        let ran = check(&cosigned(&plain, by), &[]);
+        assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    }
+    let log = check(&cosigned(&plain, &[2]), &["--format", "json"]).json()["artifacts"][0]["log"].clone();
+    assert_eq!(log["witnesses"], serde_json::json!({"met": false, "cosigned": ["w2"], "lacking": ["w1", "w3"]}));
+
+    // A cosignature that was made for something else is no small matter.
+    let other = cosigner(1).cosign("another text\n", 1).expect("a time");
+    let forged = cosigned(&plain, &[2, 3]);
+    let ran = check(&Bundle { proof: format!("{}{other}\n", forged.proof), ..forged }, &[]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(ran.stdout.contains("signature of witness.example/w1"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_policy_whose_witnesses_cannot_be_read_is_refused() {
+    let world = reproduced();
+    let policy = policy_with_witnesses(&world).replace("group two 2", "group two 4");
+    world.file("witnessed.toml", policy.as_bytes());
+    let bundle = world.file("some.bundle", &world.bundle().to_bytes()).display().to_string();
+    let ran = world.run(&["verify", "--bundle", &bundle, "--policy", &world.path("witnessed.toml")]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("log.witnesses") && ran.stderr.contains("threshold"), "{}", ran.stderr);
 }

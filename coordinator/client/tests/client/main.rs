@@ -5,6 +5,7 @@ mod affected;
 mod bundles;
 mod compare;
 mod explain;
+mod monitor;
 mod policy;
 mod terminal;
 mod verify;

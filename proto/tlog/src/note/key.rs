@@ -68,11 +68,13 @@ pub enum KeyError {
     /// The key is not canonical base64.
     #[error("key is not canonical base64")]
     KeyEncoding,
-    /// A signature type that is not Ed25519.
-    #[error("signature type {got:#04x} is not supported, only 0x01")]
+    /// A key of another signature type than the one that is needed here.
+    #[error("signature type is {got:#04x}, not {want:#04x}")]
     Type {
         /// The type byte.
         got: u8,
+        /// The type byte that is needed.
+        want: u8,
     },
     /// Not a type byte and 32 bytes.
     #[error("key has {got} bytes with its type, not 33")]
@@ -101,6 +103,16 @@ impl KeyName {
 }
 
 impl KeyId {
+    // SPEC signed-note: key ID = SHA-256(key name || 0x0A || signature type || public key)[:4].
+    pub(crate) fn of(name: &KeyName, kind: u8, public: &[u8; 32]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(name.as_str());
+        hasher.update([b'\n', kind]);
+        hasher.update(public);
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+        Self::from_bytes([a, b, c, d])
+    }
+
     pub(crate) const fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(u32::from_be_bytes(bytes))
     }
@@ -113,10 +125,7 @@ impl KeyId {
 impl VerifierKey {
     /// A verifier of this name for a raw public key; small-order keys are refused.
     pub fn new(name: KeyName, public: &[u8; 32]) -> Result<Self, KeyError> {
-        match VerifyingKey::from_bytes(public) {
-            Ok(key) if !key.is_weak() => Ok(Self { name, key }),
-            _ => Err(KeyError::Point),
-        }
+        Ok(Self { name, key: point(public)? })
     }
 
     /// The key's name.
@@ -125,14 +134,8 @@ impl VerifierKey {
     }
 
     /// The key's id.
-    // SPEC signed-note: key ID = SHA-256(key name || 0x0A || 0x01 || 32-byte public key)[:4].
     pub fn id(&self) -> KeyId {
-        let mut hasher = Sha256::new();
-        hasher.update(self.name.as_str());
-        hasher.update([b'\n', ED25519]);
-        hasher.update(self.key.as_bytes());
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
-        KeyId::from_bytes([a, b, c, d])
+        KeyId::of(&self.name, ED25519, self.public())
     }
 
     /// The raw public key.
@@ -142,7 +145,7 @@ impl VerifierKey {
 
     /// Whether `signature` is this key's on `text`, by the strict predicate.
     pub(crate) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
-        Signature::from_slice(signature).and_then(|signature| self.key.verify_strict(text, &signature)).is_ok()
+        strictly_signed(&self.key, text, signature)
     }
 }
 
@@ -196,19 +199,8 @@ impl FromStr for VerifierKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        check_length(text, VKEY_BYTES_MAX)?;
-        // The base64 part may have plus signs of its own.
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(KeyError::Parts);
-        };
-        let verifier = Self::new(name.parse()?, &decode_key(key)?)?;
-        // SPEC signed-note: the key name and ID MUST match those used in the signatures.
-        let (got, want) = (id.parse()?, verifier.id());
-        if got != want {
-            return Err(KeyError::IdMismatch { got, want });
-        }
-        Ok(verifier)
+        let (name, public) = read_vkey(text, ED25519)?;
+        Self::new(name, &public)
     }
 }
 
@@ -226,8 +218,7 @@ impl fmt::Display for KeyId {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed = [&[ED25519], self.key.as_bytes().as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, self.id(), BASE64.encode(&typed))
+        write_vkey(f, &self.name, ED25519, self.public())
     }
 }
 
@@ -244,6 +235,43 @@ impl fmt::Debug for Signer {
     }
 }
 
+/// The name and the raw key of a text `<name>+<hex id>+<base64 of the type and the key>`.
+pub(crate) fn read_vkey(text: &str, kind: u8) -> Result<(KeyName, [u8; 32]), KeyError> {
+    check_length(text, VKEY_BYTES_MAX)?;
+    // The base64 part may have plus signs of its own.
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(KeyError::Parts);
+    };
+    let (name, public) = (name.parse()?, decode_key(key, kind)?);
+    point(&public)?;
+    // SPEC signed-note: the key name and ID MUST match those used in the signatures.
+    let (got, want) = (id.parse()?, KeyId::of(&name, kind, &public));
+    if got != want {
+        return Err(KeyError::IdMismatch { got, want });
+    }
+    Ok((name, public))
+}
+
+/// Writes what [`read_vkey`] reads.
+pub(crate) fn write_vkey(f: &mut fmt::Formatter<'_>, name: &KeyName, kind: u8, public: &[u8; 32]) -> fmt::Result {
+    let typed = [&[kind], public.as_slice()].concat();
+    write!(f, "{name}+{}+{}", KeyId::of(name, kind, public), BASE64.encode(&typed))
+}
+
+/// A usable point on the curve; for one of small order anybody can sign.
+pub(crate) fn point(public: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
+    match VerifyingKey::from_bytes(public) {
+        Ok(key) if !key.is_weak() => Ok(key),
+        _ => Err(KeyError::Point),
+    }
+}
+
+/// Whether `signature` is this key's on `text`, by the strict predicate.
+pub(crate) fn strictly_signed(key: &VerifyingKey, text: &[u8], signature: &[u8]) -> bool {
+    Signature::from_slice(signature).and_then(|signature| key.verify_strict(text, &signature)).is_ok()
+}
+
 fn check_length(text: &str, limit: usize) -> Result<(), KeyError> {
     let got = text.len();
     if got > limit {
@@ -252,12 +280,12 @@ fn check_length(text: &str, limit: usize) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn decode_key(text: &str) -> Result<[u8; 32], KeyError> {
+fn decode_key(text: &str, want: u8) -> Result<[u8; 32], KeyError> {
     let typed = base64::decode(text).ok_or(KeyError::KeyEncoding)?;
     let length = KeyError::KeyLength { got: typed.len() };
     match typed.split_first() {
-        Some((&ED25519, key)) => key.try_into().map_err(|_| length),
-        Some((&got, _)) => Err(KeyError::Type { got }),
+        Some((&got, key)) if got == want => key.try_into().map_err(|_| length),
+        Some((&got, _)) => Err(KeyError::Type { got, want }),
         None => Err(length),
     }
 }

@@ -194,7 +194,7 @@ fn broken_verifier_keys_are_refused() {
         ("+530d903a+AA==", KeyError::NameEmpty),
         (&VKEY.replace("530d", "530D"), KeyError::IdEncoding),
         (&VKEY.replace("530d", "30d"), KeyError::IdEncoding),
-        (&key(&[4; 33]), KeyError::Type { got: 4 }),
+        (&key(&[4; 33]), KeyError::Type { got: 4, want: 1 }),
         (&key(&[1; 32]), KeyError::KeyLength { got: 32 }),
         (&key(&[]), KeyError::KeyLength { got: 0 }),
         (&key(&small_order), KeyError::Point),

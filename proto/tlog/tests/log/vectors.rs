@@ -5,6 +5,7 @@
 mod note;
 mod proof;
 mod tree;
+mod witness;
 
 use std::path::Path;
 

@@ -1,0 +1,207 @@
+//! `quorate monitor`: reads the whole log, makes every verdict again, and compares the checkpoint with what others
+//! were shown.
+//!
+//! One pass or one after the other; between passes only what is new is read. The log's key comes from the
+//! user's policy. What convicts the log is written to a file that anybody can check.
+
+mod audit;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use quorate_tlog::{BundlePath, Checkpoint, EntryBundle, LogEquivocation, SignedNote};
+
+use crate::answer::{Answer, write_file};
+use crate::cli::{Format, Monitor};
+use crate::exit::Exit;
+use crate::gather::Session;
+use crate::server::Server;
+use crate::text::json_line;
+use crate::trust::TrustedLog;
+use audit::Audit;
+use view::{PassView, Standing, ViewOf};
+
+/// The longest checkpoint that is asked for.
+const NOTE_BYTES_MAX: usize = quorate_tlog::note::NOTE_BYTES_MAX;
+
+/// A checkpoint that somebody was shown.
+struct Seen {
+    from: String,
+    note: SignedNote,
+}
+
+/// Runs passes until one finds something, or once.
+pub(crate) async fn run(session: &Session<'_>, args: &Monitor, format: Format) -> anyhow::Result<Answer> {
+    let log = session.trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
+    let mut pass = Pass { session, args, log, audit: Audit::default(), last: remembered(args)? };
+    loop {
+        let report = pass.run().await;
+        let stays = !args.once && report.as_ref().map_or(true, |report| report.exit() == Exit::Met);
+        if !stays {
+            let report = report?;
+            let stdout = match format {
+                Format::Human => report.human(),
+                Format::Json => json_line(&report),
+            };
+            return Ok(Answer { stdout, notes: Vec::new(), exit: report.exit() });
+        }
+        match report {
+            Ok(report) => eprint!("{}", report.human()),
+            Err(error) => eprintln!("this pass failed and is tried again: {}", crate::text::plain(&format!("{error:#}"))),
+        }
+        tokio::time::sleep(Duration::from_secs(args.every.max(1))).await;
+    }
+}
+
+/// What passes have in common.
+struct Pass<'s> {
+    session: &'s Session<'s>,
+    args: &'s Monitor,
+    log: &'s TrustedLog,
+    audit: Audit,
+    /// The checkpoint of the pass before, or of an earlier run.
+    last: Option<Seen>,
+}
+
+impl Pass<'_> {
+    async fn run(&mut self) -> anyhow::Result<PassView> {
+        let bytes = self.session.server.log_file("checkpoint", NOTE_BYTES_MAX).await?.context("the coordinator has no checkpoint yet")?;
+        let note = SignedNote::parse(&bytes).context("reading the checkpoint")?;
+        let checkpoint = Checkpoint::from_note(&note, &self.log.key).context("checking the checkpoint")?;
+        let mut report = PassView::new(&checkpoint);
+        if let Some(witnesses) = &self.log.witnesses
+            && let Err(error) = witnesses.accept_of(&self.log.key, &note)
+        {
+            report.find(None, error.to_string());
+        }
+        if !self.read_to(&checkpoint).await? {
+            report.find(None, "the entries that are served do not lead to the checkpoint's root".to_owned());
+        }
+        report.count(&self.audit);
+        let views = self.views(&checkpoint).await;
+        self.compare(&mut report, &note, views)?;
+        self.remember(note)?;
+        Ok(report)
+    }
+
+    /// Reads what is new. If that does not lead to the root, the log may have changed what was read before: once
+    /// more from the beginning. Whether the root was reached.
+    async fn read_to(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<bool> {
+        if self.audit.size() <= checkpoint.size() {
+            self.read_from(checkpoint).await?;
+        }
+        if self.audit.head() == *checkpoint.head() {
+            return Ok(true);
+        }
+        self.audit = Audit::default();
+        self.read_from(checkpoint).await?;
+        Ok(self.audit.head() == *checkpoint.head())
+    }
+
+    async fn read_from(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+        while self.audit.size() < checkpoint.size() {
+            let begun = self.audit.size();
+            let path = BundlePath::in_tree(begun / 256, checkpoint.size()).context("the log is too large")?;
+            let bundle = self.bundle(&path).await?;
+            let from = usize::try_from(begun % 256)?;
+            let entries = bundle.entries().get(from..usize::from(path.width().get())).context("an entry bundle is too short")?;
+            self.audit.take(entries)?;
+        }
+        Ok(())
+    }
+
+    /// A bundle, or the full one that replaced it.
+    async fn bundle(&self, path: &BundlePath) -> anyhow::Result<EntryBundle> {
+        let limit = 256 * 65_537;
+        let name = path.path();
+        let mut bytes = self.session.server.log_file(&name, limit).await?;
+        if bytes.is_none() {
+            bytes = self.session.server.log_file(name.split(".p/").next().unwrap_or(&name), limit).await?;
+        }
+        let bytes = bytes.with_context(|| format!("the coordinator does not have {name}"))?;
+        EntryBundle::parse(&bytes).with_context(|| format!("reading {name}"))
+    }
+
+    /// What others were shown: earlier passes, files, witnesses.
+    async fn views(&self, checkpoint: &Checkpoint) -> Vec<Result<Seen, (String, String)>> {
+        let mut views: Vec<Result<Seen, (String, String)>> = Vec::new();
+        views.extend(self.last.as_ref().map(|seen| Ok(Seen { from: seen.from.clone(), note: seen.note.clone() })));
+        for path in &self.args.view {
+            let from = path.display().to_string();
+            views.push(read_note(path).map(|note| Seen { from: from.clone(), note }).map_err(|error| (from, format!("{error:#}"))));
+        }
+        let origin = quorate_tlog::witness::origin_hash(checkpoint.origin());
+        for url in &self.args.witness {
+            views.push(ask_witness(url, &origin).await.map_err(|error| (url.clone(), format!("{error:#}"))));
+        }
+        views
+    }
+
+    fn compare(&self, report: &mut PassView, note: &SignedNote, views: Vec<Result<Seen, (String, String)>>) -> anyhow::Result<()> {
+        for view in views {
+            let seen = match view {
+                Ok(seen) => seen,
+                Err((from, why)) => {
+                    report.views.push(ViewOf { from, size: None, standing: Standing::Unreadable, why: Some(why) });
+                    continue;
+                }
+            };
+            let (size, standing) = match Checkpoint::from_note(&seen.note, &self.log.key) {
+                Err(_) => (None, Standing::NotOfThisLog),
+                Ok(other) if other.size() > report.size => (Some(other.size()), Standing::Ahead),
+                Ok(other) => (Some(other.size()), self.standing(report, note, &seen)?),
+            };
+            report.views.push(ViewOf { from: seen.from, size, standing, why: None });
+        }
+        Ok(())
+    }
+
+    fn standing(&self, report: &mut PassView, note: &SignedNote, seen: &Seen) -> anyhow::Result<Standing> {
+        if self.audit.head().size != report.size {
+            return Ok(Standing::Unreadable);
+        }
+        match LogEquivocation::find(&self.log.key, &seen.note, note, self.audit.tiles()) {
+            Ok(None) => Ok(Standing::Consistent),
+            Ok(Some(proof)) => {
+                write_file(&self.args.proof, proof.to_string().as_bytes())?;
+                let said =
+                    format!("the log has shown two histories: {} contradicts it; proof in `{}`", seen.from, self.args.proof.display());
+                report.find(None, said);
+                Ok(Standing::Contradicts)
+            }
+            // The tiles are not the checkpoint's: that has been said already.
+            Err(_) => Ok(Standing::Unreadable),
+        }
+    }
+
+    fn remember(&mut self, note: SignedNote) -> anyhow::Result<()> {
+        if let Some(path) = &self.args.state {
+            write_file(path, note.to_string().as_bytes())?;
+        }
+        self.last = Some(Seen { from: "the pass before".to_owned(), note });
+        Ok(())
+    }
+}
+
+fn remembered(args: &Monitor) -> anyhow::Result<Option<Seen>> {
+    let Some(path) = args.state.as_ref().filter(|path| path.exists()) else { return Ok(None) };
+    Ok(Some(Seen { from: path.display().to_string(), note: read_note(path)? }))
+}
+
+fn read_note(path: &Path) -> anyhow::Result<SignedNote> {
+    let read = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
+    SignedNote::parse(&read).with_context(|| format!("reading `{}`", path.display()))
+}
+
+async fn ask_witness(url: &str, origin: &str) -> anyhow::Result<Seen> {
+    let path = format!("{origin}/checkpoint");
+    let bytes = Server::at(Some(url))?.log_file(&path, NOTE_BYTES_MAX).await?.context("it has not cosigned this log")?;
+    Ok(Seen { from: url.to_owned(), note: SignedNote::parse(&bytes)? })
+}
+
+/// Where the proof goes when nobody says so.
+pub(crate) fn default_proof() -> PathBuf {
+    PathBuf::from("log-equivocation.proof")
+}

@@ -1,0 +1,156 @@
+//! The log read from its first entry: the tree that the entries give, and whether each verdict follows from
+//! the results before it under the policy that it names.
+//!
+//! Which entries belong to a slot, and which are second histories, is `docs/spec/coordinator-storage.md`, section
+//! "Leaves". Believes the log in nothing but its order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
+use quorate_proto::dsse::Envelope;
+use quorate_proto::feed::EquivocationProof;
+use quorate_proto::result::RebuildResult;
+use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
+use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::{ArtifactSlot, Digest, NodeId};
+use quorate_tally::ballot::Ballot;
+use quorate_tally::{ENGINE, Policy, Verdict, VerdictSummary, tally};
+use quorate_tlog::bundle::ENTRY_BYTES_MAX;
+use quorate_tlog::tree::TreeFull;
+use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead};
+
+/// What the leaf of a policy begins with.
+const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
+
+/// What was read so far.
+#[derive(Default)]
+pub(super) struct Audit {
+    tree: Tree,
+    tiles: MemoryTiles,
+    certificates: BTreeMap<NodeId, VerifiedCertificate>,
+    places: BTreeMap<(NodeId, u64), (Digest, FeedItem)>,
+    slots: BTreeMap<ArtifactSlot, Vec<(u64, VerifiedStatement)>>,
+    proofs: Vec<(u64, EquivocationProof)>,
+    policies: BTreeMap<Digest, Policy>,
+    /// How many results, verdicts, and verdicts of engines that are not known here.
+    pub(super) counts: Counts,
+    /// What does not hold, and where.
+    pub(super) findings: Vec<(u64, String)>,
+}
+
+/// What was read, by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) results: u64,
+    pub(super) verdicts: u64,
+    pub(super) other_engines: u64,
+}
+
+impl Audit {
+    pub(super) fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    pub(super) fn head(&self) -> TreeHead {
+        self.tree.head()
+    }
+
+    pub(super) fn tiles(&self) -> &MemoryTiles {
+        &self.tiles
+    }
+
+    /// Takes the entries that come next.
+    pub(super) fn take(&mut self, entries: &[Entry]) -> Result<(), TreeFull> {
+        let first = self.size();
+        let appended = self.tree.append(&entries.iter().map(Entry::leaf_hash).collect::<Vec<_>>())?;
+        self.tree = appended.tree;
+        self.tiles.0.extend(appended.tiles.into_iter().map(|tile| (tile.path, tile.bytes)));
+        for (leaf, entry) in (first..).zip(entries) {
+            if let Err(said) = self.entry(leaf, entry.as_bytes()) {
+                self.findings.push((leaf, said));
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, leaf: u64, bytes: &[u8]) -> Result<(), String> {
+        if let Some(policy) = bytes.strip_prefix(POLICY_MAGIC) {
+            let text = std::str::from_utf8(policy).map_err(|error| error.to_string())?;
+            let policy = Policy::parse(text).map_err(|error| error.to_string())?;
+            self.policies.insert(policy.digest(), policy);
+            return Ok(());
+        }
+        let envelope = Envelope::parse(bytes, ENTRY_BYTES_MAX).map_err(|error| error.to_string())?;
+        let kind = predicate_type(envelope.payload()).map_err(|error| error.to_string())?;
+        if kind == NodeCertificate::TYPE {
+            self.certificate(bytes)
+        } else if kind == RebuildResult::TYPE {
+            self.result(leaf, bytes, envelope.payload())
+        } else if kind == VerdictSummary::TYPE {
+            self.verdict(leaf, envelope.payload())
+        } else {
+            Err("an entry of an unknown kind".to_owned())
+        }
+    }
+
+    fn certificate(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let envelope = Envelope::parse(bytes, CERTIFICATE_BYTES_MAX).map_err(|error| error.to_string())?;
+        let statement = Statement::<NodeCertificate>::parse(envelope.payload()).map_err(|error| error.to_string())?;
+        let named = BTreeSet::from([statement.predicate.operator]);
+        let certificate = VerifiedCertificate::verify(bytes, &named).map_err(|error| error.to_string())?;
+        self.certificates.insert(certificate.node(), certificate);
+        Ok(())
+    }
+
+    fn result(&mut self, leaf: u64, bytes: &[u8], payload: &[u8]) -> Result<(), String> {
+        self.counts.results += 1;
+        let node = Statement::<RebuildResult>::parse(payload).map_err(|error| error.to_string())?.predicate.feed.node;
+        let certificate = self.certificates.get(&node).ok_or("a result without a certificate before it")?;
+        let statement = VerifiedStatement::verify(bytes, certificate).map_err(|error| error.to_string())?;
+        let item = FeedItem { certificate: certificate.bytes().to_vec(), envelope: bytes.to_vec() };
+        let place = (node, statement.position().sequence);
+        if let Some((held, first)) = self.places.get(&place) {
+            if *held == statement.digest() {
+                return Err("a result that is in the log already".to_owned());
+            }
+            let operators = BTreeSet::from([certificate.operator()]);
+            let proof = EquivocationProof::verify(first.clone(), item, &operators).map_err(|error| error.to_string())?;
+            self.proofs.push((leaf, proof));
+            return Ok(());
+        }
+        self.places.insert(place, (statement.digest(), item));
+        self.slots.entry(statement.artifact().slot.clone()).or_default().push((leaf, statement));
+        Ok(())
+    }
+
+    fn verdict(&mut self, leaf: u64, payload: &[u8]) -> Result<(), String> {
+        self.counts.verdicts += 1;
+        let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
+        let verdict = summary.verdict;
+        if verdict.engine != ENGINE {
+            self.counts.other_engines += 1;
+            return Ok(());
+        }
+        let policy = self.policies.get(&verdict.policy).ok_or("a verdict under a policy that is not in the log before it")?;
+        if summary.log_size > leaf {
+            return Err("a verdict that rests on what came after it".to_owned());
+        }
+        let recomputed = self.recompute(policy, &verdict, summary.log_size);
+        if recomputed == verdict {
+            return Ok(());
+        }
+        let file = crate::text::plain(verdict.artifact.slot.file.as_str());
+        Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state))
+    }
+
+    /// What follows from all results of the slot before `size`. Proofs of equivocation that came between that and
+    /// the verdict may have been known: those of operators that the verdict calls equivocated.
+    fn recompute(&self, policy: &Policy, verdict: &Verdict, size: u64) -> Verdict {
+        let held = self.slots.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
+        let statements: Vec<_> = held.iter().filter(|(leaf, _)| *leaf < size).map(|(_, statement)| statement.clone()).collect();
+        let called = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
+        let known = self.proofs.iter().filter(|(leaf, proof)| *leaf < size || called(proof.operator()));
+        let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
+        tally(policy, &verdict.artifact, &statements, &proofs)
+    }
+}

@@ -1,0 +1,133 @@
+//! What a pass says.
+
+use std::fmt::Write as _;
+
+use quorate_tlog::Checkpoint;
+use serde::Serialize;
+
+use super::audit::Audit;
+use crate::exit::Exit;
+use crate::text::plain;
+use crate::view::SCHEMA_VERSION;
+
+/// One pass; its JSON is `docs/spec/cli.md`'s.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PassView {
+    schema_version: u32,
+    command: &'static str,
+    exit: u8,
+    origin: String,
+    pub(super) size: u64,
+    root: String,
+    results: u64,
+    verdicts: u64,
+    other_engines: u64,
+    pub(super) views: Vec<ViewOf>,
+    findings: Vec<Finding>,
+}
+
+/// How a checkpoint that somebody was shown stands to the log's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ViewOf {
+    pub(super) from: String,
+    pub(super) size: Option<u64>,
+    pub(super) standing: Standing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+}
+
+/// See [`ViewOf`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Standing {
+    /// A beginning of the log.
+    Consistent,
+    /// Larger than what the coordinator serves: nothing can be said yet.
+    Ahead,
+    /// Of another history.
+    Contradicts,
+    /// Not signed by this log.
+    NotOfThisLog,
+    /// Could not be had, or not be compared.
+    Unreadable,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    entry: Option<u64>,
+    says: String,
+}
+
+impl PassView {
+    pub(super) fn new(checkpoint: &Checkpoint) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            command: "monitor",
+            exit: Exit::Met.code(),
+            origin: checkpoint.origin().as_str().to_owned(),
+            size: checkpoint.size(),
+            root: checkpoint.root().to_string(),
+            results: 0,
+            verdicts: 0,
+            other_engines: 0,
+            views: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Something does not hold.
+    pub(super) fn find(&mut self, entry: Option<u64>, says: String) {
+        self.findings.push(Finding { entry, says });
+        self.exit = Exit::Violated.code();
+    }
+
+    pub(super) fn count(&mut self, audit: &Audit) {
+        self.results = audit.counts.results;
+        self.verdicts = audit.counts.verdicts;
+        self.other_engines = audit.counts.other_engines;
+        for (entry, says) in &audit.findings {
+            self.find(Some(*entry), says.clone());
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        if self.findings.is_empty() { Exit::Met } else { Exit::Violated }
+    }
+
+    pub(super) fn human(&self) -> String {
+        let outcome = if self.findings.is_empty() { "holds" } else { "DOES NOT HOLD" };
+        let made = self.verdicts - self.other_engines;
+        let mut text = format!(
+            "{outcome}  {} at size {}: {} results, {made} of {} verdicts made again\n",
+            plain(&self.origin),
+            self.size,
+            self.results,
+            self.verdicts
+        );
+        for finding in &self.findings {
+            let at = finding.entry.map_or(String::new(), |entry| format!("entry {entry}: "));
+            let _ = writeln!(text, "  {at}{}", plain(&finding.says));
+        }
+        for view in &self.views {
+            let size = view.size.map_or(String::new(), |size| format!(" (size {size})"));
+            let why = view.why.as_ref().map_or(String::new(), |why| format!(": {}", plain(why)));
+            let _ = writeln!(text, "  {}{size} {}{why}", plain(&view.from), view.standing.words());
+        }
+        text
+    }
+}
+
+impl Standing {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Consistent => "is a beginning of it",
+            Self::Ahead => "is ahead of it; nothing can be said yet",
+            Self::Contradicts => "CONTRADICTS it",
+            Self::NotOfThisLog => "is not signed by this log",
+            Self::Unreadable => "could not be compared",
+        }
+    }
+}
