@@ -14,7 +14,7 @@ use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactSlot, Digest, NodeId};
 use quorate_tally::ballot::Ballot;
-use quorate_tally::{ENGINE, Policy, Verdict, VerdictSummary, tally};
+use quorate_tally::{Circumstances, ENGINE, Policy, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead};
@@ -143,7 +143,7 @@ impl Audit {
         Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state))
     }
 
-    /// What follows from all results of the slot before `size`. Proofs of equivocation that came between that and
+    /// What follows from all results of the slot before `size`, as of the time that the verdict names. Proofs of equivocation that came between that and
     /// the verdict may have been known: those of operators that the verdict calls equivocated.
     fn recompute(&self, policy: &Policy, verdict: &Verdict, size: u64) -> Verdict {
         let held = self.slots.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
@@ -151,6 +151,7 @@ impl Audit {
         let called = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
         let known = self.proofs.iter().filter(|(leaf, proof)| *leaf < size || called(proof.operator()));
         let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
-        tally(policy, &verdict.artifact, &statements, &proofs)
+        let circumstances = Circumstances { as_of: verdict.as_of, equivocations: &proofs, ..Circumstances::default() };
+        tally_as_of(policy, &verdict.artifact, &statements, circumstances)
     }
 }
