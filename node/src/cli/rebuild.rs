@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// `--out` already holds are not built again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["purl", "artifact"], requires = "out")]
     list: Option<PathBuf>,
-    /// How many artifacts of a list are rebuilt at a time; one a core when absent.
+    /// How many artifacts of a list are rebuilt at a time; one more than there are cores when absent.
     #[arg(long, value_name = "N", requires = "list")]
     jobs: Option<NonZeroUsize>,
     /// Longest that one artifact of a list may take, in seconds.

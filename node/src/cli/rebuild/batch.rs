@@ -22,7 +22,8 @@ use super::{print, table, view};
 /// How fast, and how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Artifacts at a time; one a core when absent.
+    /// Artifacts at a time; one more than there are cores when absent: while one waits, for a registry or for its own
+    /// processes to begin and end, the cores have work.
     pub(super) jobs: Option<NonZeroUsize>,
     /// Longest that one artifact may take.
     pub(super) time_limit: Duration,
@@ -51,7 +52,8 @@ pub(super) async fn run(engine: Arc<Engine>, list: &Path, out: &Path, pace: Pace
     let results = Results::open(out)?;
     let left: Vec<_> = entries.iter().filter(|entry| !results.has(entry)).collect();
     let bar = bar(entries.len(), entries.len() - left.len());
-    let jobs = pace.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let usual = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1;
+    let jobs = pace.jobs.map_or_else(usual, NonZeroUsize::get);
     let begin = |entry: &Entry| begun(Arc::clone(&engine), entry.clone(), pace.time_limit, bar.clone());
     let mut running = stream::iter(left).map(begin).buffer_unordered(jobs);
     while let Some(row) = running.next().await {
