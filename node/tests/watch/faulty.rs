@@ -70,7 +70,12 @@ async fn npm_database(State(world): State<Shared>) -> Response {
 }
 
 async fn npm_changes(State(world): State<Shared>, Query(query): Query<BTreeMap<String, String>>) -> Response {
-    let behind = world.lock().unwrap().behind(query.get("since").map_or(0, |since| since.parse().unwrap()));
+    let behind = {
+        let world = world.lock().unwrap();
+        // As CouchDB has it: where the feed ends, whatever number that is.
+        let since = query.get("since").map_or(0, |since| if since == "now" { world.head() } else { since.parse().unwrap() });
+        world.behind(since)
+    };
     // A page holds what the server likes, not what was asked for.
     let rows: Vec<_> =
         behind.iter().take(2).map(|(serial, ..)| json!({ "seq": serial, "id": "watched-demo", "changes": [{ "rev": "1" }] })).collect();
