@@ -56,9 +56,9 @@ pub use read::{NodeSummary, SlotResults, VerdictFilter, VerdictPage, VerdictView
 use stage::StageError;
 pub use writer::Writer;
 
-/// Verified statements that are kept for tallies and pages: about 2 KiB each, and up to twice as many. What
-/// comes in within a second or two is tallied without being verified once more.
-const STATEMENTS_KEPT: usize = 16_384;
+/// Verified statements that are kept for tallies and pages: about 5 KiB each, and up to twice as many. What
+/// comes in at a usual pace is tallied without being verified once more.
+const STATEMENTS_KEPT: usize = 4_096;
 
 /// The store fails. All of these are *fatal* for the batch under way: take the store up again.
 #[derive(Debug, thiserror::Error)]
