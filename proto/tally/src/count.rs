@@ -51,13 +51,7 @@ pub fn tally_as_of<'s>(
     circumstances: Circumstances<'_>,
 ) -> Verdict {
     let heard = Heard::of(policy, artifact, statements);
-    let case = Case { policy, artifact, heard: &heard, circumstances };
-    let votes = case.votes();
-    let count = Count::of(&case, &votes);
-    let mut verdict = count.verdict(&case, count.state());
-    verdict.flags = flags(policy, artifact, &heard, &votes, circumstances.withheld);
-    verdict.votes = votes;
-    verdict
+    Case { policy, artifact, heard: &heard, circumstances }.decided().1
 }
 
 /// What is tallied.
@@ -93,9 +87,19 @@ pub(crate) struct Other {
     pub(crate) vouches: Vec<String>,
 }
 
-impl Case<'_, '_> {
+impl<'c> Case<'c, '_> {
+    /// The verdict, and the count that it follows from.
+    pub(crate) fn decided(&self) -> (Count<'c>, Verdict) {
+        let votes = self.votes();
+        let count = Count::of(self, &votes);
+        let mut verdict = count.verdict(self, count.state());
+        verdict.flags = flags(self.policy, self.artifact, self.heard, &votes, self.circumstances.withheld);
+        verdict.votes = votes;
+        (count, verdict)
+    }
+
     /// One vote for every enrolled operator, in the order of their names.
-    pub(crate) fn votes(&self) -> Vec<Vote> {
+    fn votes(&self) -> Vec<Vote> {
         let rules = self.policy.rules_for(&self.artifact.slot.package);
         let equivocators = self.equivocators();
         let vote = |operator: OperatorId, name: &String| {

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::ballot::Ballot;
 use crate::count::{Case, Circumstances, Count};
-use crate::flags::flags;
 use crate::heard::Heard;
 use crate::policy::Policy;
 use crate::verdict::{State, Verdict};
@@ -106,11 +105,7 @@ pub struct StateStep {
 pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedStatement], circumstances: Circumstances<'_>) -> Explanation {
     let heard = Heard::of(policy, artifact, statements);
     let case = Case { policy, artifact, heard: &heard, circumstances };
-    let votes = case.votes();
-    let count = Count::of(&case, &votes);
-    let mut verdict = count.verdict(&case, count.state());
-    verdict.flags = flags(policy, artifact, &heard, &votes, circumstances.withheld);
-    verdict.votes = votes;
+    let (count, verdict) = case.decided();
     let step = |state: State| StateStep { state, applies: count.applies(state), because: count.because(state) };
     let about = statements.iter().filter(|statement| statement.artifact().slot == artifact.slot);
     let mut results: Vec<_> = about.map(|statement| case.step(statement)).collect();

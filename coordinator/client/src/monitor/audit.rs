@@ -143,8 +143,9 @@ impl Audit {
         Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state))
     }
 
-    /// What follows from all results of the slot before `size`, as of the time that the verdict names. Proofs of equivocation that came between that and
-    /// the verdict may have been known: those of operators that the verdict calls equivocated.
+    /// What follows from all results of the slot before `size`, as of the time that the verdict names. Proofs of
+    /// equivocation that came between that size and the verdict may have been known: those of operators that
+    /// the verdict calls equivocated.
     fn recompute(&self, policy: &Policy, verdict: &Verdict, size: u64) -> Verdict {
         let held = self.slots.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
         let statements: Vec<_> = held.iter().filter(|(leaf, _)| *leaf < size).map(|(_, statement)| statement.clone()).collect();

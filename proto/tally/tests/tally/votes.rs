@@ -1,35 +1,15 @@
 //! The properties of the tally, each under its own name.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 
+use crate::fixture::{click, outcome, support, verified};
 use proptest::prelude::*;
 use quorate_proto::feed::EquivocationProof;
-use quorate_proto::result::Outcome;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Timestamp};
 use quorate_tally::{Ballot, Disposition, Flag, Policy, PolicyError, State, Verdict, VerdictSummary, Verifier, tally};
 use quorate_tests::{Member, artifact, different, equivalent, failed, identical, policy};
-
-fn click() -> ArtifactId {
-    artifact("click", "8.1.8", b"click")
-}
-
-fn verified(policy: &Policy, items: &[FeedItem]) -> Vec<VerifiedStatement> {
-    items.iter().filter_map(|item| VerifiedStatement::verify_item(item, policy.enrolled()).ok()).collect()
-}
-
-/// A row of the pictures below: `i` identical, `e` equivalent, `a` `b` `c` other results, `f` failed, `.` nothing.
-fn outcome(letter: char) -> Option<Outcome> {
-    match letter {
-        'i' => Some(identical(&click())),
-        'e' => Some(equivalent()),
-        'f' => Some(failed()),
-        '.' => None,
-        other => Some(different(&other.to_string(), "evil.py")),
-    }
-}
 
 fn verdict_of(row: &str, threshold: usize) -> Verdict {
     let mut members: Vec<Member> = (1..).take(row.len()).map(Member::new).collect();
@@ -244,17 +224,6 @@ fn the_summary_claims_reproduced_only_where_two_operators_earned_it() {
         let parsed = Statement::<VerdictSummary>::parse(&statement.to_payload()).unwrap();
         assert_eq!(parsed, statement);
         assert_eq!((parsed.predicate.verified_levels.len(), parsed.predicate.verification_result.as_str()), (levels, result), "{row}");
-    }
-}
-
-/// How much a state supports the published file.
-fn support(state: State) -> u8 {
-    match state {
-        State::Reproduced => 4,
-        State::Equivalent => 3,
-        State::Explained => 2,
-        State::Contested => 1,
-        _ => 0,
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) fn click() -> ArtifactId {
     artifact("click", "8.1.8", b"click")
 }
 
+/// A letter of a row: `i` identical, `e` equivalent, `a` `b` `c` other results, `f` failed, `.` nothing.
 pub(crate) fn outcome(letter: char) -> Option<Outcome> {
     match letter {
         'i' => Some(identical(&click())),
@@ -82,4 +83,15 @@ pub(crate) fn vouch(content: &str) -> String {
     let rebuilt = Digest::of(content.as_bytes());
     let until = Timestamp::from_unix_seconds(SIGNED_AT + DAY);
     format!("[[vouch]]\nid = \"V-1\"\ndigest = \"{}\"\nrebuilt = \"{rebuilt}\"\nuntil = \"{until}\"\nreason = \"a date\"\n", click().digest)
+}
+
+/// How much a state supports the published file.
+pub(crate) fn support(state: State) -> u8 {
+    match state {
+        State::Reproduced => 4,
+        State::Equivalent => 3,
+        State::Explained => 2,
+        State::Contested => 1,
+        _ => 0,
+    }
 }

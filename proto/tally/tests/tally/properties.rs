@@ -6,7 +6,7 @@ use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_tally::{Ballot, Policy, State, Verdict, tally_as_of};
 use quorate_tests::Member;
 
-use crate::fixture::{GROUPS, at, click, outcome, policy_with, vouch};
+use crate::fixture::{GROUPS, at, click, outcome, policy_with, support, verified, vouch};
 
 const ATTRIBUTES: [&str; 6] = [
     "country = \"DE\"\nenvironment = \"debian\"",
@@ -45,24 +45,9 @@ fn verdict(policy: &Policy, items: &[FeedItem]) -> Verdict {
     tally_as_of(policy, &click(), &verified(policy, items), at(0))
 }
 
-fn verified(policy: &Policy, items: &[FeedItem]) -> Vec<VerifiedStatement> {
-    items.iter().filter_map(|item| VerifiedStatement::verify_item(item, policy.enrolled()).ok()).collect()
-}
-
 fn of_row((threshold, rules): &(usize, String), row: &str) -> Verdict {
     let (members, items) = signed(&[row.to_owned(), String::new()]);
     verdict(&policy_with(*threshold, &members, &ATTRIBUTES, rules), &items)
-}
-
-/// How much a state supports the published file.
-fn support(state: State) -> u8 {
-    match state {
-        State::Reproduced => 4,
-        State::Equivalent => 3,
-        State::Explained => 2,
-        State::Contested => 1,
-        _ => 0,
-    }
 }
 
 fn replaced(row: &str, at: usize, letter: &str) -> String {

@@ -1,0 +1,9 @@
+//! The tally and its policies: what votes come to, what policies ask for, what always holds, and who can
+//! fool or stall them.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod doctor;
+mod fixture;
+mod properties;
+mod rules;
+mod votes;
