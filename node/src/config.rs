@@ -367,7 +367,7 @@ impl Config {
                 Toolchains::Exact => ToolchainUse::Exact,
                 Toolchains::Machine => ToolchainUse::Machine,
             },
-            toolchain_wait: crate::toolchain::WAIT,
+            toolchain_wait: Some(crate::toolchain::WAIT),
             git: GitAccess { mirrors: self.mirrors()?, direct, keys: self.source_keys(), reuse: Reuse::Kept },
             debian,
             python: self.build.python.clone(),

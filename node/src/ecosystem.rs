@@ -48,8 +48,9 @@ pub struct Facilities {
     pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
-    /// Longest that a rebuild waits until one is brought in; it then goes on with the nearest.
-    pub toolchain_wait: Duration,
+    /// Longest that a rebuild waits until one is brought in; it then goes on with the nearest. With none it does so at
+    /// once and leaves word of what it lacked.
+    pub toolchain_wait: Option<Duration>,
     /// The Python that builds run on: a path or a command.
     pub python: PathBuf,
     /// Where builds lie while they run.

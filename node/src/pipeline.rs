@@ -55,8 +55,9 @@ pub struct EngineConfig {
     pub deb: ArchiveSettings,
     /// Which build tools may be brought in.
     pub toolchains: ToolchainUse,
-    /// Longest that a rebuild waits until one is brought in; it then goes on with the nearest.
-    pub toolchain_wait: Duration,
+    /// Longest that a rebuild waits until one is brought in; it then goes on with the nearest. With none it does so at
+    /// once and leaves word of what it lacked.
+    pub toolchain_wait: Option<Duration>,
     /// How repositories are reached.
     pub git: GitAccess,
     /// Whether, and how, Debian's source archives are used.

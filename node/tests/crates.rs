@@ -110,7 +110,7 @@ fn engine(folder: &Path, index: &str) -> Engine {
         deb: ArchiveSettings::default(),
         definitions: None,
         toolchains: ToolchainUse::Exact,
-        toolchain_wait: quorate_node::toolchain::WAIT,
+        toolchain_wait: Some(quorate_node::toolchain::WAIT),
         git: GitAccess { mirrors: vec![mirror.parse().unwrap()], direct: Direct::Never, ..GitAccess::default() },
         debian: DebianUse::Off,
         python: PathBuf::from("python3"),

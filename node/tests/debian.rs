@@ -36,7 +36,7 @@ fn config(work: &Path, cache: PathBuf) -> EngineConfig {
         registries: [].into(),
         deb: ArchiveSettings::default(),
         toolchains: ToolchainUse::Exact,
-        toolchain_wait: quorate_node::toolchain::WAIT,
+        toolchain_wait: Some(quorate_node::toolchain::WAIT),
         git: GitAccess::default(),
         debian: DebianUse::Off,
         definitions: None,

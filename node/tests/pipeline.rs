@@ -53,7 +53,7 @@ impl Bench {
             registries: index.map(|index| ("pypi".to_owned(), index.url())).into_iter().collect(),
             deb: ArchiveSettings::default(),
             toolchains: ToolchainUse::Exact,
-            toolchain_wait: quorate_node::toolchain::WAIT,
+            toolchain_wait: Some(quorate_node::toolchain::WAIT),
             definitions: None,
             git: GitAccess::default(),
             debian: DebianUse::Off,

@@ -58,7 +58,7 @@ impl EngineArgs {
             registries: self.registry.iter().cloned().collect(),
             deb: ArchiveSettings { buildinfo_dir: self.buildinfo_dir.clone(), ..ArchiveSettings::default() },
             toolchains: if self.machine_toolchains { ToolchainUse::Machine } else { ToolchainUse::Exact },
-            toolchain_wait: quorate_node::toolchain::WAIT,
+            toolchain_wait: Some(quorate_node::toolchain::WAIT),
             git: GitAccess {
                 mirrors: self.git_mirror.clone(),
                 direct: if self.git_direct { Direct::Clone } else { Direct::Never },

@@ -24,8 +24,6 @@ use super::engine::EngineArgs;
 const DIFFERENT: u8 = 1;
 /// Exit code when nothing could be rebuilt.
 const NOT_ENOUGH_EVIDENCE: u8 = 3;
-/// The share of a row's time that it waits for a toolchain: enough is left to build with the nearest one.
-const WAIT_SHARE: u32 = 3;
 /// Version of the JSON that is printed.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -62,7 +60,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let scratch = tempfile::Builder::new().prefix("quorate-rebuild-").tempdir().context("making a scratch folder")?;
     let mut config = args.engine.config(scratch.path());
     if args.list.is_some() {
-        config.toolchain_wait = Duration::from_secs(args.time_limit) / WAIT_SHARE;
+        // A list is built with what is at hand first, and again with what it lacked.
+        config.toolchain_wait = None;
     }
     let engine = Engine::new(config)?;
     if let (Some(list), Some(out)) = (&args.list, &args.out) {

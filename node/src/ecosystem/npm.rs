@@ -17,9 +17,9 @@ use crate::cache::Currency;
 use crate::definition::Field;
 use crate::environment::npm::machine;
 use crate::fetch::{Inputs, npm as fetch};
-use crate::plan::assist;
 use crate::plan::npm::era::{self, Basis, Pair, Zlib};
 use crate::plan::npm::{self as plan, Attempt, InstalledBy, Work};
+use crate::plan::{NEAREST_TOOLCHAIN, assist};
 use crate::proxy::npm::{Scope, TimeMachine, Withheld};
 use crate::rebuild::Built;
 use crate::rebuild::npm::bench::{Bench, Equipment};
@@ -119,7 +119,7 @@ impl Npm {
         if self.facilities.toolchains == ToolchainUse::Machine {
             let own = machine().await?;
             let words = own.tools.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect::<Vec<_>>().join(", ");
-            let said = assist("nearest-toolchain", &words, "only this machine's own node and npm may be used");
+            let said = assist(NEAREST_TOOLCHAIN, &words, "only this machine's own node and npm may be used");
             return Ok((Bench { build: own.clone(), pack: own }, None, vec![said]));
         }
         let base = self.default_registry().await.map_err(|error| BuildError::Registry(error.to_string()))?;
@@ -153,7 +153,7 @@ async fn pair(source: &Source, wanted: &Pair, assists: &mut Vec<Assist>) -> Resu
     for (got, wanted) in [(&node, &wanted.node), (&npm, &wanted.npm)] {
         if got.version != wanted.to_string() {
             let reason = format!("the registry has no {} {wanted}", got.kind);
-            assists.push(assist("nearest-toolchain", &format!("{} {}", got.kind, got.version), &reason));
+            assists.push(assist(NEAREST_TOOLCHAIN, &format!("{} {}", got.kind, got.version), &reason));
         }
     }
     equipment(&node, &npm).map_err(BuildError::Disk)

@@ -10,7 +10,7 @@ use quorate_proto::comparison::Level;
 use quorate_proto::result::{Assist, Outcome, Phase};
 use semver::Version;
 
-use super::assist;
+use super::{NEAREST_TOOLCHAIN, assist};
 use crate::ecosystem::{ToolchainUse, Tried};
 use crate::registry::cargo::Line;
 use crate::release::cargo::Facts;
@@ -243,7 +243,7 @@ pub fn plan(basis: Basis<'_>, attempt: &Attempt) -> Result<BuildPlan, PlanError>
         && cargo.version.minor != wanted.minor
     {
         let reason = format!("cargo {wanted} could not be had or is not to be brought in; {} was used", cargo.version);
-        assists.push(assist("nearest-toolchain", &format!("cargo {}", cargo.version), &reason));
+        assists.push(assist(NEAREST_TOOLCHAIN, &format!("cargo {}", cargo.version), &reason));
     }
     let published_lock = facts.published.lock.clone();
     let mut arguments = Vec::new();

@@ -9,9 +9,10 @@ mod dist;
 mod installed;
 mod lock;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use quorate_proto::Digest;
 use quorate_proto::result::Tool;
@@ -60,6 +61,12 @@ pub enum ToolchainError {
         /// Why not.
         reason: String,
     },
+    /// It is not there, and is not waited for.
+    #[error("cargo 1.{minor} is not at hand")]
+    NotAtHand {
+        /// The minor version.
+        minor: u64,
+    },
     /// It takes longer than anybody waits; it is built to its end all the same.
     #[error("cargo 1.{minor} is not there after {waited_seconds} seconds and is still being brought in")]
     NotYet {
@@ -100,6 +107,8 @@ pub struct Cargos {
     cache: ToolchainCache,
     installed: OnceCell<Vec<Installed>>,
     told: watch::Sender<Option<Building>>,
+    /// How often each minor version was asked for in vain.
+    lacked: Mutex<BTreeMap<u64, u64>>,
 }
 
 /// Bringing one in. It goes on when nobody waits for it any more: whoever asks next finds it.
@@ -112,7 +121,7 @@ impl Cargos {
     /// Nothing is asked yet.
     pub fn new(facilities: Facilities) -> Self {
         let cache = ToolchainCache::new(&facilities.cache);
-        Self { facilities, cache, installed: OnceCell::new(), told: watch::Sender::new(None) }
+        Self { facilities, cache, installed: OnceCell::new(), told: watch::Sender::new(None), lacked: Mutex::default() }
     }
 
     /// The toolchains that this machine came with.
@@ -136,10 +145,25 @@ impl Cargos {
         if let Some(toolchain) = cached_of(&self.cache, minor) {
             return cached(&toolchain, rust);
         }
-        let waits = self.facilities.toolchain_wait;
+        let Some(waits) = self.facilities.toolchain_wait else {
+            *self.lacked().entry(minor).or_default() += 1;
+            return Err(ToolchainError::NotAtHand { minor });
+        };
         let brought = tokio::time::timeout(waits, self.bring(minor, registry)).await;
         let toolchain = brought.map_err(|_| ToolchainError::NotYet { minor, waited_seconds: waits.as_secs() })??;
         cached(&toolchain, rust)
+    }
+
+    /// The minor versions that were not at hand since this was last asked, the most wanted first.
+    pub fn take_lacked(&self) -> Vec<u64> {
+        let lacked = std::mem::take(&mut *self.lacked());
+        let mut minors: Vec<_> = lacked.into_iter().collect();
+        minors.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        minors.into_iter().map(|(minor, _)| minor).collect()
+    }
+
+    fn lacked(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.lacked.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// How far the build of a cargo is, while there is one.

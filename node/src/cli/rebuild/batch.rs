@@ -1,5 +1,9 @@
 //! A list of artifacts, rebuilt several at a time; every row is durable before the next one is counted.
+//!
+//! A toolchain that has to be built first takes longer than most rows. So all rows are built with what is at hand; then
+//! what they lacked is brought in, the most wanted first, and after each the rows that made do with another are built again.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -11,6 +15,7 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quorate_node::pipeline::{Disposition, Engine, Job, Silent};
+use quorate_node::plan::NEAREST_TOOLCHAIN;
 use quorate_proto::{Digest, Purl};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -54,18 +59,9 @@ pub(super) async fn run(engine: Arc<Engine>, list: &Path, out: &Path, pace: Pace
     let bar = bar(entries.len(), entries.len() - left.len());
     let usual = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1;
     let jobs = pace.jobs.map_or_else(usual, NonZeroUsize::get);
-    let begin = |entry: &Entry| begun(Arc::clone(&engine), entry.clone(), pace.time_limit, bar.clone());
-    let mut running = stream::iter(left).map(begin).buffer_unordered(jobs);
-    while let Some(row) = running.next().await {
-        let line = table::line(&row);
-        if bar.is_hidden() {
-            eprintln!("{line}");
-        } else {
-            bar.println(line);
-        }
-        results.add(row).with_context(|| format!("writing {}", out.display()))?;
-        bar.inc(1);
-    }
+    let batch = Batch { engine, results: &results, bar: &bar, jobs, time_limit: pace.time_limit };
+    batch.build(left).await.with_context(|| format!("writing {}", out.display()))?;
+    batch.bring_what_was_lacking(&entries).await.with_context(|| format!("writing {}", out.display()))?;
     bar.finish_and_clear();
     let rows = results.of(&entries);
     match format {
@@ -73,6 +69,66 @@ pub(super) async fn run(engine: Arc<Engine>, list: &Path, out: &Path, pace: Pace
         Format::Json => print(&(serde_json::to_string(&table::counts(&rows))? + "\n"))?,
     }
     Ok(ExitCode::from(table::exit_code(&rows)))
+}
+
+/// A list that is being built.
+struct Batch<'a> {
+    engine: Arc<Engine>,
+    results: &'a Results,
+    bar: &'a ProgressBar,
+    jobs: usize,
+    time_limit: Duration,
+}
+
+impl Batch<'_> {
+    async fn build(&self, entries: Vec<&Entry>) -> anyhow::Result<()> {
+        let begin = |entry: &Entry| begun(Arc::clone(&self.engine), entry.clone(), self.time_limit, self.bar.clone());
+        let mut running = stream::iter(entries).map(begin).buffer_unordered(self.jobs);
+        while let Some(row) = running.next().await {
+            self.say(&table::line(&row));
+            self.results.put(row)?;
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+
+    /// Ends when nothing is lacking that could be had: each toolchain is asked for once.
+    async fn bring_what_was_lacking(&self, entries: &[Entry]) -> anyhow::Result<()> {
+        let cargos = self.engine.crates().cargos();
+        let mut asked = BTreeSet::new();
+        while self.bring_one(&mut asked, cargos.take_lacked()).await {
+            let makeshift: Vec<_> = entries.iter().filter(|entry| self.results.is_makeshift(entry)).collect();
+            self.bar.inc_length(makeshift.len() as u64);
+            self.build(makeshift).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings in the first cargo that can be had and was not asked for yet. False when there is none.
+    async fn bring_one(&self, asked: &mut BTreeSet<u64>, lacked: Vec<u64>) -> bool {
+        let crates = self.engine.crates();
+        let Ok(registry) = crates.usual().await else { return false };
+        for minor in lacked {
+            if !asked.insert(minor) {
+                continue;
+            }
+            self.bar.set_message(format!("cargo 1.{minor}"));
+            self.say(&format!("bringing in cargo 1.{minor}: to build one takes minutes"));
+            match crates.cargos().bring(minor, &registry).await {
+                Ok(_) => return true,
+                Err(error) => self.say(&format!("cargo 1.{minor} cannot be had: {:#}", anyhow::Error::from(error))),
+            }
+        }
+        false
+    }
+
+    fn say(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
 }
 
 /// A task of its own for each: within one, whatever one rebuild reckons would hold up all the others.
@@ -183,13 +239,25 @@ impl Results {
         self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Whether another cargo than the wanted one made the row, which a rebuild with that one may better.
+    fn is_makeshift(&self, entry: &Entry) -> bool {
+        let is_nearest = |assist: &Value| assist["name"] == NEAREST_TOOLCHAIN;
+        let is_crate = |row: &Value| row["package"].as_str().is_some_and(|package| package.starts_with("pkg:cargo/"));
+        let nearest =
+            |row: &Value| is_crate(row) && row["level"] != "byte" && row["assists"].as_array().into_iter().flatten().any(is_nearest);
+        self.rows().iter().any(|row| entry.is(row) && nearest(row))
+    }
+
     fn has(&self, entry: &Entry) -> bool {
         self.rows().iter().any(|row| entry.is(row))
     }
 
-    /// A new file takes the old one's place, so that a killed run leaves one or the other.
-    fn add(&self, row: Value) -> anyhow::Result<()> {
+    /// A row takes the place of an earlier one of its artifact; and a new file that of the old one, so that a killed run
+    /// leaves one or the other.
+    fn put(&self, row: Value) -> anyhow::Result<()> {
         let mut rows = self.rows();
+        let is_same = |old: &Value| ["ecosystem", "name", "version", "artifact"].iter().all(|key| old[key] == row[key]);
+        rows.retain(|old| !is_same(old));
         rows.push(row);
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -248,14 +316,30 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_made_do_with_another_cargo_is_built_again_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = Results::open(&folder.path().join("results.json")).unwrap();
+        let entry = entry("crates.io", "a", "1.0.0", "a-1.0.0.crate");
+        let row = |level: &str, assists: Value| {
+            let row = json!({ "package": "pkg:cargo/a@1.0.0", "artifact": entry.artifact, "level": level, "assists": assists });
+            named(row, &entry)
+        };
+        results.put(row("manifest", json!([{ "name": NEAREST_TOOLCHAIN, "value": "cargo 1.95.0", "reason": "" }]))).unwrap();
+        assert!(results.is_makeshift(&entry));
+        results.put(row("byte", json!([]))).unwrap();
+        assert!(!results.is_makeshift(&entry));
+        assert_eq!(Results::open(&folder.path().join("results.json")).unwrap().of(std::slice::from_ref(&entry)), [row("byte", json!([]))]);
+    }
+
+    #[test]
     fn a_second_run_builds_only_what_the_first_one_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.json");
         let [done, lost, new] = ["done", "lost", "new"].map(|name| entry("npm", name, "1", &format!("{name}-1.tgz")));
         let row = |entry: &Entry, passing: bool| json!({ "ecosystem": entry.ecosystem, "name": entry.name, "version": entry.version, "artifact": entry.artifact, "isPassing": passing });
         let results = Results::open(&path).unwrap();
-        results.add(row(&done, false)).unwrap();
-        results.add(row(&lost, true)).unwrap();
+        results.put(row(&done, false)).unwrap();
+        results.put(row(&lost, true)).unwrap();
         let results = Results::open(&path).unwrap();
         assert!(results.has(&done) && !results.has(&lost) && !results.has(&new));
         assert_eq!(results.of(&[new, done.clone()]), [row(&done, false)]);
