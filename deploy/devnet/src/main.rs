@@ -10,7 +10,6 @@ mod cases;
 mod index;
 mod lie;
 mod network;
-mod process;
 mod report;
 
 use std::path::PathBuf;

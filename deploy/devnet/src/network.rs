@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cases::{Case, Expected};
 use crate::lie;
-use crate::process::{self, Running};
+use quorate_devnet::process::{self, Running};
 
 /// Names of operators; more are numbered.
 const NAMES: [&str; 8] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"];

@@ -18,14 +18,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A program that runs until this value is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
     log: PathBuf,
     ready: PathBuf,
 }
 
 /// The path of a program that was built together with this one.
-pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("finding this program")?;
     let path = own.with_file_name(name);
     if !path.exists() {
@@ -35,7 +35,7 @@ pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Runs a program to its end; answers what it prints.
-pub(crate) async fn run(name: &str, args: &[&str]) -> anyhow::Result<String> {
+pub async fn run(name: &str, args: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program(name)?).args(args).output().await.with_context(|| format!("running {name}"))?;
     if !output.status.success() {
         bail!("{name} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
@@ -44,20 +44,38 @@ pub(crate) async fn run(name: &str, args: &[&str]) -> anyhow::Result<String> {
 }
 
 /// Runs a program whose exit code is an answer; answers it and what it prints.
-pub(crate) async fn ask(name: &str, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
-    let output = Command::new(program(name)?).args(args).output().await.with_context(|| format!("running {name}"))?;
+pub async fn ask(name: &str, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    ask_under(&[], name, args).await
+}
+
+/// The same under another command, such as `ip netns exec HOST`.
+pub async fn ask_under(prefix: &[&str], name: &str, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let output = command(prefix, name)?.args(args).output().await.with_context(|| format!("running {name}"))?;
     if output.stdout.is_empty() {
         bail!("{name} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
+fn command(prefix: &[&str], name: &str) -> anyhow::Result<Command> {
+    let program = program(name)?;
+    let Some((first, rest)) = prefix.split_first() else { return Ok(Command::new(program)) };
+    let mut command = Command::new(first);
+    command.args(rest).arg(program);
+    Ok(command)
+}
+
 impl Running {
     /// Starts `name run --config CONFIG`, logging beside the configuration. `data` is its data folder.
-    pub(crate) fn start(name: &str, config: &Path, data: &Path) -> anyhow::Result<Self> {
+    pub fn start(name: &str, config: &Path, data: &Path) -> anyhow::Result<Self> {
+        Self::start_under(&[], name, config, data)
+    }
+
+    /// The same under another command, which must become the program itself, as `ip netns exec HOST` does.
+    pub fn start_under(prefix: &[&str], name: &str, config: &Path, data: &Path) -> anyhow::Result<Self> {
         let log = config.with_extension("log");
         let file = File::create(&log).with_context(|| format!("creating `{}`", log.display()))?;
-        let child = Command::new(program(name)?)
+        let child = command(prefix, name)?
             .args(["run", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -70,7 +88,7 @@ impl Running {
     }
 
     /// What the program says of itself once it listens.
-    pub(crate) async fn ready(&mut self) -> anyhow::Result<Value> {
+    pub async fn ready(&mut self) -> anyhow::Result<Value> {
         let until = Instant::now() + READY_WITHIN;
         loop {
             let said = fs::read(&self.ready).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
@@ -85,6 +103,11 @@ impl Running {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Kills the program and waits for its end.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("killing a program")
     }
 
     fn tail(&self) -> String {

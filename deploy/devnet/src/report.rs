@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{Case, Expected};
 use crate::network::Network;
-use crate::process;
+use quorate_devnet::process;
 
 /// How often the coordinator is asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -99,7 +99,7 @@ pub(crate) fn print_table(rows: &[Row]) {
 
 /// Where to look, and what to type.
 pub(crate) fn print_what_to_try(network: &Network, rows: &[Row]) {
-    let client = crate::process::program("quorate").map_or_else(|_| "quorate".to_owned(), |path| path.display().to_string());
+    let client = process::program("quorate").map_or_else(|_| "quorate".to_owned(), |path| path.display().to_string());
     say(&format!("dashboard   {}/", network.address));
     say("try         (in another terminal; Ctrl-C here ends the network)");
     say(&format!("  export QUORATE_SERVER={} QUORATE_POLICY={}", network.address, network.policy.display()));

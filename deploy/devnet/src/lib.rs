@@ -1,0 +1,3 @@
+//! What the devnet and tests of whole networks share: running the programs of this project.
+
+pub mod process;
