@@ -17,6 +17,7 @@ mod enqueue;
 mod environment;
 mod feed;
 mod key;
+mod links;
 mod operator;
 mod rebuild;
 mod run;
@@ -47,6 +48,8 @@ enum Command {
     Definition(definition::Command),
     /// List what this node has signed.
     Feed(feed::Args),
+    /// Write what this node rebuilt of an artifact as a link for `in-toto-verify`.
+    Links(links::Args),
     /// Root keys and node certificates.
     #[command(subcommand)]
     Operator(operator::Command),
@@ -107,6 +110,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Enqueue(args) => enqueue::run(args),
         Command::Definition(command) => definition::run(command).await,
         Command::Feed(args) => feed::run(&args),
+        Command::Links(args) => links::run(&args),
         Command::Operator(command) => operator::run(command),
         Command::Key(command) => key::run(command),
         Command::Environment(command) => environment::run(command).await,

@@ -3,7 +3,7 @@
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
 //! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`key`], [`time`], then
 //! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`provenance`],
-//! [`certificate`]), [`feed`], the door [`verified`], and [`wire`].
+//! [`certificate`]), [`feed`], the door [`verified`], [`wire`], and the export [`link`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
@@ -15,6 +15,7 @@ pub mod digest;
 pub mod dsse;
 pub mod feed;
 pub mod key;
+pub mod link;
 pub mod provenance;
 pub mod purl;
 pub mod result;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use quorate_proto::{Digest, NodeId, Purl, Timestamp};
 
 use crate::affected::criteria::{Commit, ToolQuery};
+use crate::monitor::own::Own;
 use crate::target::Target;
 
 /// Asks whether published artifacts are quorate: rebuilt from source, with the same outcome, by
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Affected(Affected),
     /// Does the log hold: entries, verdicts, and what others were shown of it?
     Monitor(Monitor),
+    /// Keep a copy of the log that anybody can serve and check from its files alone
+    Mirror(Mirror),
     /// How close are two files to each other?
     Compare(Compare),
     /// What is my policy worth, and how does it come to a verdict?
@@ -90,6 +93,16 @@ pub(crate) enum PolicyCommand {
     Doctor,
     /// How does it come to its verdict on this artifact, step by step?
     Check(Box<Verify>),
+    /// Its log and witnesses as a C2SP tlog-policy, for other people's tools
+    Tlog(TlogExport),
+}
+
+/// `policy tlog`.
+#[derive(Debug, Args)]
+pub(crate) struct TlogExport {
+    /// Where to write it [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// `what-if`. `--policy` names the other policy; with `--without` it is today's as well, unless `--base` names that.
@@ -190,9 +203,27 @@ pub(crate) struct Monitor {
     /// Compare with what this witness has cosigned last; may be given several times
     #[arg(long, value_name = "URL")]
     pub(crate) witness: Vec<String>,
+    /// Is all of this in the log, and nothing else? A node's feed file, or a node's key to look for gaps alone; may be
+    /// given several times
+    #[arg(long, value_name = "FEED|NODE")]
+    pub(crate) own: Vec<Own>,
+    /// Read this mirror instead of a coordinator; asks no server
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mirror: Option<PathBuf>,
     /// Where to write the proof if the log has shown two histories
     #[arg(long, value_name = "FILE", default_value_os_t = crate::monitor::default_proof())]
     pub(crate) proof: PathBuf,
+}
+
+/// `mirror`.
+#[derive(Debug, Args)]
+pub(crate) struct Mirror {
+    /// The folder; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Copy nothing: check what is there, from its files alone
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// `compare`.

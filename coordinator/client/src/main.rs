@@ -7,9 +7,9 @@
 //! Out of scope: any trust in the coordinator, and any state of its own.
 //!
 //! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
-//! and [`gather`] (bytes come in), [`evidence`], [`claim`] and [`assess`] (the decision), then the
-//! commands [`verify`], [`explain`], [`bundle`], [`affected`], [`monitor`], [`compare`], [`policy`], [`what_if`],
-//! and how they speak: [`render`], [`view`], [`text`], [`answer`], [`exit`].
+//! and [`gather`] (bytes come in; [`log_files`] those of the log), [`evidence`], [`claim`] and [`assess`] (the decision),
+//! then the commands [`verify`], [`explain`], [`bundle`], [`affected`], [`monitor`], [`mirror`], [`compare`], [`policy`],
+//! [`what_if`], and how they speak: [`render`], [`view`], [`text`], [`answer`], [`exit`].
 
 mod affected;
 mod answer;
@@ -22,6 +22,8 @@ mod evidence;
 mod exit;
 mod explain;
 mod gather;
+mod log_files;
+mod mirror;
 mod monitor;
 mod policy;
 mod render;
@@ -47,6 +49,7 @@ use crate::cli::{Cli, Command, Format, PolicyCommand, Verify, WhatIf};
 use crate::compare::UnreadableFile;
 use crate::exit::Exit;
 use crate::gather::Session;
+use crate::log_files::LogFiles;
 use crate::server::{Server, ServerError};
 use crate::text::Paint;
 use crate::trust::{Trust, TrustError};
@@ -80,6 +83,13 @@ fn run(cli: &Cli) -> anyhow::Result<Answer> {
     if let Command::Policy(PolicyCommand::Doctor) = &cli.command {
         return Ok(policy::doctor::run(&trust.policy, format, paint));
     }
+    if let Command::Policy(PolicyCommand::Tlog(args)) = &cli.command {
+        return policy::tlog::run(&trust, args, format);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    if let Some(answer) = runtime.block_on(from_files(cli, &trust, format)) {
+        return answer;
+    }
     if let Some((args, path)) = bundled(&cli.command) {
         let found = verify::offline(&trust, &gather::read_bundle(path)?, args.target.as_ref(), args.package.as_ref(), now)?;
         return Ok(match &cli.command {
@@ -89,8 +99,19 @@ fn run(cli: &Cli) -> anyhow::Result<Answer> {
     }
     let server = Server::at(cli.server.as_deref())?;
     let session = Session { trust: &trust, server: &server, now };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(online(cli, &session, format, paint))
+}
+
+/// A command that takes the log from a folder.
+async fn from_files(cli: &Cli, trust: &Trust, format: Format) -> Option<anyhow::Result<Answer>> {
+    match &cli.command {
+        Command::Mirror(args) if args.check => Some(mirror::check(trust, args, format).await),
+        Command::Monitor(args) => {
+            let files = LogFiles::Folder(args.mirror.as_deref()?);
+            Some(monitor::run(trust, &files, args, format).await)
+        }
+        _ => None,
+    }
 }
 
 /// A command that takes its evidence from a bundle.
@@ -117,7 +138,8 @@ async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) 
         Command::Explain(args) => explain::run(session, &args.target, format, paint).await,
         Command::Bundle(args) => bundle::run(session, args, format, paint).await,
         Command::Affected(args) => affected::run(session, args, format, paint).await,
-        Command::Monitor(args) => monitor::run(session, args, format).await,
+        Command::Monitor(args) => monitor::run(session.trust, &LogFiles::Served(session.server), args, format).await,
+        Command::Mirror(args) => mirror::run(session, args, format).await,
         Command::Compare(args) => compare::run(args, cli.format, paint),
         Command::Policy(PolicyCommand::Check(args)) => {
             let target = args.target.as_ref().context("neither a target nor a bundle")?;
@@ -125,6 +147,7 @@ async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) 
             Ok(policy::check::answer(session.trust, found, format, paint, session.now))
         }
         Command::Policy(PolicyCommand::Doctor) => Ok(policy::doctor::run(&session.trust.policy, format, paint)),
+        Command::Policy(PolicyCommand::Tlog(args)) => policy::tlog::run(session.trust, args, format),
         Command::WhatIf(args) => what_if::run(session, args, &alternatives(cli, args)?, format, paint).await,
     }
 }

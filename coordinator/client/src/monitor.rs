@@ -5,21 +5,22 @@
 //! user's policy. What convicts the log is written to a file that anybody can check.
 
 mod audit;
+pub(crate) mod own;
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use quorate_tlog::{BundlePath, Checkpoint, EntryBundle, LogEquivocation, SignedNote};
+use quorate_tlog::{BundlePath, Checkpoint, LogEquivocation, SignedNote};
 
 use crate::answer::{Answer, write_file};
 use crate::cli::{Format, Monitor};
 use crate::exit::Exit;
-use crate::gather::Session;
+use crate::log_files::LogFiles;
 use crate::server::Server;
 use crate::text::json_line;
-use crate::trust::TrustedLog;
+use crate::trust::{Trust, TrustedLog};
 use audit::Audit;
 use view::{PassView, Standing, ViewOf};
 
@@ -33,12 +34,13 @@ struct Seen {
 }
 
 /// Runs passes until one finds something, or once.
-pub(crate) async fn run(session: &Session<'_>, args: &Monitor, format: Format) -> anyhow::Result<Answer> {
-    let log = session.trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
-    let mut pass = Pass { session, args, log, audit: Audit::default(), last: remembered(args)? };
+pub(crate) async fn run(trust: &Trust, files: &LogFiles<'_>, args: &Monitor, format: Format) -> anyhow::Result<Answer> {
+    let log = trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
+    let mut pass = Pass { files, args, log, audit: Audit::default(), last: remembered(args)? };
     loop {
         let report = pass.run().await;
-        let stays = !args.once && report.as_ref().map_or(true, |report| report.exit() == Exit::Met);
+        // What is missing of one's own may be on its way: it is said, and does not end the watch.
+        let stays = !args.once && report.as_ref().map_or(true, |report| report.exit() != Exit::Violated);
         if !stays {
             let report = report?;
             let stdout = match format {
@@ -57,7 +59,7 @@ pub(crate) async fn run(session: &Session<'_>, args: &Monitor, format: Format) -
 
 /// What passes have in common.
 struct Pass<'s> {
-    session: &'s Session<'s>,
+    files: &'s LogFiles<'s>,
     args: &'s Monitor,
     log: &'s TrustedLog,
     audit: Audit,
@@ -67,8 +69,7 @@ struct Pass<'s> {
 
 impl Pass<'_> {
     async fn run(&mut self) -> anyhow::Result<PassView> {
-        let bytes = self.session.server.log_file("checkpoint", NOTE_BYTES_MAX).await?.context("the coordinator has no checkpoint yet")?;
-        let note = SignedNote::parse(&bytes).context("reading the checkpoint")?;
+        let note = self.files.checkpoint().await?.context("the log has no checkpoint yet")?;
         let checkpoint = Checkpoint::from_note(&note, &self.log.key).context("checking the checkpoint")?;
         let mut report = PassView::new(&checkpoint);
         if let Some(witnesses) = &self.log.witnesses
@@ -80,6 +81,9 @@ impl Pass<'_> {
             report.find(None, "the entries that are served do not lead to the checkpoint's root".to_owned());
         }
         report.count(&self.audit);
+        for own in &self.args.own {
+            report.look_for(own.find_in(&self.audit)?);
+        }
         let views = self.views(&checkpoint).await;
         self.compare(&mut report, &note, views)?;
         self.remember(note)?;
@@ -104,24 +108,12 @@ impl Pass<'_> {
         while self.audit.size() < checkpoint.size() {
             let begun = self.audit.size();
             let path = BundlePath::in_tree(begun / 256, checkpoint.size()).context("the log is too large")?;
-            let bundle = self.bundle(&path).await?;
+            let bundle = self.files.bundle(&path).await?;
             let from = usize::try_from(begun % 256)?;
             let entries = bundle.entries().get(from..usize::from(path.width().get())).context("an entry bundle is too short")?;
             self.audit.take(entries)?;
         }
         Ok(())
-    }
-
-    /// A bundle, or the full one that replaced it.
-    async fn bundle(&self, path: &BundlePath) -> anyhow::Result<EntryBundle> {
-        let limit = 256 * 65_537;
-        let name = path.path();
-        let mut bytes = self.session.server.log_file(&name, limit).await?;
-        if bytes.is_none() {
-            bytes = self.session.server.log_file(name.split(".p/").next().unwrap_or(&name), limit).await?;
-        }
-        let bytes = bytes.with_context(|| format!("the coordinator does not have {name}"))?;
-        EntryBundle::parse(&bytes).with_context(|| format!("reading {name}"))
     }
 
     /// What others were shown: earlier passes, files, witnesses.

@@ -77,8 +77,10 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     let cases = cases::prepare(&dir, &args.packages).await?;
     let network = Network::start(&dir, usize::from(args.operators), &cases).await?;
     report::say(&format!(
-        "network of {} operators ready after {:.1} s in {}",
+        "network of {} operators, {} of them witnesses of which {} must cosign, ready after {:.1} s in {}",
         args.operators,
+        network.witnesses.len(),
+        network.quorum,
         started.elapsed().as_secs_f64(),
         dir.display()
     ));

@@ -27,7 +27,20 @@ pub(crate) struct Network {
     pub operators: usize,
     /// The operator that lies, if a case is made for it.
     pub liar: Option<String>,
+    /// The nodes without whose cosignatures the coordinator publishes nothing.
+    pub witnesses: Vec<Witness>,
+    /// How many of them it takes.
+    pub quorum: usize,
     processes: Vec<Running>,
+}
+
+/// A node that cosigns the coordinator's checkpoints.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    name: String,
+    vkey: String,
+    /// Its submission and monitoring prefix.
+    pub url: String,
 }
 
 /// An operator and its one node.
@@ -40,6 +53,10 @@ struct Member {
 
 impl Network {
     /// Makes everything in `dir` and starts it. Every case is put into every node's queue.
+    ///
+    /// The witnesses begin, because the coordinator asks them from its first checkpoint on; it finds them, and their
+    /// results, over the mesh. The last operator, the one that lies, is no witness: its node hands its results in
+    /// over gRPC.
     pub(crate) async fn start(dir: &Path, operators: usize, cases: &[Case]) -> anyhow::Result<Self> {
         let mut members = Vec::new();
         for index in 0..operators {
@@ -48,21 +65,62 @@ impl Network {
         let home = dir.join("coordinator");
         let log_key = process::run("quorate-coordinator", &["init", "--dir", path(&home), "--origin", ORIGIN]).await?;
         let policy = dir.join("policy.toml");
-        write(&policy, &policy_text(&members, log_key.trim()))?;
+        let text_of = |witnesses: &str| policy_text(&members, log_key.trim(), witnesses);
+        // Nodes need to know whom to take results from and which log to witness.
+        write(&dir.join("enrolled.toml"), &text_of(""))?;
+        // More than (N + 1) / 2 of the N witnesses: one that lies cannot help to two histories.
+        let quorum = operators / 2 + 1;
+        let mut network =
+            Self { address: String::new(), policy, operators, liar: None, witnesses: Vec::new(), quorum, processes: Vec::new() };
+        network.tell_the_liar(members.last(), cases)?;
+        let (last, witnessing) = members.split_last().context("a network has operators")?;
+        let addresses = network.start_witnesses(witnessing, cases).await?;
+
+        let witnesses = witness_policy(&network.witnesses, quorum);
+        write(&dir.join("witnesses.policy"), &witnesses)?;
+        write(&network.policy, &text_of(&format!("witnesses = \'\'\'\n{witnesses}\'\'\'\n")))?;
         let config = dir.join("coordinator.toml");
-        write(&config, COORDINATOR)?;
+        write(&config, &coordinator_text(&addresses))?;
         let mut coordinator = Running::start("quorate-coordinator", &config, &home)?;
         let said = coordinator.ready().await.context("starting the coordinator")?;
-        let address = format!("http://{}", text(&said, "http")?.trim_start_matches("http://"));
-        let mut network = Self { address, policy, operators, liar: None, processes: vec![coordinator] };
-        network.tell_the_liar(members.last(), cases)?;
-        for member in &members {
-            network.processes.push(member.start(&network.address, &said, cases).await?);
-        }
-        for node in &mut network.processes[1..] {
-            node.ready().await.context("starting a node")?;
-        }
+        network.processes.push(coordinator);
+        network.address = format!("http://{}", text(&said, "http")?.trim_start_matches("http://"));
+
+        let submit = format!("\n[coordinator]\nsubmit = \"{}\"\n", network.address);
+        let mut node = last.start(&listed(&said["mesh"]), &submit, cases).await?;
+        node.ready().await.context("starting a node")?;
+        network.processes.push(node);
         Ok(network)
+    }
+
+    /// Starts the first node, and then the others, which find it. Answers where each listens.
+    async fn start_witnesses(&mut self, members: &[Member], cases: &[Case]) -> anyhow::Result<Vec<String>> {
+        let mut addresses = Vec::new();
+        let mut starting = Vec::new();
+        for member in members {
+            let witness = format!("\n[witness]\nlisten = \"127.0.0.1:0\"\nname = \"{}.quorate.example/witness\"\n", member.name);
+            let node = member.start(&addresses, &witness, cases).await?;
+            starting.push((member, node));
+            if addresses.is_empty() {
+                addresses = self.take_ready(&mut starting).await?;
+            }
+        }
+        let others = self.take_ready(&mut starting).await?;
+        addresses.extend(others);
+        Ok(addresses)
+    }
+
+    /// Waits for nodes; notes whom they witness as, and answers where they listen.
+    async fn take_ready(&mut self, starting: &mut Vec<(&Member, Running)>) -> anyhow::Result<Vec<String>> {
+        let mut addresses = Vec::new();
+        for (member, mut node) in starting.drain(..) {
+            let said = node.ready().await.context("starting a node")?;
+            let (vkey, url) = (text(&said["witness"], "vkey")?.to_owned(), text(&said["witness"], "url")?.to_owned());
+            self.witnesses.push(Witness { name: member.name.clone(), vkey, url });
+            self.processes.push(node);
+            addresses.extend(listed(&said["addresses"]));
+        }
+        Ok(addresses)
     }
 
     fn tell_the_liar(&mut self, liar: Option<&Member>, cases: &[Case]) -> anyhow::Result<()> {
@@ -93,60 +151,80 @@ impl Member {
         self.dir.join("data")
     }
 
-    async fn start(&self, coordinator: &str, said: &Value, cases: &[Case]) -> anyhow::Result<Running> {
+    async fn start(&self, bootstrap: &[String], more: &str, cases: &[Case]) -> anyhow::Result<Running> {
         for case in cases {
             let package = case.package.to_string();
             process::run("quorate-node", &["enqueue", "--dir", path(&self.data()), &package]).await?;
         }
-        let bootstrap: Vec<&str> = said["mesh"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let config = self.dir.join("node.toml");
         let cache = self.dir.with_file_name("cache");
-        let quoted: Vec<String> = bootstrap.iter().map(|address| format!("{address:?}")).collect();
-        write(&config, &node_text(&quoted.join(", "), coordinator, path(&cache)))?;
+        write(&config, &node_text(bootstrap, path(&cache), more))?;
         Running::start("quorate-node", &config, &self.data())
     }
 }
 
 /// The coordinator's configuration: every port is chosen by the system.
-const COORDINATOR: &str = r#"data_dir = "coordinator"
+fn coordinator_text(bootstrap: &[String]) -> String {
+    format!(
+        r#"data_dir = "coordinator"
 listen = "127.0.0.1:0"
 policy = "policy.toml"
 
 [log]
-origin = "log.quorate.example/devnet"
+origin = "{ORIGIN}"
 key_file = "coordinator/log.key"
+
+[witnesses]
+policy = "witnesses.policy"
 
 [mesh]
 listen = ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"]
-"#;
+bootstrap = [{}]
+"#,
+        quoted(bootstrap)
+    )
+}
 
-fn node_text(bootstrap: &str, coordinator: &str, cache: &str) -> String {
+fn node_text(bootstrap: &[String], cache: &str, more: &str) -> String {
     format!(
         r#"data_dir = "data"
 
 [node]
 key = "data/node.key"
 certificate = "data/certificate.json"
-policy = "../policy.toml"
+policy = "../enrolled.toml"
 
 [mesh]
 listen = ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"]
-bootstrap = [{bootstrap}]
-
-[coordinator]
-submit = "{coordinator}"
+bootstrap = [{}]
 
 [build]
 # Downloads are checked by digest, so nodes on one machine can share them.
 cache_dir = "{cache}"
-"#
+{more}"#,
+        quoted(bootstrap)
     )
 }
 
-fn policy_text(members: &[Member], log_key: &str) -> String {
+fn policy_text(members: &[Member], log_key: &str, witnesses: &str) -> String {
     let operators = members.iter().map(|member| member.enrolment.as_str()).collect::<Vec<_>>().join("\n");
     let threshold = members.len() / 2 + 1;
-    format!("version = 1\nthreshold = {threshold}\n\n{operators}\n[log]\norigin = \"{ORIGIN}\"\nkey = \"{log_key}\"\n")
+    format!("version = 1\nthreshold = {threshold}\n\n{operators}\n[log]\norigin = \"{ORIGIN}\"\nkey = \"{log_key}\"\n{witnesses}")
+}
+
+/// A C2SP tlog-policy: so many of these.
+fn witness_policy(witnesses: &[Witness], quorum: usize) -> String {
+    let lines: String = witnesses.iter().map(|w| format!("witness {} {} {}\n", w.name, w.vkey, w.url)).collect::<Vec<_>>().concat();
+    let names = witnesses.iter().map(|witness| witness.name.as_str()).collect::<Vec<_>>().join(" ");
+    format!("{lines}group enough {quorum} {names}\nquorum enough\n")
+}
+
+fn listed(said: &Value) -> Vec<String> {
+    said.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn quoted(addresses: &[String]) -> String {
+    addresses.iter().map(|address| format!("{address:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn write(file: &Path, content: &str) -> anyhow::Result<()> {
@@ -154,7 +232,7 @@ fn write(file: &Path, content: &str) -> anyhow::Result<()> {
 }
 
 fn text<'a>(said: &'a Value, field: &str) -> anyhow::Result<&'a str> {
-    said[field].as_str().with_context(|| format!("the coordinator does not say its `{field}`"))
+    said[field].as_str().with_context(|| format!("`ready.json` does not say its `{field}`"))
 }
 
 fn path(path: &Path) -> &str {

@@ -18,6 +18,9 @@ use quorate_devnet::process;
 /// How often the coordinator is asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long witnesses may take to cosign what is logged.
+const COSIGNED_WITHIN: Duration = Duration::from_secs(30);
+
 /// One artifact with its verdict.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -110,6 +113,9 @@ pub(crate) fn print_what_to_try(network: &Network, rows: &[Row]) {
         say(&format!("  {client} explain {}", row.case.digest));
         say(&format!("  {client} bundle {} -o suspect.quorate && {client} verify --bundle suspect.quorate", row.case.digest));
     }
+    if let Some(witness) = network.witnesses.first() {
+        say(&format!("  {client} monitor --once --witness {}", witness.url));
+    }
     say(&format!("  {client} affected --tool flit_core"));
 }
 
@@ -133,13 +139,21 @@ impl Row {
         let online = ["bundle", &digest, "--package", &package, "--server", &network.address, "--policy", policy, "-o", bundle];
         let offline = ["verify", "--bundle", bundle, "--policy", policy];
         let mut states = Vec::new();
+        let started = Instant::now();
         for args in [&online[..], &offline[..]] {
-            let (code, printed) = process::ask("quorate", args).await?;
-            let state = printed.split_whitespace().next().unwrap_or_default().to_owned();
-            let expected = match state.as_str() {
-                "reproduced" | "equivalent" => 0,
-                "pending" | "unbuildable" => 3,
-                _ => 1,
+            let (code, state, expected) = loop {
+                let (code, printed) = process::ask("quorate", args).await?;
+                let state = printed.split_whitespace().next().unwrap_or_default().to_owned();
+                let expected = match state.as_str() {
+                    "reproduced" | "equivalent" => 0,
+                    "pending" | "unbuildable" => 3,
+                    _ => 1,
+                };
+                // There, but not yet under a checkpoint that enough witnesses have cosigned.
+                if code != Some(3) || expected == 3 || started.elapsed() > COSIGNED_WITHIN {
+                    break (code, state, expected);
+                }
+                tokio::time::sleep(ASK_EVERY).await;
             };
             if code != Some(expected) {
                 bail!("quorate {}: exit code {code:?} for `{state}`", args.join(" "));

@@ -51,6 +51,16 @@ impl Audit {
         self.tree.size()
     }
 
+    /// The digest of what stands in the log for a place in a node's feed: of two, the first.
+    pub(super) fn at(&self, node: NodeId, sequence: u64) -> Option<Digest> {
+        self.places.get(&(node, sequence)).map(|(digest, _)| *digest)
+    }
+
+    /// The places of a node's feed that the log has, in order.
+    pub(super) fn sequences(&self, node: NodeId) -> impl Iterator<Item = u64> {
+        self.places.range((node, 0)..=(node, u64::MAX)).map(|((_, sequence), _)| *sequence)
+    }
+
     pub(super) fn head(&self) -> TreeHead {
         self.tree.head()
     }

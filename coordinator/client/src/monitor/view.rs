@@ -6,6 +6,7 @@ use quorate_tlog::Checkpoint;
 use serde::Serialize;
 
 use super::audit::Audit;
+use super::own::Looked;
 use crate::exit::Exit;
 use crate::text::plain;
 use crate::view::SCHEMA_VERSION;
@@ -24,6 +25,7 @@ pub(super) struct PassView {
     verdicts: u64,
     other_engines: u64,
     pub(super) views: Vec<ViewOf>,
+    own: Vec<Looked>,
     findings: Vec<Finding>,
 }
 
@@ -74,6 +76,7 @@ impl PassView {
             verdicts: 0,
             other_engines: 0,
             views: Vec::new(),
+            own: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -93,8 +96,23 @@ impl PassView {
         }
     }
 
+    /// What one's own feed and the log say of each other. What only lacks may be on its way.
+    pub(super) fn look_for(&mut self, looked: Looked) {
+        for says in &looked.contradictions {
+            self.find(None, says.clone());
+        }
+        if looked.missing_count > 0 && self.findings.is_empty() {
+            self.exit = Exit::NotEnoughEvidence.code();
+        }
+        self.own.push(looked);
+    }
+
     pub(super) fn exit(&self) -> Exit {
-        if self.findings.is_empty() { Exit::Met } else { Exit::Violated }
+        match (self.findings.is_empty(), self.own.iter().any(|looked| looked.missing_count > 0)) {
+            (false, _) => Exit::Violated,
+            (true, true) => Exit::NotEnoughEvidence,
+            (true, false) => Exit::Met,
+        }
     }
 
     pub(super) fn human(&self) -> String {
@@ -110,6 +128,9 @@ impl PassView {
         for finding in &self.findings {
             let at = finding.entry.map_or(String::new(), |entry| format!("entry {entry}: "));
             let _ = writeln!(text, "  {at}{}", plain(&finding.says));
+        }
+        for looked in &self.own {
+            let _ = writeln!(text, "  {}", looked.words());
         }
         for view in &self.views {
             let size = view.size.map_or(String::new(), |size| format!(" (size {size})"));

@@ -124,3 +124,85 @@ fn entries_that_do_not_lead_to_the_root_and_foreign_views_are_named() {
     let unlogged = world.run(&["monitor", "--once", "--server", &server, "--policy", &world.path("policy.toml")]);
     assert_eq!(unlogged.code, 2);
 }
+
+/// A feed file as nodes write it, of one member's results.
+fn feed_file(world: &World, name: &str, items: &[quorate_proto::verified::FeedItem]) -> String {
+    let mut bytes = b"QFEED/1\n".to_vec();
+    for item in items {
+        let content = item.encode();
+        bytes.extend(u32::try_from(content.len()).expect("short").to_le_bytes());
+        // The reader stops at what is not whole and believes nothing else: the checksum is the node's own.
+        bytes.extend([0; 4]);
+        bytes.extend(content);
+    }
+    world.file(name, &bytes).display().to_string()
+}
+
+#[test]
+fn own_results_are_found_missed_and_told_from_those_of_somebody_with_the_same_key() {
+    let mut world = world();
+    let all = entries(&world);
+    let (first, artifact) = (world.items[0].clone(), world.artifact.clone());
+    let node = world.members[0].node();
+    let honest = feed_file(&world, "honest.feed", std::slice::from_ref(&first));
+    let ran = monitor(&world, &all, &["--own", &honest, "--own", &node.to_string()]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains(&format!("own {honest}: 1 of 1 in the log\n  own {node}: 1 of 1 in the log")), "{}", ran.stdout);
+
+    // Signed, and not logged yet.
+    let second = world.members[0].says(&artifact, identical(&artifact));
+    let longer = feed_file(&world, "longer.feed", &[first.clone(), second.clone()]);
+    let ran = monitor(&world, &all, &["--own", &longer]);
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("1 of 2 in the log; 1 MISSING: 1\n"), "{}", ran.stdout);
+
+    // Logged, and never signed by this feed: at a place that it has not, and at one that it has.
+    let mut more = all.clone();
+    more.push(second.envelope);
+    let ran = monitor(&world, &more, &["--own", &honest]);
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("the log has entry 1 of"), "{}", ran.stdout);
+    let forged = quorate_tests::Member::new(1).says(&artifact, different("forged", "m"));
+    let ran = monitor(&world, &all, &["--own", &feed_file(&world, "forged.feed", &[forged])]);
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("is another one in the log"), "{}", ran.stdout);
+
+    // A file that is being written, and one that is none.
+    let torn = std::fs::read(&longer).expect("written");
+    let torn = world.file("torn.feed", &torn[..torn.len() - 5]).display().to_string();
+    assert_eq!(monitor(&world, &all, &["--own", &torn]).code, 0);
+    let garbage = world.file("garbage.feed", b"no feed").display().to_string();
+    let ran = monitor(&world, &all, &["--own", &garbage]);
+    assert!(ran.code == 2 && ran.stderr.contains("this is no feed file"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_mirror_is_continued_by_the_same_log_and_by_no_other() {
+    let world = world();
+    let all = entries(&world);
+    let (policy, folder) = (world.path("logged.toml"), world.path("mirror"));
+    let mirror = |entries: &[Vec<u8>]| world.run(&["mirror", &folder, "--server", &served(entries), "--policy", &policy]);
+    let check = || world.run(&["mirror", &folder, "--check", "--policy", &policy]);
+    assert_eq!(check().code, 3, "there is nothing yet");
+    let ran = mirror(&all[..5]);
+    assert_eq!((ran.code, ran.first()), (0, "holds  mirror of quorate.example/log at size 5, 5 entries copied"), "{}", ran.stderr);
+    assert_eq!(mirror(&all).first(), "holds  mirror of quorate.example/log at size 9, 4 entries copied");
+    assert_eq!(check().code, 0);
+    let ran = world.run(&["monitor", "--once", "--mirror", &folder, "--policy", &policy]);
+    assert!(ran.code == 0 && ran.stdout.contains("at size 9: 4 results"), "{}{}", ran.stdout, ran.stderr);
+
+    // Another history, a log that went back, and a tile that is another.
+    let mut other = all.clone();
+    other.extend([all[1].clone(), all[3].clone()]);
+    other.swap(2, 4);
+    let ran = mirror(&other);
+    assert!(ran.code == 1 && ran.stdout.contains("does not continue the mirror"), "{}", ran.stdout);
+    let ran = mirror(&all[..5]);
+    assert!(ran.code == 1 && ran.stdout.contains("went back to size 5"), "{}", ran.stdout);
+    assert_eq!(check().code, 0, "the mirror is as it was");
+    std::fs::write(std::path::Path::new(&folder).join("tile/0/000.p/9"), [7; 9 * 32]).expect("written");
+    let ran = check();
+    assert!(ran.code == 1 && ran.stdout.contains("tile/0/000.p/9 is not the tile"), "{}", ran.stdout);
+    std::fs::remove_file(std::path::Path::new(&folder).join("tile/0/000.p/9")).expect("removed");
+    assert!(check().stdout.contains("tile/0/000.p/9 is missing"));
+}

@@ -151,3 +151,24 @@ fn what_a_policy_lets_pass_with_a_warning_passes_and_says_so() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("but          the policy lets `suspect` pass with a warning"), "{}", ran.stdout);
 }
+
+#[test]
+fn the_log_and_the_witnesses_of_a_policy_are_written_as_a_tlog_policy() {
+    let world = World::new();
+    let log = crate::world::log(crate::world::ORIGIN, 7).verifier().to_string();
+    let ran = world.run(&["policy", "tlog", "--policy", &world.path("logged.toml")]);
+    assert_eq!((ran.code, ran.stdout), (0, format!("log {log}\nquorum none\n")));
+
+    let cosigner = quorate_tlog::Cosigner::from_seed("witness.example/w1".parse().expect("a name"), &[61; 32]);
+    let witnesses = format!("witness w1 {} https://w1.example/\nquorum w1\n", cosigner.verifier());
+    let policy = format!("{}witnesses = '''\n{witnesses}'''\n", world.policy_with_log());
+    let policy = world.file("witnessed.toml", policy.as_bytes()).display().to_string();
+    let json = world.run(&["policy", "tlog", "--policy", &policy, "--format", "json"]).json();
+    assert_eq!((&json["tlogPolicy"], &json["witnesses"]), (&json!(format!("log {log}\n{witnesses}")), &json!(1)));
+
+    let output = world.path("tlog.policy");
+    let ran = world.run(&["policy", "tlog", "--policy", &policy, "-o", &output]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
+    assert_eq!(std::fs::read_to_string(&output).expect("written"), format!("log {log}\n{witnesses}"));
+    assert_eq!(world.run(&["policy", "tlog", "--policy", &world.path("policy.toml")]).code, 2);
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::cast_possible_truncation, reason = "test trees fit any usize")]
 
+mod differential;
 mod model;
 mod oracles;
 mod parsers;
