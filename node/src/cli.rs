@@ -18,6 +18,7 @@ mod environment;
 mod feed;
 mod key;
 mod operator;
+mod peers;
 mod rebuild;
 mod run;
 mod toolchains;
@@ -47,6 +48,10 @@ enum Command {
     Definition(definition::Command),
     /// List what this node has signed.
     Feed(feed::Args),
+    /// List the peers of a running node.
+    Peers(peers::Args),
+    /// Say how far feeds are held, what is missing, and what logs have shown; 1 where somebody has two histories.
+    SyncStatus(peers::Args),
     /// Root keys and node certificates.
     #[command(subcommand)]
     Operator(operator::Command),
@@ -107,6 +112,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Enqueue(args) => enqueue::run(args),
         Command::Definition(command) => definition::run(command).await,
         Command::Feed(args) => feed::run(&args),
+        Command::Peers(args) => peers::peers(&args),
+        Command::SyncStatus(args) => peers::sync_status(&args),
         Command::Operator(command) => operator::run(command),
         Command::Key(command) => key::run(command),
         Command::Environment(command) => environment::run(command).await,
