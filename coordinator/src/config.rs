@@ -76,8 +76,21 @@ pub struct MeshSection {
     /// Multiaddresses of peers to begin with.
     #[serde(default)]
     pub bootstrap: Vec<String>,
+    /// Up to how many connections peers that were heard of are dialled.
+    #[serde(default = "peers_wanted")]
+    pub peers_wanted: usize,
+    /// Multiaddresses under which others reach it and which it cannot know itself.
+    #[serde(default)]
+    pub external: Vec<String>,
+    /// Whether it carries connections for nodes that cannot be dialled.
+    #[serde(default)]
+    pub relay: bool,
     /// The transport key's seed; made at the first start if it is not there.
     pub key_file: Option<PathBuf>,
+}
+
+fn peers_wanted() -> usize {
+    24
 }
 
 /// Limits.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use quorate_gossip::{Mesh, MeshConfig};
+use quorate_gossip::{Mesh, MeshConfig, Reach};
 use quorate_proto::SecretKey;
 use quorate_tally::Policy;
 use quorate_tlog::Signer;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, MeshSection, load_key, make_key};
 use crate::door::Door;
 use crate::ingest::{Ingest, Watchers};
-use crate::mesh::MeshStore;
+use crate::mesh::{MeshStore, tell_checkpoints};
 use crate::metrics::Metrics;
 use crate::serve::{App, Limits, Site, router};
 use crate::store::files::{Paths, Publication};
@@ -215,12 +215,19 @@ fn start_mesh(config: &Config, section: &MeshSection, app: &App) -> anyhow::Resu
     let mesh_config = MeshConfig {
         listen: MeshSection::addresses(&section.listen)?,
         bootstrap: MeshSection::addresses(&section.bootstrap)?,
+        peers_wanted: section.peers_wanted,
+        external: MeshSection::addresses(&section.external)?,
+        // A coordinator is where everybody finds it.
+        reach: Reach::Open,
+        relay: section.relay,
         connections_max: config.limits.mesh_connections_max,
         memory_bytes_max: config.limits.memory_bytes_max,
         seed: u64::from_be_bytes(key.node_id().as_bytes()[..8].try_into().expect("eight of 32 bytes")),
     };
-    let store = Arc::new(MeshStore::new(app.ingest.clone()));
+    let log = app.vkey.parse().context("reading the log's own key")?;
+    let store = Arc::new(MeshStore::new(app.ingest.clone(), app.policy.enrolled().clone(), &log));
     let (mesh, task) = Mesh::start(&key, mesh_config, store).context("starting the mesh")?;
+    tokio::spawn(tell_checkpoints(mesh.clone(), Arc::clone(app.ingest.store())));
     // Set once, here.
     let _ = app.mesh.set(mesh.counters().clone());
     Ok((mesh, task))

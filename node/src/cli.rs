@@ -19,6 +19,7 @@ mod feed;
 mod key;
 mod links;
 mod operator;
+mod peers;
 mod rebuild;
 mod run;
 mod toolchains;
@@ -50,6 +51,10 @@ enum Command {
     Feed(feed::Args),
     /// Write what this node rebuilt of an artifact as a link for `in-toto-verify`.
     Links(links::Args),
+    /// List the peers of a running node.
+    Peers(peers::Args),
+    /// Say how far feeds are held, what is missing, and what logs have shown; 1 where somebody has two histories.
+    SyncStatus(peers::Args),
     /// Root keys and node certificates.
     #[command(subcommand)]
     Operator(operator::Command),
@@ -111,6 +116,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Definition(command) => definition::run(command).await,
         Command::Feed(args) => feed::run(&args),
         Command::Links(args) => links::run(&args),
+        Command::Peers(args) => peers::peers(&args),
+        Command::SyncStatus(args) => peers::sync_status(&args),
         Command::Operator(command) => operator::run(command),
         Command::Key(command) => key::run(command),
         Command::Environment(command) => environment::run(command).await,

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_gossip::Multiaddr;
+use quorate_gossip::{Multiaddr, Reach};
 use serde::Deserialize;
 
 use crate::cache::Reuse;
@@ -76,10 +76,44 @@ pub struct MeshSection {
     pub listen: Vec<Multiaddr>,
     /// Multiaddresses to dial, for ever. Default: none; then the node waits to be found.
     pub bootstrap: Vec<Multiaddr>,
+    /// Up to how many connections peers that were heard of are dialled. Default 24. Fewer than 6 make gossip slow and
+    /// the node easy to surround.
+    pub peers_wanted: usize,
+    /// Multiaddresses under which others reach this node and which it cannot know itself, such as a forwarded port.
+    /// Default: none; what listens and what others confirm is told.
+    pub external: Vec<Multiaddr>,
+    /// Whether this node can be dialled from outside: `automatic` (default) finds out, `open`, `behind`: then it is
+    /// reached through relays.
+    pub reach: MeshReach,
+    /// Whether this node carries connections for nodes that cannot be dialled. Default: no. Only for a public address.
+    pub relay: bool,
     /// Incoming connections at a time. Default 256.
     pub connections_max: u32,
     /// Above this resident size no new connection is made. Default 2 GiB.
     pub memory_bytes_max: usize,
+}
+
+/// Whether a node can be dialled from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MeshReach {
+    /// Found out with the help of relays.
+    #[default]
+    Automatic,
+    /// Yes.
+    Open,
+    /// No: it is behind address translation.
+    Behind,
+}
+
+impl From<MeshReach> for Reach {
+    fn from(reach: MeshReach) -> Self {
+        match reach {
+            MeshReach::Automatic => Self::Automatic,
+            MeshReach::Open => Self::Open,
+            MeshReach::Behind => Self::Behind,
+        }
+    }
 }
 
 /// `[coordinator]`: where results are handed in besides the mesh.
@@ -267,6 +301,10 @@ impl Default for MeshSection {
         Self {
             listen: everywhere.iter().filter_map(|address| address.parse().ok()).collect(),
             bootstrap: Vec::new(),
+            peers_wanted: 24,
+            external: Vec::new(),
+            reach: MeshReach::Automatic,
+            relay: false,
             connections_max: 256,
             memory_bytes_max: 2 << 30,
         }
@@ -318,6 +356,9 @@ impl Config {
         let refuse = |key, reason: String| Err(ConfigError::Value { key, reason });
         if self.build.jobs == 0 {
             return refuse("build.jobs", "at least one build at a time".to_owned());
+        }
+        if self.mesh.relay && self.mesh.reach == MeshReach::Behind {
+            return refuse("mesh.relay", "a node that cannot be dialled cannot carry connections for others".to_owned());
         }
         if let Err((key, reason)) = self.watch.check() {
             return refuse(key, reason);
@@ -412,6 +453,7 @@ mod tests {
             ("[watch.deb]\nsuites = [\"../x\"]", "watch.deb"),
             ("[source]\ngit_mirrors = [\"nothing\"]", "source.git_mirrors"),
             ("[coordinator]\nsubmit = \"http://[\"", "coordinator.submit"),
+            ("[mesh]\nrelay = true\nreach = \"behind\"", "mesh.relay"),
         ] {
             let refused = load(&format!("{SMALLEST}{section}\n"));
             assert!(matches!(refused, Err(ConfigError::Value { key: k, .. }) if k == key), "{section}");

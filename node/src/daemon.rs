@@ -6,6 +6,7 @@
 
 mod builds;
 mod identity;
+mod show;
 mod work;
 
 use std::path::PathBuf;
@@ -15,9 +16,11 @@ use std::time::Duration;
 use quorate_gossip::{Mesh, MeshConfig, MeshError};
 use quorate_proto::NodeId;
 use quorate_tally::{Policy, PolicyError};
+use quorate_tlog::VerifierKey;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::blob::{BlobError, BlobStore};
@@ -25,6 +28,8 @@ use crate::config::{Config, ConfigError};
 use crate::durable;
 use crate::feed::{FeedError, Feeds};
 use crate::key::KeyFileError;
+use crate::logs::Logs;
+use crate::mesh::{self, MeshStore};
 use crate::pipeline::Job;
 use crate::queue::{self, Queue, QueueError};
 use crate::submit::Submitter;
@@ -136,6 +141,7 @@ struct Daemon {
     work: Work,
     watches: Watches,
     witness: Option<Serving>,
+    showing: JoinHandle<()>,
     started: Instant,
     heads_heard: Option<Instant>,
     ready: PathBuf,
@@ -163,17 +169,22 @@ impl Daemon {
         let queue = Queue::open(&config.data_dir)?;
         queue.recover()?;
         queue_unlisted(&config, &queue, &feeds)?;
+        let policy_log = policy.log().map(|log| log.key.as_str());
+        let logs = Logs::open(&config.data_dir, &log_keys(&config, policy_log)).map_err(io(&config.data_dir))?;
         let witness = match &config.witness {
-            Some(section) => Some(Serving::start(section, &config.data_dir, policy.log().map(|log| log.key.as_str())).await?),
+            Some(section) => Some(Serving::start(section, &config.data_dir, policy_log, Some(logs.clone())).await?),
             None => None,
         };
-        let mesh = start_mesh(&config, &identity, &feeds)?;
+        let store = MeshStore::new(feeds.clone(), logs.clone(), &config.data_dir);
+        let mesh = start_mesh(&config, &identity, store)?;
+        let showing = tokio::spawn(show::run(mesh.clone(), feeds.clone(), logs, config.data_dir.clone()));
         let signed = Arc::new(Notify::new());
         start_submitter(&config, &feeds, &signed)?;
         let work = Work::new(feeds.clone(), queue.clone(), mesh.clone(), identity, signed);
         let signed_already = feeds.clone();
         let watches = Watches::start(&config, &queue, &(Arc::new(move |artifact: &_| signed_already.has_signed(artifact)) as _))?;
-        let daemon = Self { config, feeds, queue, mesh, work, watches, witness, started: Instant::now(), heads_heard: None, ready };
+        let daemon =
+            Self { config, feeds, queue, mesh, work, watches, witness, showing, started: Instant::now(), heads_heard: None, ready };
         daemon.tell().await?;
         Ok(daemon)
     }
@@ -247,6 +258,8 @@ impl Daemon {
         if let Some(witness) = self.witness {
             witness.stop();
         }
+        self.showing.abort();
+        let _ = std::fs::remove_file(mesh::status::path(&self.config.data_dir));
         self.work.stop().await;
         self.mesh.stop().await;
         tracing::info!("node ends");
@@ -266,16 +279,27 @@ fn queue_unlisted(config: &Config, queue: &Queue, feeds: &Feeds) -> Result<(), D
     Ok(())
 }
 
-fn start_mesh(config: &Config, identity: &Identity, feeds: &Feeds) -> Result<Mesh, DaemonError> {
+fn start_mesh(config: &Config, identity: &Identity, store: MeshStore) -> Result<Mesh, DaemonError> {
     let mesh = MeshConfig {
         listen: config.mesh.listen.clone(),
         bootstrap: config.mesh.bootstrap.clone(),
+        peers_wanted: config.mesh.peers_wanted,
+        external: config.mesh.external.clone(),
+        reach: config.mesh.reach.into(),
+        relay: config.mesh.relay,
         connections_max: config.mesh.connections_max,
         memory_bytes_max: config.mesh.memory_bytes_max,
         seed: u64::from(std::process::id()),
     };
-    let (mesh, _task) = Mesh::start(identity.key(), mesh, Arc::new(feeds.clone()))?;
+    let (mesh, _task) = Mesh::start(identity.key(), mesh, Arc::new(store))?;
     Ok(mesh)
+}
+
+/// The logs that are listened to: that of the policy, and those that are witnessed. What is no key is told of where
+/// the witness starts.
+fn log_keys(config: &Config, policy_log: Option<&str>) -> Vec<VerifierKey> {
+    let witnessed = config.witness.iter().flat_map(|witness| &witness.logs).map(String::as_str);
+    witnessed.chain(policy_log).filter_map(|text| text.parse().ok()).collect()
 }
 
 fn start_submitter(config: &Config, feeds: &Feeds, signed: &Arc<Notify>) -> Result<(), DaemonError> {

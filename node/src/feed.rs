@@ -15,6 +15,7 @@ pub mod record;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};

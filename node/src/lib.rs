@@ -7,7 +7,7 @@
 //!
 //! Around it stands the daemon: [`mod@watch`] → [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
 //! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`]. Beside them the node is a
-//! [`witness`] of logs.
+//! [`witness`] of logs, and keeps what [`logs`] show of themselves to others; [`mod@mesh`] is what peers see of it all.
 
 pub mod attest;
 pub mod blob;
@@ -23,6 +23,8 @@ pub mod environment;
 pub mod feed;
 pub mod fetch;
 pub mod key;
+pub mod logs;
+pub mod mesh;
 pub mod pipeline;
 pub mod plan;
 pub mod proxy;

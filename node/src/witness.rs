@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::durable;
 use crate::key::{self, KeyFileError};
+use crate::logs::Logs;
 
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,13 +129,16 @@ struct Service {
     witness: Mutex<Witness>,
     folder: PathBuf,
     turns: Semaphore,
+    /// Hears of every checkpoint that was cosigned: what the log shows here it must show to everybody.
+    logs: Option<Logs>,
 }
 
 impl Serving {
-    /// Takes up what was kept and begins to answer. `policy_log` is the verifier key in the node's policy.
-    pub async fn start(config: &WitnessConfig, data_dir: &Path, policy_log: Option<&str>) -> Result<Self, StartError> {
+    /// Takes up what was kept and begins to answer. `policy_log` is the verifier key in the node's policy; `logs`
+    /// hears of what is asked here.
+    pub async fn start(config: &WitnessConfig, data_dir: &Path, policy_log: Option<&str>, logs: Option<Logs>) -> Result<Self, StartError> {
         let failed = |what: String| move |source| StartError::Io { what, source };
-        let service = Arc::new(Service::open(config, &data_dir.join("witness"), policy_log)?);
+        let service = Arc::new(Service { logs, ..Service::open(config, &data_dir.join("witness"), policy_log)? });
         let vkey = service.lock().cosigner().verifier().to_string();
         let listener = TcpListener::bind(config.listen).await.map_err(failed(config.listen.to_string()))?;
         let address = listener.local_addr().map_err(failed(config.listen.to_string()))?;
@@ -207,7 +211,7 @@ impl Service {
             }
         }
         durable::sync_dir(folder).map_err(failed(folder))?;
-        Ok(Self { witness: Mutex::new(witness), folder: folder.to_owned(), turns: Semaphore::new(REQUESTS_MAX) })
+        Ok(Self { witness: Mutex::new(witness), folder: folder.to_owned(), turns: Semaphore::new(REQUESTS_MAX), logs: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, Witness> {
@@ -217,13 +221,20 @@ impl Service {
     /// Decides, keeps, answers. Blocks: an answer that cosigns waits for the disk.
     fn answer(&self, request: &AddCheckpoint, now: u64) -> Response {
         let mut witness = self.lock();
-        let refused = match witness.add_checkpoint(request, now, |record| self.keep(record)) {
+        let cosigned = witness.add_checkpoint(request, now, |record| self.keep(record));
+        let contradiction = if cosigned.is_err() { witness.contradiction(request) } else { None };
+        drop(witness);
+        if let Some(logs) = &self.logs {
+            // Refused or not: what its log has signed is a view of it.
+            logs.hear(request.note().to_string().as_bytes());
+        }
+        if let Some(proof) = contradiction {
+            self.convict(request, &proof);
+        }
+        let refused = match cosigned {
             Ok(line) => return format!("{line}\n").into_response(),
             Err(refused) => refused,
         };
-        if let Some(proof) = witness.contradiction(request) {
-            self.convict(request, &proof);
-        }
         let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         tracing::debug!(%status, error = &refused as &dyn std::error::Error, "a checkpoint was not cosigned");
         match refused {

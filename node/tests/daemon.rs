@@ -289,6 +289,41 @@ async fn whatever_is_killed_when_every_job_has_one_result_and_no_sequence_number
     assert!(node.ready().is_none(), "a node that ended in good order is not ready");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_killed_finds_its_peer_in_its_book_and_says_how_it_stands() {
+    let listener = Listener::start(0).await;
+    let node = Node::new(&listener.mesh.listening().await.unwrap());
+    let data = node.path("data");
+    let connected = || {
+        let peers = run(&["peers", "--dir", text(&data), "--format", "json"]);
+        let peers: Value = serde_json::from_slice(&peers.stdout).unwrap_or_default();
+        peers["peers"].as_array().is_some_and(|peers| peers.len() == 1 && !peers[0]["connection"].is_null())
+    };
+    let mut child = node.start_ready();
+    until("the connection", connected);
+    until("the book", || fs::read_to_string(data.join("peers")).is_ok_and(|book| book.contains("\npeer ")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let config = fs::read_to_string(node.path("node.toml")).unwrap();
+    let bootstrap = config.lines().find(|line| line.starts_with("bootstrap")).unwrap();
+    fs::write(node.path("node.toml"), config.replace(bootstrap, "bootstrap = []")).unwrap();
+    fs::remove_file(data.join("mesh.json")).unwrap();
+    let child = node.start_ready();
+    until("the connection to a peer of the book", connected);
+    node.add_built(1);
+    until("the own feed in the status", || {
+        let status = run(&["sync-status", "--dir", text(&data), "--format", "json"]);
+        assert!(status.status.code() == Some(0) || !data.join("mesh.json").exists(), "{}", String::from_utf8_lossy(&status.stderr));
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        status["feeds"].as_array().is_some_and(|feeds| feeds.iter().any(|feed| feed["held"] == 1))
+    });
+    assert!(String::from_utf8(run(&["peers", "--dir", text(&data)]).stdout).unwrap().contains("direct"));
+    assert_eq!(terminate(child), 0);
+    let away = run(&["peers", "--dir", text(&data)]);
+    assert_eq!(away.status.code(), Some(2));
+    assert!(String::from_utf8(away.stderr).unwrap().contains("hint:"));
+}
+
 #[test]
 fn a_job_that_comes_while_the_node_runs_is_noticed() {
     let node = Node::new(&[]);

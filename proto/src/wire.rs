@@ -1,11 +1,23 @@
 //! The one conversion between protobuf messages and domain values.
+//!
+//! Frames of gossip stand here; the questions and answers of feed sync in `sync`, what everybody should
+//! know in `notice`. `docs/spec/mesh.md`.
+
+mod notice;
+mod sync;
 
 use prost::Message as _;
 
 use crate::api;
+use crate::certificate::CERTIFICATE_BYTES_MAX;
 use crate::key::KeyError;
 use crate::verified::FeedItem;
 use crate::{Digest, NodeId};
+
+pub use notice::{CHECKPOINT_NOTICE_BYTES_MAX, LOG_PROOF_NOTICE_BYTES_MAX, NOTICE_BYTES_MAX, NOTICE_TOPIC, Notice, Told};
+pub use sync::{
+    Beginning, BeginningWanted, PEER_RECORD_BYTES_MAX, PEER_RECORDS_MAX, SyncRequest, SyncResponse, heads_digest, notices_digest,
+};
 
 /// Largest encoded [`api::FeedItem`], in bytes.
 pub const FEED_ITEM_BYTES_MAX: usize = 64 * 1024;
@@ -33,39 +45,20 @@ pub enum WireError {
     /// Not protobuf of the expected type.
     #[error("malformed message")]
     Malformed(#[source] prost::DecodeError),
+    /// More parts than any honest peer sends.
+    #[error("{got} parts, limit {limit}")]
+    TooMany {
+        /// Parts given.
+        got: usize,
+        /// Parts accepted.
+        limit: usize,
+    },
     /// A required field is missing or has the wrong length.
     #[error("field `{0}` is missing or malformed")]
     Field(&'static str),
     /// Not a usable key.
     #[error("malformed node id")]
     Key(#[source] KeyError),
-}
-
-/// What a peer asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyncRequest {
-    /// The heads of every feed that the peer holds.
-    Heads,
-    /// Entries of one feed from a sequence number on.
-    Entries {
-        /// Whose feed.
-        node: NodeId,
-        /// The first one wanted.
-        from: u64,
-    },
-    /// A content-addressed file.
-    Blob(Digest),
-}
-
-/// What a peer answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyncResponse {
-    /// Feeds with the sequence number that comes next in each.
-    Heads(Vec<(NodeId, u64)>),
-    /// Consecutive entries; empty when there is none.
-    Entries(Vec<FeedItem>),
-    /// The file, if the peer holds it.
-    Blob(Option<Vec<u8>>),
 }
 
 impl FeedItem {
@@ -92,58 +85,6 @@ impl FeedItem {
     }
 }
 
-impl SyncRequest {
-    /// The encoded message.
-    pub fn encode(&self) -> Vec<u8> {
-        use api::sync_request::Want;
-        let want = match self {
-            Self::Heads => Want::Heads(api::Heads {}),
-            Self::Entries { node, from } => Want::Entries(position(node, *from)),
-            Self::Blob(digest) => Want::Blob(digest.as_bytes().to_vec().into()),
-        };
-        api::SyncRequest { want: Some(want) }.encode_to_vec()
-    }
-
-    /// Reads a message.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        use api::sync_request::Want;
-        check_size(bytes, 256)?;
-        match api::SyncRequest::decode(bytes).map_err(WireError::Malformed)?.want {
-            Some(Want::Heads(_)) => Ok(Self::Heads),
-            Some(Want::Entries(p)) => Ok(Self::Entries { node: node_id(&p.node)?, from: p.next }),
-            Some(Want::Blob(digest)) => Ok(Self::Blob(digest_of(&digest)?)),
-            None => Err(WireError::Field("want")),
-        }
-    }
-}
-
-impl SyncResponse {
-    /// The encoded message.
-    pub fn encode(&self) -> Vec<u8> {
-        use api::sync_response::Have;
-        let have = match self {
-            Self::Heads(heads) => Have::Heads(api::FeedHeads { heads: heads.iter().map(|(node, next)| position(node, *next)).collect() }),
-            Self::Entries(items) => Have::Entries(api::FeedItems { items: items.iter().map(FeedItem::to_message).collect() }),
-            Self::Blob(content) => Have::Blob(api::Blob { content: content.clone().map(Into::into) }),
-        };
-        api::SyncResponse { have: Some(have) }.encode_to_vec()
-    }
-
-    /// Reads a message.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        use api::sync_response::Have;
-        check_size(bytes, SYNC_BYTES_MAX)?;
-        match api::SyncResponse::decode(bytes).map_err(WireError::Malformed)?.have {
-            Some(Have::Heads(heads)) => {
-                heads.heads.iter().map(|h| Ok((node_id(&h.node)?, h.next))).collect::<Result<_, _>>().map(Self::Heads)
-            }
-            Some(Have::Entries(entries)) => Ok(Self::Entries(entries.items.iter().map(FeedItem::from_message).collect())),
-            Some(Have::Blob(blob)) => Ok(Self::Blob(blob.content.map(|content| content.to_vec()))),
-            None => Err(WireError::Field("have")),
-        }
-    }
-}
-
 /// Reads a raw 32-byte node key.
 pub fn node_id(bytes: &[u8]) -> Result<NodeId, WireError> {
     let bytes = bytes.try_into().map_err(|_| WireError::Field("node"))?;
@@ -153,6 +94,43 @@ pub fn node_id(bytes: &[u8]) -> Result<NodeId, WireError> {
 /// Reads a raw 32-byte SHA-256.
 pub fn digest_of(bytes: &[u8]) -> Result<Digest, WireError> {
     bytes.try_into().map(Digest::from_bytes).map_err(|_| WireError::Field("digest"))
+}
+
+/// How many items one message may have: filling in certificates must not make much of little.
+const ITEMS_MAX: usize = 4096;
+
+/// Items, each certificate said once where items with the same one follow each other.
+fn items_to_message(items: &[FeedItem]) -> api::FeedItems {
+    let mut before: &[u8] = &[];
+    let said = items.iter().map(|item| {
+        let mut message = item.to_message();
+        if item.certificate == before {
+            message.certificate.clear();
+        }
+        before = &item.certificate;
+        message
+    });
+    api::FeedItems { items: said.collect() }
+}
+
+/// The items of a message. A certificate that is longer than any is refused, whatever it says.
+fn items_of(message: &api::FeedItems) -> Result<Vec<FeedItem>, WireError> {
+    let (got, limit) = (message.items.len(), ITEMS_MAX);
+    if got > limit {
+        return Err(WireError::TooMany { got, limit });
+    }
+    let mut items: Vec<FeedItem> = Vec::with_capacity(got);
+    for message in &message.items {
+        let mut item = FeedItem::from_message(message);
+        if item.certificate.is_empty()
+            && let Some(before) = items.last()
+        {
+            item.certificate.clone_from(&before.certificate);
+        }
+        check_size(&item.certificate, CERTIFICATE_BYTES_MAX)?;
+        items.push(item);
+    }
+    Ok(items)
 }
 
 fn position(node: &NodeId, next: u64) -> api::FeedPosition {
@@ -174,6 +152,7 @@ mod tests {
             let _ = FeedItem::decode(&bytes);
             let _ = SyncRequest::decode(&bytes);
             let _ = SyncResponse::decode(&bytes);
+            let _ = Notice::decode(&bytes);
         }
 
         #[test]
@@ -181,11 +160,33 @@ mod tests {
             let item = FeedItem { certificate, envelope };
             prop_assert_eq!(FeedItem::decode(&item.encode()).expect("own frame"), item);
         }
+
+        #[test]
+        fn items_come_out_as_they_went_in_with_each_certificate_said_once(certificates in prop::collection::vec(0_u8..3, 0..20)) {
+            let items: Vec<_> = certificates
+                .iter()
+                .enumerate()
+                .map(|(n, c)| FeedItem { certificate: vec![*c; 500], envelope: n.to_be_bytes().to_vec() })
+                .collect();
+            let encoded = SyncResponse::Entries(items.clone()).encode();
+            let changes = certificates.windows(2).filter(|two| two[0] != two[1]).count();
+            prop_assert!(encoded.len() < 600 * (changes + 1) + 20 * items.len());
+            prop_assert_eq!(SyncResponse::decode(&encoded).expect("own answer"), SyncResponse::Entries(items));
+        }
     }
 
     #[test]
     fn an_oversized_frame_is_refused_before_it_is_parsed() {
         let frame = vec![0; FEED_ITEM_BYTES_MAX + 1];
         assert!(matches!(FeedItem::decode(&frame), Err(WireError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_small_answer_cannot_be_made_to_fill_much_memory() {
+        let certified = FeedItem { certificate: vec![1; CERTIFICATE_BYTES_MAX], envelope: Vec::new() };
+        let many = SyncResponse::Entries(vec![certified.clone(); ITEMS_MAX + 1]).encode();
+        assert!(matches!(SyncResponse::decode(&many), Err(WireError::TooMany { .. })));
+        let long = FeedItem { certificate: vec![1; CERTIFICATE_BYTES_MAX + 1], envelope: Vec::new() };
+        assert!(matches!(SyncResponse::decode(&SyncResponse::Entries(vec![long]).encode()), Err(WireError::TooLarge { .. })));
     }
 }

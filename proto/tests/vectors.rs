@@ -9,6 +9,7 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::key::{PublicKey as _, SecretKey};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::wire::{Beginning, BeginningWanted, SyncRequest, SyncResponse, Told, heads_digest, notices_digest};
 use quorate_proto::{Digest, OperatorId, Purl};
 use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical};
 use serde_json::{Value, json};
@@ -179,4 +180,58 @@ fn package_urls() {
     .map(|given| json!({ "given": given, "canonical": given.parse::<Purl>().ok() }))
     .collect();
     check("purl.json", &json!({ "description": "package URLs and their canonical form, null where refused", "vectors": rows }));
+}
+
+/// One message of feed sync, in hex, with what it says.
+fn message(says: &str, bytes: &[u8]) -> Value {
+    json!({ "says": says, "hex": data_encoding::HEXLOWER.encode(bytes) })
+}
+
+#[test]
+fn mesh_messages_and_digests() {
+    let node = |seed: u8| SecretKey::from_seed(&[seed; 32]).node_id();
+    let heads = vec![(node(1), 3), (node(2), 1_000_000)];
+    let known = Some(heads_digest(heads.iter().copied()));
+    let item = |envelope: &[u8]| FeedItem { certificate: b"certificate".to_vec(), envelope: envelope.to_vec() };
+    let told = [
+        Told::checkpoint(b"log.example\n1\nAAAA\n\n- cut\n".to_vec()),
+        Told::log_equivocation("log.example", b"quorate-log-equivocation/v1\n".to_vec()),
+        Told::feed_equivocation(node(1), [item(b"one"), item(b"other")]),
+    ];
+    let wanted = BeginningWanted { log: Digest::of(b"log.example"), old_size: 5, size: 9, root: [7; 32] };
+    let requests = [
+        ("heads, and what the asker has", SyncRequest::Heads { known }),
+        ("heads, whatever the asker has", SyncRequest::Heads { known: None }),
+        ("entries from 3 on", SyncRequest::Entries { node: node(1), from: 3 }),
+        ("a file", SyncRequest::Blob(Digest::of(b"file"))),
+        ("peers", SyncRequest::Peers),
+        ("notices, and what the asker knows", SyncRequest::Notices { known: Some(notices_digest(&told)) }),
+        ("how a tree of nine leaves begins over five", SyncRequest::Beginning(wanted)),
+    ];
+    let responses = [
+        ("heads", SyncResponse::Heads(heads.clone())),
+        ("the same", SyncResponse::Same),
+        ("two items of one certificate, which is said once", SyncResponse::Entries(vec![item(b"one"), item(b"two")])),
+        ("no file", SyncResponse::Blob(None)),
+        ("a file", SyncResponse::Blob(Some(b"file".to_vec()))),
+        ("records", SyncResponse::Peers(vec![b"record".to_vec()])),
+        ("notices", SyncResponse::of_notices(told.clone())),
+        ("no beginning", SyncResponse::Beginning(None)),
+        ("a beginning", SyncResponse::Beginning(Some(Beginning { root: [1; 32], path: vec![[2; 32]] }))),
+    ];
+    check(
+        "mesh.json",
+        &json!({
+            "description": "messages of /quorate/sync/1 without their length, notices, and digests",
+            "heads": heads.iter().map(|(node, next)| json!({ "node": node, "next": next })).collect::<Vec<_>>(),
+            "headsDigest": known,
+            "notices": told.iter().map(|told| json!({
+                "about": told.about,
+                "hex": data_encoding::HEXLOWER.encode(&told.notice.encode()),
+            })).collect::<Vec<_>>(),
+            "noticesDigest": notices_digest(&told),
+            "requests": requests.iter().map(|(says, request)| message(says, &request.encode())).collect::<Vec<_>>(),
+            "responses": responses.iter().map(|(says, response)| message(says, &response.encode())).collect::<Vec<_>>(),
+        }),
+    );
 }

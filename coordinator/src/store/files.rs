@@ -136,6 +136,11 @@ impl Paths {
         self.root.join("ready.json")
     }
 
+    /// The peers that the mesh knows: a hint.
+    pub fn peers(&self) -> PathBuf {
+        self.root.join("peers")
+    }
+
     /// A content-addressed file.
     pub fn blob(&self, digest: &quorate_proto::Digest) -> PathBuf {
         let hex = digest.to_hex();

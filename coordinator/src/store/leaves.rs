@@ -73,6 +73,11 @@ impl LeafReader {
         self.published.subscribe()
     }
 
+    /// Tells of every later checkpoint that enough witnesses have cosigned; nothing where none are asked.
+    pub fn follow_witnessed(&self) -> Option<watch::Receiver<Shown>> {
+        self.witnessed.as_ref().map(watch::Sender::subscribe)
+    }
+
     pub(crate) fn publish(&self, published: Published) {
         self.published.send_replace(Arc::new(published));
     }

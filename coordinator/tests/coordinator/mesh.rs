@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use quorate_gossip::{Accepted, FeedStore, Mesh, MeshConfig};
 use quorate_proto::verified::FeedItem;
+use quorate_proto::wire::{Beginning, BeginningWanted, Notice};
 use quorate_proto::{Digest, NodeId, SecretKey};
+use quorate_tlog::{Checkpoint, ConsistencyProof, Hash, SignedNote, TreeHead};
 
 use crate::fixture::{Network, artifact, identical};
 use crate::harness::{PATIENCE, Place};
@@ -17,6 +19,10 @@ use crate::harness::{PATIENCE, Place};
 struct Peer {
     feeds: Mutex<BTreeMap<NodeId, Vec<FeedItem>>>,
     blobs: Mutex<BTreeMap<Digest, Vec<u8>>>,
+    heard: Mutex<Vec<Checkpoint>>,
+    /// Asked for once a checkpoint was heard; then what was answered.
+    asked: Mutex<Option<BeginningWanted>>,
+    answered: Mutex<Option<Beginning>>,
 }
 
 impl FeedStore for Peer {
@@ -56,6 +62,23 @@ impl FeedStore for Peer {
     }
 
     async fn put_blob(&self, _: Vec<u8>) {}
+
+    async fn accept_notice(&self, notice: Notice) -> Accepted {
+        let Notice::Checkpoint(note) = notice else { panic!("nobody was caught with two histories") };
+        let text = SignedNote::parse(&note).unwrap().unverified_text().to_owned();
+        self.heard.lock().unwrap().push(Checkpoint::parse(&text).unwrap());
+        Accepted::New
+    }
+
+    async fn wanted_beginnings(&self) -> Vec<BeginningWanted> {
+        self.asked.lock().unwrap().iter().copied().collect()
+    }
+
+    async fn accept_beginning(&self, wanted: BeginningWanted, beginning: Beginning) -> Accepted {
+        assert_eq!(self.asked.lock().unwrap().take(), Some(wanted));
+        *self.answered.lock().unwrap() = Some(beginning);
+        Accepted::New
+    }
 }
 
 fn join(seed: u8, address: &str, peer: &Arc<Peer>) -> Mesh {
@@ -93,4 +116,43 @@ async fn feeds_and_evidence_come_from_a_node_and_go_to_a_late_joiner() {
         assert!(began.elapsed() < PATIENCE, "the feeds do not arrive");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_are_told_and_so_is_how_their_trees_begin() {
+    let mut network = Network::new(2);
+    let place = Place::new(&network.policy(2));
+    let mut running = place.start().await;
+    let peer = Arc::new(Peer::default());
+    let mesh = join(203, &running.mesh[0], &peer);
+    let heard = |size: u64| peer.heard.lock().unwrap().iter().find(|checkpoint| checkpoint.size() >= size).cloned();
+    let click = artifact("click", "8.1.8", "");
+    let began = Instant::now();
+    let mut sizes = Vec::new();
+    for n in 0..2 {
+        let item = network.nodes[n].sign(&click, identical(&click));
+        running.submit(&[item]).await.unwrap();
+        let size = running.quiet().await.size;
+        sizes.push(size);
+        while heard(size).is_none() {
+            assert!(began.elapsed() < PATIENCE, "no checkpoint of {size} was told");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let (small, large) = (heard(sizes[0]).unwrap(), heard(sizes[1]).unwrap());
+    let log = Digest::of(large.origin().as_str().as_bytes());
+    let wanted = BeginningWanted { log, old_size: small.size(), size: large.size(), root: *large.root().as_bytes() };
+    *peer.asked.lock().unwrap() = Some(wanted);
+    mesh.nudge();
+    let beginning = loop {
+        if let Some(beginning) = peer.answered.lock().unwrap().take() {
+            break beginning;
+        }
+        assert!(began.elapsed() < PATIENCE, "how the tree begins is not told");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let proof = ConsistencyProof { path: beginning.path.into_iter().map(Hash::from_bytes).collect() };
+    let start = TreeHead { size: small.size(), root: Hash::from_bytes(beginning.root) };
+    proof.verify(&start, large.head()).unwrap();
+    assert_eq!(&start, small.head());
 }

@@ -1,7 +1,11 @@
 //! The task that owns the swarm: carries out what the sync machine decides, and answers peers.
 
 mod events;
+mod notices;
+mod peers;
+mod reach;
 mod serve;
+mod show;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,23 +13,30 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use libp2p::gossipsub::PublishError;
+use libp2p::identity::Keypair;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{PeerId, Swarm};
-use quorate_proto::wire::SyncRequest;
+use quorate_proto::wire::{BeginningWanted, SyncRequest, Told, notices_digest};
 use quorate_proto::{Digest, NodeId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::behaviour::{Behaviour, feed_topic};
+use crate::circuits::Circuits;
 use crate::counters::{Counters, Place};
 use crate::dial::Dialer;
 use crate::ingest::{self, DELIVERIES_MAX, Delivery, Judged};
 use crate::limit::{FRAMES, Limiter, REQUESTS};
 use crate::mesh::{MeshConfig, Status};
+use crate::penalty::Offence;
+use crate::snapshot::Snapshot;
 use crate::store::{FeedStore, WANTED_MAX};
 use crate::sync::{AskId, Effect, Event, Sync};
+use notices::{Heard, Notices};
+use peers::Acquaintance;
+use reach::Ways;
 use serve::{Reply, Serving};
 
 /// Answers that wait for the swarm; producers wait when it is full.
@@ -40,6 +51,9 @@ const UNHEARD_MAX: usize = 64;
 /// How often bootstrap addresses and rate limits are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
+/// Beginnings of trees that are asked for at a time.
+const BEGINNINGS_MAX: usize = 16;
+
 /// How often the store is looked at when nothing else causes it: own items come in by another door.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -48,6 +62,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) enum Command {
     /// Gossip this frame.
     Publish(Vec<u8>),
+    /// Look into the store: something in it is new.
+    Look,
+    /// Say what is known.
+    Describe(oneshot::Sender<Snapshot>),
     /// End.
     Stop,
 }
@@ -57,6 +75,25 @@ pub(crate) enum Command {
 struct Looked {
     held: Vec<(NodeId, u64)>,
     wanted: Vec<Digest>,
+    told: Vec<Told>,
+    beginnings: Vec<BeginningWanted>,
+}
+
+/// Whom a dial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dial {
+    /// The bootstrap address of this number.
+    Bootstrap(usize),
+    /// A peer of the book.
+    Known(PeerId),
+}
+
+/// What an actor begins with.
+pub(crate) struct Start {
+    pub(crate) keypair: Keypair,
+    pub(crate) config: MeshConfig,
+    pub(crate) counters: Counters,
+    pub(crate) status: watch::Sender<Status>,
 }
 
 pub(crate) struct Actor<S> {
@@ -64,7 +101,10 @@ pub(crate) struct Actor<S> {
     store: Arc<S>,
     sync: Sync,
     dialer: Dialer,
-    dials: HashMap<ConnectionId, usize>,
+    dials: HashMap<ConnectionId, Dial>,
+    acquaintance: Acquaintance,
+    ways: Ways,
+    notices: Notices,
     asks: HashMap<OutboundRequestId, (AskId, SyncRequest)>,
     frames: Limiter,
     requests: Limiter,
@@ -75,6 +115,8 @@ pub(crate) struct Actor<S> {
     /// The newest own frames that nobody was there to hear, newest first.
     unheard: VecDeque<Vec<u8>>,
     looking: Looking,
+    files_wanted: usize,
+    beginnings_wanted: usize,
     began: Instant,
     looked_at: Duration,
     wake_at: Option<Duration>,
@@ -95,26 +137,27 @@ struct Channels {
     replies: mpsc::Receiver<Reply>,
     look: mpsc::Sender<Looked>,
     looks: mpsc::Receiver<Looked>,
+    hear: mpsc::Sender<Heard>,
+    heard: mpsc::Receiver<Heard>,
 }
 
 impl<S: FeedStore> Actor<S> {
     /// Starts the task that feeds the store, too.
-    pub(crate) fn new(
-        swarm: Swarm<Behaviour>,
-        store: Arc<S>,
-        config: MeshConfig,
-        counters: Counters,
-        status: watch::Sender<Status>,
-    ) -> Self {
+    pub(crate) fn new(swarm: Swarm<Behaviour>, store: Arc<S>, start: Start) -> Self {
+        let Start { keypair, config, counters, status } = start;
         let (deliveries, inbox) = mpsc::channel(DELIVERIES_MAX);
         let (outbox, judged) = mpsc::channel(DELIVERIES_MAX);
         let (reply, replies) = mpsc::channel(REPLIES_MAX);
         let (look, looks) = mpsc::channel(LOOKS_MAX);
+        let (hear, heard) = mpsc::channel(notices::HEARD_MAX);
         tokio::spawn(ingest::run(Arc::clone(&store), inbox, outbox));
         Self {
             swarm,
             store,
             sync: Sync::new(config.seed),
+            acquaintance: Acquaintance::new(keypair, &config),
+            ways: Ways::new(Circuits::new(config.reach)),
+            notices: Notices::default(),
             dialer: Dialer::new(config.bootstrap),
             dials: HashMap::new(),
             asks: HashMap::new(),
@@ -123,9 +166,11 @@ impl<S: FeedStore> Actor<S> {
             serving: Serving::default(),
             counters,
             status,
-            channels: Channels { deliveries, judged, reply, replies, look, looks },
+            channels: Channels { deliveries, judged, reply, replies, look, looks, hear, heard },
             unheard: VecDeque::new(),
             looking: Looking::No,
+            files_wanted: 0,
+            beginnings_wanted: 0,
             began: Instant::now(),
             looked_at: Duration::ZERO,
             wake_at: None,
@@ -134,22 +179,27 @@ impl<S: FeedStore> Actor<S> {
 
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        self.open_book().await;
         self.look();
         loop {
             let wake = self.began + self.wake_at.unwrap_or(Duration::from_hours(1));
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Publish(frame)) => self.publish(frame),
-                    Some(Command::Stop) | None => return,
+                    Some(Command::Look) => self.look(),
+                    Some(Command::Describe(answer)) => drop(answer.send(self.snapshot())),
+                    Some(Command::Stop) | None => break,
                 },
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 Some(judged) = self.channels.judged.recv() => self.on_judged(judged),
                 Some(reply) = self.channels.replies.recv() => self.on_reply(reply),
                 Some(looked) = self.channels.looks.recv() => self.on_looked(looked),
+                Some(heard) = self.channels.heard.recv() => self.on_heard(heard),
                 () = tokio::time::sleep_until(wake), if self.wake_at.is_some() => self.feed_machine(Event::Tick),
                 _ = housekeeping.tick() => self.keep_house(),
             }
         }
+        self.close_book().await;
     }
 
     /// The time since the actor began.
@@ -190,23 +240,33 @@ impl<S: FeedStore> Actor<S> {
             self.look();
         }
         for (index, address) in self.dialer.due(now) {
-            let options: DialOpts = address.clone().into();
-            let id = options.connection_id();
-            self.dials.insert(id, index);
-            match self.swarm.dial(options) {
-                Ok(()) => {}
-                Err(error) => self.on_dial_failure(id, &error),
-            }
+            self.dial(Dial::Bootstrap(index), address.into());
+        }
+        self.dial_more();
+        self.lift_bans();
+        self.keep_ways(now);
+        self.save_book(now);
+    }
+
+    fn dial(&mut self, dial: Dial, options: DialOpts) {
+        let id = options.connection_id();
+        self.dials.insert(id, dial);
+        match self.swarm.dial(options) {
+            Ok(()) => {}
+            Err(error) => self.on_dial_failure(id, &error),
         }
     }
 
     fn on_dial_failure(&mut self, id: ConnectionId, error: &DialError) {
-        let Some(index) = self.dials.remove(&id) else { return };
+        let Some(dial) = self.dials.remove(&id) else { return };
         self.counters.count(Place::Connection, "dial-failed");
-        tracing::debug!(%error, "bootstrap address not reached");
-        match error {
-            DialError::LocalPeerId { .. } => self.dialer.own(index),
-            _ => self.dialer.failed(index, self.now()),
+        tracing::debug!(%error, ?dial, "not reached");
+        match (dial, error) {
+            (Dial::Bootstrap(index), DialError::LocalPeerId { .. }) => self.dialer.own(index),
+            (Dial::Bootstrap(index), _) => self.dialer.failed(index, self.now()),
+            // Limits and dials that were under way already are no failures of the peer.
+            (Dial::Known(_), DialError::Denied { .. } | DialError::DialPeerConditionFalse(_) | DialError::Aborted) => {}
+            (Dial::Known(peer), _) => self.acquaintance.failed(peer),
         }
     }
 
@@ -230,7 +290,11 @@ impl<S: FeedStore> Actor<S> {
             Effect::Misbehaved { peer, reason } => {
                 self.counters.count(Place::Sync, reason);
                 tracing::debug!(%peer, reason, "peer broke the sync protocol");
+                self.punish(peer, Offence::Rejected);
             }
+            Effect::Meet { peer, records } => self.meet(peer, &records),
+            Effect::Hear { peer, notices } => self.hear_answer(peer, notices),
+            Effect::Link { peer, wanted, beginning } => self.link(peer, wanted, beginning),
             Effect::WakeAt(at) => self.wake_at = Some(at),
         }
     }
@@ -268,8 +332,11 @@ impl<S: FeedStore> Actor<S> {
     fn on_looked(&mut self, looked: Looked) {
         let again = self.looking == Looking::AgainAfterwards;
         self.looking = Looking::No;
+        (self.files_wanted, self.beginnings_wanted) = (looked.wanted.len(), looked.beginnings.len());
         self.feed_machine(Event::Held(looked.held));
         self.feed_machine(Event::Wanted(looked.wanted));
+        self.feed_machine(Event::Known { notices: notices_digest(&looked.told), beginnings: looked.beginnings });
+        self.tell(looked.told);
         if again {
             self.look();
         }
@@ -279,5 +346,7 @@ impl<S: FeedStore> Actor<S> {
 async fn looked<S: FeedStore>(store: &S) -> Looked {
     let mut wanted = store.wanted_blobs().await;
     wanted.truncate(WANTED_MAX);
-    Looked { held: store.heads().await, wanted }
+    let mut beginnings = store.wanted_beginnings().await;
+    beginnings.truncate(BEGINNINGS_MAX);
+    Looked { held: store.heads().await, wanted, told: store.notices().await, beginnings }
 }

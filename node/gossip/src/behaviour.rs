@@ -10,12 +10,17 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, memory_connection_limits, noise, ping, tcp, yamux};
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    StreamProtocol, Swarm, SwarmBuilder, allow_block_list, autonat, connection_limits, dcutr, identify, kad, memory_connection_limits,
+    noise, ping, relay, tcp, yamux,
+};
 use quorate_proto::Digest;
-use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, FEED_TOPIC, SYNC_PROTOCOL};
+use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, FEED_TOPIC, NOTICE_TOPIC, SYNC_PROTOCOL};
 
 use crate::codec::SyncCodec;
-use crate::mesh::{MeshConfig, MeshError};
+use crate::counters::Counters;
+use crate::mesh::{MeshConfig, MeshError, Reach};
 
 /// What gossipsub adds to a frame: topic and field headers.
 const FRAME_OVERHEAD_BYTES: usize = 1024;
@@ -29,14 +34,35 @@ const STREAMS_PER_CONNECTION_MAX: usize = 8;
 /// A quiet connection is kept: its next heads question comes within the minute anyway.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// The protocol of the routing table.
+const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/quorate/kad/1");
+
+/// Connections that lookups in the routing table may open beyond the peers that are wanted.
+const LOOKUP_CONNECTIONS_MAX: usize = 8;
+
+/// What a relay carries between two peers that cannot reach each other. They sync feeds over it where no direct
+/// connection comes about, so it is more than a handshake.
+const CIRCUIT_BYTES_MAX: u64 = 64 << 20;
+const CIRCUIT_TIME_MAX: Duration = Duration::from_mins(30);
+const CIRCUITS_MAX: usize = 64;
+
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     limits: connection_limits::Behaviour,
+    pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: request_response::Behaviour<SyncCodec>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
+    relay_client: relay::client::Behaviour,
+    relay: Toggle<relay::Behaviour>,
+    dcutr: dcutr::Behaviour,
+    /// Only where the configuration does not say whether we can be dialled: it remembers every address that any peer
+    /// thinks we have.
+    autonat_client: Toggle<autonat::v2::client::Behaviour>,
+    autonat_server: Toggle<autonat::v2::server::Behaviour>,
 }
 
 /// The topic of feed items.
@@ -44,39 +70,85 @@ pub(crate) fn feed_topic() -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(FEED_TOPIC)
 }
 
+/// The topic of what everybody should know.
+pub(crate) fn notice_topic() -> gossipsub::IdentTopic {
+    gossipsub::IdentTopic::new(NOTICE_TOPIC)
+}
+
 /// A swarm that listens nowhere yet.
-pub(crate) fn swarm(keypair: Keypair, config: &MeshConfig) -> Result<Swarm<Behaviour>, MeshError> {
+pub(crate) fn swarm(keypair: Keypair, config: &MeshConfig, counters: &Counters) -> Result<Swarm<Behaviour>, MeshError> {
     let refused = |reason: String| MeshError::Transport { reason };
-    let behaviour = behaviour(&keypair, config)?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .map_err(|e| refused(e.to_string()))?
         .with_quic()
-        .with_behaviour(|_| behaviour)
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .map_err(|e| refused(e.to_string()))?
+        .with_behaviour(|keypair, circuits| behaviour(keypair, circuits, config, counters).map_err(Box::from))
         .map_err(|e| refused(e.to_string()))?
         .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
         .build();
     Ok(swarm)
 }
 
-fn behaviour(keypair: &Keypair, config: &MeshConfig) -> Result<Behaviour, MeshError> {
+fn behaviour(
+    keypair: &Keypair,
+    relay_client: relay::client::Behaviour,
+    config: &MeshConfig,
+    counters: &Counters,
+) -> Result<Behaviour, MeshError> {
+    let own = keypair.public().to_peer_id();
+    let sync_config =
+        request_response::Config::default().with_request_timeout(REQUEST_TIMEOUT).with_max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
+    let sync_protocol = [(StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Full)];
+    let identify = identify::Config::new("/quorate/1".to_owned(), keypair.public())
+        .with_agent_version(concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_push_listen_addr_updates(true);
+    Ok(Behaviour {
+        memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
+        limits: limits(config),
+        banned: allow_block_list::Behaviour::default(),
+        gossip: gossip()?,
+        sync: request_response::Behaviour::with_codec(SyncCodec::new(counters.clone()), sync_protocol, sync_config),
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping::Config::default()),
+        kad: routing(own, config),
+        relay_client,
+        relay: config.relay.then(|| relay::Behaviour::new(own, relay_config())).into(),
+        dcutr: dcutr::Behaviour::new(own),
+        autonat_client: (config.reach == Reach::Automatic).then(autonat::v2::client::Behaviour::default).into(),
+        autonat_server: config.relay.then(autonat::v2::server::Behaviour::default).into(),
+    })
+}
+
+fn limits(config: &MeshConfig) -> connection_limits::Behaviour {
+    let outgoing = config.peers_wanted + config.bootstrap.len() + LOOKUP_CONNECTIONS_MAX;
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(config.connections_max))
         .with_max_established_incoming(Some(config.connections_max))
+        .with_max_established_outgoing(Some(u32::try_from(outgoing).unwrap_or(u32::MAX)))
         .with_max_established_per_peer(Some(4));
-    let sync_config =
-        request_response::Config::default().with_request_timeout(REQUEST_TIMEOUT).with_max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
-    let identify = identify::Config::new("/quorate/1".to_owned(), keypair.public())
-        .with_agent_version(concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned());
-    Ok(Behaviour {
-        memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
-        limits: connection_limits::Behaviour::new(limits),
-        gossip: gossip()?,
-        sync: request_response::Behaviour::new([(StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Full)], sync_config),
-        identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::new(ping::Config::default()),
-    })
+    connection_limits::Behaviour::new(limits)
+}
+
+fn relay_config() -> relay::Config {
+    relay::Config {
+        max_circuits: CIRCUITS_MAX,
+        max_circuit_duration: CIRCUIT_TIME_MAX,
+        max_circuit_bytes: CIRCUIT_BYTES_MAX,
+        ..relay::Config::default()
+    }
+}
+
+/// The routing table finds peers that nobody whom we know has told of. It keeps no records for others.
+fn routing(own: libp2p::PeerId, config: &MeshConfig) -> kad::Behaviour<kad::store::MemoryStore> {
+    let mut kad_config = kad::Config::new(KAD_PROTOCOL);
+    kad_config.set_record_filtering(kad::StoreInserts::FilterBoth);
+    let mut kad = kad::Behaviour::with_config(own, kad::store::MemoryStore::new(own), kad_config);
+    let serves = !config.listen.is_empty() && config.reach != Reach::Behind;
+    kad.set_mode(Some(if serves { kad::Mode::Server } else { kad::Mode::Client }));
+    kad
 }
 
 /// Messages carry no author, signature or number of gossipsub's own: the item inside is signed by who
@@ -98,6 +170,7 @@ fn gossip() -> Result<gossipsub::Behaviour, MeshError> {
     let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(|e| refused(e.to_owned()))?;
     gossip.with_peer_score(score_parameters(), PeerScoreThresholds::default()).map_err(refused)?;
     gossip.subscribe(&feed_topic()).map_err(|e| refused(e.to_string()))?;
+    gossip.subscribe(&notice_topic()).map_err(|e| refused(e.to_string()))?;
     Ok(gossip)
 }
 
@@ -110,7 +183,9 @@ fn score_parameters() -> PeerScoreParams {
         ..TopicScoreParams::default()
     };
     PeerScoreParams {
-        topics: [(feed_topic().hash(), topic)].into(),
+        topics: [(feed_topic().hash(), topic.clone()), (notice_topic().hash(), topic)].into(),
+        // The application's part is the peer's penalty: what it did wrong over sync counts here too.
+        app_specific_weight: 1.0,
         ip_colocation_factor_whitelist: HashSet::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
         ..PeerScoreParams::default()
     }

@@ -9,12 +9,34 @@ use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{StreamProtocol, request_response};
 use quorate_proto::wire::SYNC_BYTES_MAX;
 
+use crate::counters::Counters;
+
 /// Largest encoded request, in bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 256;
 
-/// The codec.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SyncCodec;
+/// The codec. Counts what passes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SyncCodec {
+    counters: Counters,
+}
+
+impl SyncCodec {
+    pub(crate) fn new(counters: Counters) -> Self {
+        Self { counters }
+    }
+
+    async fn read<T: AsyncRead + Unpin + Send>(&self, io: &mut T, limit: usize) -> io::Result<Vec<u8>> {
+        let frame = read_frame(io, limit).await?;
+        self.counters.received(LENGTH_BYTES + frame.len());
+        Ok(frame)
+    }
+
+    async fn write<T: AsyncWrite + Unpin + Send>(&self, io: &mut T, frame: &[u8], limit: usize) -> io::Result<()> {
+        write_frame(io, frame, limit).await?;
+        self.counters.sent(LENGTH_BYTES + frame.len());
+        Ok(())
+    }
+}
 
 impl request_response::Codec for SyncCodec {
     type Protocol = StreamProtocol;
@@ -22,24 +44,27 @@ impl request_response::Codec for SyncCodec {
     type Response = Vec<u8>;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>> {
-        read_frame(io, REQUEST_BYTES_MAX).await
+        self.read(io, REQUEST_BYTES_MAX).await
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>> {
-        read_frame(io, SYNC_BYTES_MAX).await
+        self.read(io, SYNC_BYTES_MAX).await
     }
 
     async fn write_request<T: AsyncWrite + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T, frame: Vec<u8>) -> io::Result<()> {
-        write_frame(io, &frame, REQUEST_BYTES_MAX).await
+        self.write(io, &frame, REQUEST_BYTES_MAX).await
     }
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T, frame: Vec<u8>) -> io::Result<()> {
-        write_frame(io, &frame, SYNC_BYTES_MAX).await
+        self.write(io, &frame, SYNC_BYTES_MAX).await
     }
 }
 
+/// Bytes of the length before each frame.
+const LENGTH_BYTES: usize = 4;
+
 async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, limit: usize) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
+    let mut length = [0; LENGTH_BYTES];
     io.read_exact(&mut length).await?;
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
     check(length, limit)?;

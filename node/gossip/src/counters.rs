@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where something was counted.
@@ -17,6 +18,10 @@ pub enum Place {
     Publish,
     /// Connections and dialling.
     Connection,
+    /// Checkpoints and proofs of two histories.
+    Notice,
+    /// Addresses of other peers.
+    Peers,
 }
 
 impl Place {
@@ -28,18 +33,45 @@ impl Place {
             Self::Serve => "serve",
             Self::Publish => "publish",
             Self::Connection => "connection",
+            Self::Notice => "notice",
+            Self::Peers => "peers",
         }
     }
 }
 
 /// Counters by place and outcome. Clones share the same numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Counters(Arc<Mutex<BTreeMap<(Place, &'static str), u64>>>);
+pub struct Counters {
+    counts: Arc<Mutex<BTreeMap<(Place, &'static str), u64>>>,
+    traffic: Arc<Traffic>,
+}
+
+/// Bytes of feed sync: frames with their lengths, before encryption.
+#[derive(Debug, Default)]
+struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
 
 impl Counters {
+    /// Adds a frame of feed sync that came in.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Adds a frame of feed sync that went out.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of feed sync so far: received and sent.
+    pub fn sync_bytes(&self) -> (u64, u64) {
+        (self.traffic.received.load(Ordering::Relaxed), self.traffic.sent.load(Ordering::Relaxed))
+    }
+
     /// Counts one.
     pub fn count(&self, place: Place, outcome: &'static str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((place, outcome)).or_default() += 1;
     }
 
@@ -50,7 +82,7 @@ impl Counters {
 
     /// All numbers.
     pub fn snapshot(&self) -> BTreeMap<(Place, &'static str), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The numbers in the Prometheus text format.
@@ -58,6 +90,11 @@ impl Counters {
         let mut text = String::from("# HELP quorate_mesh_total What happened on the mesh.\n# TYPE quorate_mesh_total counter\n");
         for ((place, outcome), count) in self.snapshot() {
             let _ = writeln!(text, "quorate_mesh_total{{place=\"{}\",outcome=\"{outcome}\"}} {count}", place.name());
+        }
+        text.push_str("# HELP quorate_mesh_sync_bytes_total Bytes of feed sync.\n# TYPE quorate_mesh_sync_bytes_total counter\n");
+        let (received, sent) = self.sync_bytes();
+        for (direction, bytes) in [("in", received), ("out", sent)] {
+            let _ = writeln!(text, "quorate_mesh_sync_bytes_total{{direction=\"{direction}\"}} {bytes}");
         }
         text
     }

@@ -7,12 +7,13 @@ use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{NodeId, SecretKey};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::actor::{Actor, Command};
+use crate::actor::{Actor, Command, Start};
 use crate::behaviour;
 use crate::counters::{Counters, Place};
+use crate::snapshot::Snapshot;
 use crate::store::FeedStore;
 
 /// Own items that wait for the swarm. When it is full, an item is not gossiped: sync brings it.
@@ -28,6 +29,15 @@ pub struct MeshConfig {
     pub listen: Vec<Multiaddr>,
     /// Addresses that are dialled, and dialled again for ever.
     pub bootstrap: Vec<Multiaddr>,
+    /// Up to how many connections peers that were heard of are dialled, beyond the bootstrap addresses.
+    pub peers_wanted: usize,
+    /// Addresses under which others reach this peer and which it cannot know itself, such as a forwarded port.
+    pub external: Vec<Multiaddr>,
+    /// Whether this peer can be dialled.
+    pub reach: Reach,
+    /// Whether it carries connections between peers that cannot reach each other, and tells peers whether they can
+    /// be dialled. For peers with a public address.
+    pub relay: bool,
     /// Incoming connections at a time.
     pub connections_max: u32,
     /// Above this resident size of the process, no new connection is made or taken.
@@ -38,8 +48,30 @@ pub struct MeshConfig {
 
 impl Default for MeshConfig {
     fn default() -> Self {
-        Self { listen: Vec::new(), bootstrap: Vec::new(), connections_max: 256, memory_bytes_max: 2 << 30, seed: 0 }
+        Self {
+            listen: Vec::new(),
+            bootstrap: Vec::new(),
+            peers_wanted: 24,
+            external: Vec::new(),
+            reach: Reach::Automatic,
+            relay: false,
+            connections_max: 256,
+            memory_bytes_max: 2 << 30,
+            seed: 0,
+        }
     }
+}
+
+/// Whether a peer can be dialled from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Peers that serve as relays are asked to try; until then it says so of itself.
+    #[default]
+    Automatic,
+    /// It can.
+    Open,
+    /// It cannot: it is behind address translation, and is reached through relays.
+    Behind,
 }
 
 /// What the mesh is at the moment.
@@ -91,17 +123,21 @@ impl Mesh {
     /// id and its node id are the same key, so that everybody can tell who serves what. The signatures
     /// cannot be mistaken for each other: what libp2p signs and what DSSE signs begin differently.
     pub fn start<S: FeedStore>(key: &SecretKey, config: MeshConfig, store: Arc<S>) -> Result<(Self, JoinHandle<()>), MeshError> {
-        let mut swarm = behaviour::swarm(keypair_of(key)?, &config)?;
+        let counters = Counters::default();
+        let keypair = keypair_of(key)?;
+        let mut swarm = behaviour::swarm(keypair.clone(), &config, &counters)?;
         for address in &config.listen {
             let refused = |reason: String| MeshError::Listen { address: address.clone(), reason };
             swarm.listen_on(address.clone()).map_err(|e| refused(e.to_string()))?;
         }
-        let counters = Counters::default();
+        for address in &config.external {
+            swarm.add_external_address(address.clone());
+        }
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (status, watched) = watch::channel(Status::default());
         let mesh =
             Self { peer_id: *swarm.local_peer_id(), addresses: config.listen.len(), commands, status: watched, counters: counters.clone() };
-        let actor = Actor::new(swarm, store, config, counters, status);
+        let actor = Actor::new(swarm, store, Start { keypair, config, counters, status });
         Ok((mesh, tokio::spawn(actor.run(inbox))))
     }
 
@@ -111,6 +147,19 @@ impl Mesh {
         if self.commands.try_send(Command::Publish(item.encode())).is_err() {
             self.counters.count(Place::Publish, "not-gossiped");
         }
+    }
+
+    /// Looks into the store soon, because something in it is new: notices are gossiped, beginnings asked for. Never
+    /// waits and never fails: the store is looked at every few seconds anyway.
+    pub fn nudge(&self) {
+        let _ = self.commands.try_send(Command::Look);
+    }
+
+    /// What the mesh knows of itself and of its peers; nothing when it has ended.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Describe(answer)).await.ok()?;
+        answered.await.ok()
     }
 
     /// The addresses that peers may dial, once every configured one is bound.

@@ -1,8 +1,9 @@
 //! What the mesh asks of whoever keeps the feeds.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use quorate_proto::verified::FeedItem;
+use quorate_proto::wire::{Beginning, BeginningWanted, Notice, Told};
 use quorate_proto::{Digest, NodeId};
 
 /// What became of an item.
@@ -35,6 +36,10 @@ pub mod reason {
     pub const FUTURE: &str = "future";
     /// An entry of the receiver's own feed that the receiver does not have.
     pub const OWN_FEED: &str = "own-feed";
+    /// A checkpoint, or a proof about a log, that is not listened to here.
+    pub const UNKNOWN_LOG: &str = "unknown-log";
+    /// A checkpoint or a log's proof that does not hold.
+    pub const BAD_NOTICE: &str = "bad-notice";
 }
 
 /// Keeper of feeds and of the files that results name. Called from one task at a time for
@@ -62,6 +67,42 @@ pub trait FeedStore: Send + Sync + 'static {
 
     /// Keeps a file if a held result names it. The caller has checked its digest and size.
     fn put_blob(&self, bytes: Vec<u8>) -> impl Future<Output = ()> + Send;
+
+    /// What is known that everybody should know: the newest checkpoints, and proofs of two histories. What is new
+    /// in it is gossiped. A store that listens to no log and keeps no proofs has nothing.
+    fn notices(&self) -> impl Future<Output = Vec<Told>> + Send {
+        ready(Vec::new())
+    }
+
+    /// Checks a notice, and keeps it if it is new.
+    fn accept_notice(&self, _: Notice) -> impl Future<Output = Accepted> + Send {
+        ready(Accepted::Rejected(reason::UNKNOWN_LOG))
+    }
+
+    /// How trees begin that were heard of: questions for peers, the most urgent first.
+    fn wanted_beginnings(&self) -> impl Future<Output = Vec<BeginningWanted>> + Send {
+        ready(Vec::new())
+    }
+
+    /// How a tree begins, if this store has the tree.
+    fn beginning(&self, _: BeginningWanted) -> impl Future<Output = Option<Beginning>> + Send {
+        ready(None)
+    }
+
+    /// Takes the answer to a wanted beginning.
+    fn accept_beginning(&self, _: BeginningWanted, _: Beginning) -> impl Future<Output = Accepted> + Send {
+        ready(Accepted::Duplicate)
+    }
+
+    /// The peer book as it was kept last.
+    fn peer_book(&self) -> impl Future<Output = Option<Vec<u8>>> + Send {
+        ready(None)
+    }
+
+    /// Keeps the peer book, whole or not at all. A hint: a book that is lost is asked for again from peers.
+    fn keep_peer_book(&self, _: Vec<u8>) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
 }
 
 /// How many wanted files the mesh asks for at a time.

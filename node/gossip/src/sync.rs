@@ -15,15 +15,22 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use quorate_proto::verified::FeedItem;
-use quorate_proto::wire::{SyncRequest, SyncResponse};
+use quorate_proto::wire::{Beginning, BeginningWanted, Notice, SyncRequest, SyncResponse, heads_digest};
 use quorate_proto::{Digest, NodeId};
 
 use crate::store::{Accepted, reason};
-use peer::{Peer, Want};
+use peer::{Open, Peer, Want};
 use wanted::Wanted;
 
 /// Pause between two questions for a peer's heads, less or more a fifth.
 pub const HEADS_EVERY: Duration = Duration::from_secs(30);
+
+/// First pause between two questions for a peer's peers: who has just come knows few. It doubles up to
+/// [`PEERS_EVERY`].
+pub const PEERS_SOON: Duration = Duration::from_secs(2);
+
+/// Longest pause between two questions for a peer's peers.
+pub const PEERS_EVERY: Duration = Duration::from_mins(2);
 
 /// First pause after an answer that brought nothing; it doubles up to [`HEADS_EVERY`].
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -50,6 +57,13 @@ pub enum Event {
     Held(Vec<(NodeId, u64)>),
     /// The files that the store wants, the most urgent first.
     Wanted(Vec<Digest>),
+    /// The digest of the notices that the store has, and the beginnings of trees that it asks for.
+    Known {
+        /// `quorate_proto::wire::notices_digest` of them.
+        notices: Digest,
+        /// The most urgent first.
+        beginnings: Vec<BeginningWanted>,
+    },
     /// A verified item came over gossip, and entries before it are missing.
     Gap {
         /// Who passed it on.
@@ -118,6 +132,29 @@ pub enum Effect {
     },
     /// Keep a file whose digest was wanted and is right.
     Keep(Vec<u8>),
+    /// Look at signed addresses that the peer told. None of them was checked.
+    Meet {
+        /// Who told them.
+        peer: PeerId,
+        /// The records.
+        records: Vec<Vec<u8>>,
+    },
+    /// Hand notices to the store.
+    Hear {
+        /// Who told them.
+        peer: PeerId,
+        /// The notices.
+        notices: Vec<Notice>,
+    },
+    /// Hand the answer to a wanted beginning to the store.
+    Link {
+        /// Who answered.
+        peer: PeerId,
+        /// What was asked.
+        wanted: BeginningWanted,
+        /// The answer.
+        beginning: Beginning,
+    },
     /// Look up what the store holds; answer with [`Event::Held`] and [`Event::Wanted`].
     Look,
     /// The peer broke the protocol in the named way.
@@ -137,6 +174,8 @@ pub struct Sync {
     peers: BTreeMap<PeerId, Peer>,
     held: BTreeMap<NodeId, u64>,
     wanted: Wanted,
+    notices: Option<Digest>,
+    beginnings: Vec<BeginningWanted>,
     next_id: u64,
     random: u64,
 }
@@ -144,7 +183,25 @@ pub struct Sync {
 impl Sync {
     /// A machine that knows no peers and holds nothing. `seed` spreads its timers.
     pub fn new(seed: u64) -> Self {
-        Self { peers: BTreeMap::new(), held: BTreeMap::new(), wanted: Wanted::default(), next_id: 0, random: seed }
+        Self {
+            peers: BTreeMap::new(),
+            held: BTreeMap::new(),
+            wanted: Wanted::default(),
+            notices: None,
+            beginnings: Vec::new(),
+            next_id: 0,
+            random: seed,
+        }
+    }
+
+    /// Every feed that is held or told of, with how many entries are held, and how many some peer says that it holds.
+    pub fn feeds(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        let mut feeds: BTreeMap<NodeId, (u64, u64)> = self.held.iter().map(|(node, next)| (*node, (*next, *next))).collect();
+        for (node, next) in self.peers.values().flat_map(Peer::ahead) {
+            let feed = feeds.entry(node).or_default();
+            feed.1 = feed.1.max(next);
+        }
+        feeds.into_iter().map(|(node, (held, told))| (node, held, told))
     }
 
     /// Takes an event at `now`, the time since the machine began.
@@ -159,6 +216,7 @@ impl Sync {
             }
             Event::Held(heads) => self.held = heads.into_iter().collect(),
             Event::Wanted(wanted) => self.wanted = Wanted::new(wanted),
+            Event::Known { notices, beginnings } => (self.notices, self.beginnings) = (Some(notices), beginnings),
             Event::Gap { peer, node, expected } => self.on_gap(peer, node, expected, now),
             Event::Fork { peer, node } => self.on_fork(peer, node, now),
             Event::Answered { id, peer, response } => self.on_answer(id, peer, response, now, &mut effects),
@@ -190,12 +248,17 @@ impl Sync {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let Some(request) = peer.request(id) else { return };
         match (request, response) {
-            (SyncRequest::Heads, SyncResponse::Heads(heads)) => {
+            (SyncRequest::Heads { .. }, SyncResponse::Heads(heads)) => {
                 peer.settle();
                 let held = |node: &NodeId| self.held.get(node).copied().unwrap_or(0);
                 peer.claim(heads, &held, now);
-                let pause = self.jittered(HEADS_EVERY);
-                self.postpone_heads(from, now + pause);
+                self.postpone_heads(from, now);
+                effects.push(Effect::Look);
+            }
+            (SyncRequest::Heads { known: Some(_) }, SyncResponse::Same) => {
+                peer.settle();
+                peer.claim(Vec::new(), &|_| 0, now);
+                self.postpone_heads(from, now);
                 effects.push(Effect::Look);
             }
             // The peer stays busy until the store has answered.
@@ -219,6 +282,33 @@ impl Sync {
                 peer.lacks(digest, now);
                 peer.lied(now);
                 effects.push(Effect::Misbehaved { peer: from, reason: "wrong-blob" });
+            }
+            (request, response) => self.on_other_answer(from, request, response, now, effects),
+        }
+    }
+
+    /// What is not about feeds and files.
+    fn on_other_answer(&mut self, from: PeerId, request: SyncRequest, response: SyncResponse, now: Duration, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        match (request, response) {
+            (SyncRequest::Peers, SyncResponse::Peers(records)) => {
+                peer.settle();
+                effects.push(Effect::Meet { peer: from, records });
+            }
+            (SyncRequest::Notices { .. }, SyncResponse::Notices(notices)) => {
+                peer.settle();
+                effects.push(Effect::Hear { peer: from, notices });
+            }
+            (SyncRequest::Notices { known: Some(_) }, SyncResponse::Same) => peer.settle(),
+            (SyncRequest::Beginning(wanted), SyncResponse::Beginning(Some(beginning))) => {
+                peer.settle();
+                // Whatever it comes to, this peer has said what it knows.
+                peer.lacks(lacking_key(&wanted), now);
+                effects.push(Effect::Link { peer: from, wanted, beginning });
+            }
+            (SyncRequest::Beginning(wanted), SyncResponse::Beginning(None)) => {
+                peer.settle();
+                peer.lacks(lacking_key(&wanted), now);
             }
             _ => {
                 peer.lied(now);
@@ -267,29 +357,37 @@ impl Sync {
         }
     }
 
-    fn postpone_heads(&mut self, peer: PeerId, until: Duration) {
+    fn postpone_heads(&mut self, peer: PeerId, now: Duration) {
+        let pause = self.jittered(HEADS_EVERY);
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.heads_due = until;
+            peer.heads_due = now + pause;
         }
     }
 
     /// Gives every idle peer its next question.
     fn plan(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let mut busy: BTreeSet<Want> = self.peers.values().filter_map(Peer::under_way).collect();
+        let mut known = None;
         for (id, peer) in &mut self.peers {
             let held = |node: &NodeId| self.held.get(node).copied().unwrap_or(0);
             let skip = |want: &Want| busy.contains(want);
-            let Some(request) = peer.next_request(&held, &self.wanted, &skip, now) else { continue };
+            let open = Open { held: &held, wanted: &self.wanted, notices: self.notices, beginnings: &self.beginnings };
+            let Some(mut request) = peer.next_request(&open, &skip, now) else { continue };
+            if let SyncRequest::Heads { known: own } = &mut request {
+                *own = Some(*known.get_or_insert_with(|| heads_digest(self.held.iter().map(|(node, next)| (*node, *next)))));
+            }
             let ask = AskId(self.next_id);
             self.next_id += 1;
-            peer.ask(ask, request.clone());
+            peer.ask(ask, request.clone(), now);
             busy.extend(peer.under_way());
             effects.push(Effect::Ask { id: ask, peer: *id, request });
         }
     }
 
     fn wake_at(&self, now: Duration) -> Option<Duration> {
-        self.peers.values().filter_map(|peer| peer.wake_at(&self.wanted, now)).min()
+        let wanted: BTreeSet<Digest> = self.beginnings.iter().map(lacking_key).collect();
+        let sought = |digest: &Digest| self.wanted.contains(*digest) || wanted.contains(digest);
+        self.peers.values().filter_map(|peer| peer.wake_at(&sought, now)).min()
     }
 
     /// `span`, less or more a fifth.
@@ -302,4 +400,9 @@ impl Sync {
         let thousandths = u32::try_from((z ^ (z >> 31)) % 400).unwrap_or(0);
         span * (800 + thousandths) / 1000
     }
+}
+
+/// What a beginning is called among the things that a peer does not have.
+fn lacking_key(wanted: &BeginningWanted) -> Digest {
+    Digest::of(&SyncRequest::Beginning(*wanted).encode())
 }

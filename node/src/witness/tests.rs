@@ -42,7 +42,7 @@ async fn read(response: Response) -> (u16, String, String) {
 async fn answers_over_http_are_those_of_the_spec() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
-    let serving = Serving::start(&config(), dir.path(), None).await.unwrap();
+    let serving = Serving::start(&config(), dir.path(), None, None).await.unwrap();
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let url = |path: &str| format!("{}/{path}", serving.listening.url);
     let ask = async |body: String| {

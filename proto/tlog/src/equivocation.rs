@@ -101,6 +101,11 @@ impl LogEquivocation {
         Self { smaller: first, larger: second, beginning: None }
     }
 
+    /// Two notes, of which the larger one's tree is said to begin with `root`. Nothing is checked.
+    pub const fn of_two_sizes(smaller: SignedNote, larger: SignedNote, root: Hash, proof: ConsistencyProof) -> Self {
+        Self { smaller, larger, beginning: Some(Beginning { root, proof }) }
+    }
+
     /// Compares two checkpoints of a log; `reader` has the tiles of the larger one. `None`: they go together.
     pub fn find<R: TileReader>(
         log: &VerifierKey,

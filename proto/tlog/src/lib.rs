@@ -3,14 +3,16 @@
 //!
 //! In scope: RFC 6962 tree hashes, C2SP tlog-tiles, signed-note (Ed25519, type `0x01`),
 //! tlog-checkpoint, tlog-proof, tlog-cosignature (Ed25519, type `0x04`), tlog-policy, what a
-//! tlog-witness decides, and the proof that a log has shown two views; the rules that join them are
+//! tlog-witness decides, what a listener makes of checkpoints that it hears of, and the proof that a log has
+//! shown two views; the rules that join them are
 //! written down in `docs/spec/log.md` and `docs/spec/witness.md`.
 //!
 //! Out of scope: files, sockets, clocks, key storage, *when* a checkpoint is signed or published
 //! (the coordinator's log), what an entry means (`quorate-proto`).
 //!
 //! Read in this order: [`hash`], [`tile`], [`merkle`], [`tree`], [`bundle`], [`note`],
-//! [`checkpoint`], [`proof`], [`cosignature`], [`policy`], [`witness`], [`equivocation`].
+//! [`checkpoint`], [`proof`], [`cosignature`], [`policy`], [`witness`], [`equivocation`],
+//! [`views`].
 
 pub mod hash;
 pub mod tile;
@@ -30,6 +32,7 @@ pub mod cosignature;
 pub mod policy;
 
 pub mod equivocation;
+pub mod views;
 pub mod witness;
 
 mod base64;
@@ -46,4 +49,5 @@ pub use policy::TlogPolicy;
 pub use proof::TlogProof;
 pub use tile::{BundlePath, MemoryTiles, TilePath, TileReader, TileWidth};
 pub use tree::{Appended, TileWrite, Tree};
+pub use views::Views;
 pub use witness::{AddCheckpoint, Witness};

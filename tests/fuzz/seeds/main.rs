@@ -75,6 +75,9 @@ fn of_vector(room: &str, key: &str, name: &str, text: &str) -> Vec<(&'static str
             let frame = HEXLOWER.decode(text.as_bytes()).unwrap_or_default();
             vec![("node_records", with(1, &record::encode(&frame))), ("proto_wire", frame)]
         }
+        ("mesh", "hex") => vec![("proto_wire", HEXLOWER.decode(text.as_bytes()).unwrap_or_default())],
+        ("mesh", "record") => vec![("mesh_peers", HEXLOWER.decode(text.as_bytes()).unwrap_or_default())],
+        ("mesh", "book") => vec![("mesh_peers", plain)],
         ("statement", "payload" | "envelope" | "certificate") => vec![("proto_statement", plain)],
         ("tally", "policy") => vec![("tally_policy", plain)],
         ("purl", _) => vec![("proto_identifiers", plain)],

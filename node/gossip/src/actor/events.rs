@@ -1,6 +1,7 @@
 //! What the swarm and the store report, turned into events of the machine and verdicts for gossipsub.
 
 use libp2p::PeerId;
+use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use libp2p::request_response;
 use libp2p::swarm::SwarmEvent;
@@ -8,9 +9,10 @@ use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{SyncRequest, SyncResponse, WireError};
 
 use super::Actor;
-use crate::behaviour::BehaviourEvent;
+use crate::behaviour::{BehaviourEvent, notice_topic};
 use crate::counters::Place;
 use crate::ingest::{Delivery, Judged};
+use crate::penalty::Offence;
 use crate::store::{Accepted, FeedStore, reason};
 use crate::sync::Event;
 
@@ -19,25 +21,29 @@ type SyncEvent = request_response::Event<Vec<u8>, Vec<u8>>;
 impl<S: FeedStore> Actor<S> {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message })) => {
-                self.on_frame(propagation_source, message_id, &message.data);
-            }
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => self.say_again(),
-            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_sync(event),
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::NewListenAddr { address, .. } => {
+                self.on_listening(&address);
                 let address = address.with_p2p(*self.swarm.local_peer_id()).unwrap_or_else(|address| address);
                 self.status.send_modify(|status| status.listening.push(address));
             }
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
-                if let Some(index) = self.dials.remove(&connection_id) {
-                    self.dialer.connected(index, peer_id);
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                let address = address.with_p2p(*self.swarm.local_peer_id()).unwrap_or_else(|address| address);
+                self.status.send_modify(|status| status.listening.retain(|other| *other != address));
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => self.on_listener_closed(listener_id),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_confirmed(&address),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                match self.dials.remove(&connection_id) {
+                    Some(super::Dial::Bootstrap(index)) => self.dialer.connected(index, peer_id),
+                    Some(super::Dial::Known(_)) | None => {}
                 }
-                self.counters.count(Place::Connection, "established");
-                self.tell_peers();
-                self.feed_machine(Event::Connected(peer_id));
+                self.on_connected(peer_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.dialer.closed(peer_id, self.now());
+                self.acquaintance.closed(&peer_id);
+                self.ways.lost(&peer_id);
                 self.counters.count(Place::Connection, "lost");
                 self.tell_peers();
                 self.feed_machine(Event::Disconnected(peer_id));
@@ -46,6 +52,37 @@ impl<S: FeedStore> Actor<S> {
             SwarmEvent::IncomingConnectionError { .. } => self.counters.count(Place::Connection, "incoming-failed"),
             _ => {}
         }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                if message.topic == notice_topic().hash() {
+                    self.on_notice_frame(propagation_source, message_id, &message.data);
+                } else {
+                    self.on_frame(propagation_source, message_id, &message.data);
+                }
+            }
+            BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. }) => {
+                self.say_again();
+                self.look();
+            }
+            BehaviourEvent::Sync(event) => self.on_sync(event),
+            BehaviourEvent::Identify(event) => self.on_identified(event),
+            BehaviourEvent::Kad(event) => self.on_routing(&event),
+            BehaviourEvent::RelayClient(event) => self.on_circuit(&event),
+            BehaviourEvent::Relay(event) => self.on_relaying(&event),
+            BehaviourEvent::Dcutr(event) => self.on_punched(&event),
+            BehaviourEvent::AutonatClient(event) => self.on_reach_tested(&event),
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        self.acquaintance.connected(peer, endpoint);
+        self.counters.count(Place::Connection, "established");
+        self.tell_peers();
+        self.feed_machine(Event::Connected(peer));
     }
 
     fn tell_peers(&self) {
@@ -57,6 +94,7 @@ impl<S: FeedStore> Actor<S> {
     fn on_frame(&mut self, source: PeerId, id: MessageId, frame: &[u8]) {
         let now = self.now();
         if !self.frames.admit(source, now) {
+            self.punish(source, Offence::OverRate);
             return self.decide(&id, source, "rate-limited", MessageAcceptance::Ignore);
         }
         let item = match FeedItem::decode(frame) {
@@ -73,7 +111,16 @@ impl<S: FeedStore> Actor<S> {
 
     fn decide(&mut self, id: &MessageId, source: PeerId, outcome: &'static str, acceptance: MessageAcceptance) {
         self.counters.count(Place::Gossip, outcome);
+        self.report(id, source, acceptance);
+    }
+
+    /// Tells gossipsub, and remembers what no honest peer passes on.
+    pub(super) fn report(&mut self, id: &MessageId, source: PeerId, acceptance: MessageAcceptance) {
+        let rejected = matches!(acceptance, MessageAcceptance::Reject);
         self.swarm.behaviour_mut().gossip.report_message_validation_result(id, &source, acceptance);
+        if rejected {
+            self.punish(source, Offence::Rejected);
+        }
     }
 
     pub(super) fn on_judged(&mut self, judged: Judged) {
@@ -87,7 +134,8 @@ impl<S: FeedStore> Actor<S> {
             Judged::Frame { source, id, outcome, node } => {
                 self.decide(&id, source, name_of(outcome), acceptance_of(outcome));
                 match (outcome, node) {
-                    (Accepted::New, _) => self.look(),
+                    // Of an equivocation there is a proof now that everybody should hear of.
+                    (Accepted::New | Accepted::Equivocation, _) => self.look(),
                     (Accepted::Gap { expected }, Some(node)) => self.feed_machine(Event::Gap { peer: source, node, expected }),
                     (Accepted::Rejected(reason::FORK), Some(node)) => self.feed_machine(Event::Fork { peer: source, node }),
                     _ => {}
@@ -126,7 +174,7 @@ impl<S: FeedStore> Actor<S> {
     }
 
     fn note_heads(&mut self, request: &SyncRequest) {
-        if *request == SyncRequest::Heads {
+        if matches!(request, SyncRequest::Heads { .. }) {
             self.status.send_modify(|status| status.heads_heard += 1);
         }
     }
@@ -138,7 +186,7 @@ impl<S: FeedStore> Actor<S> {
 }
 
 /// The counter's name of an outcome.
-fn name_of(outcome: Accepted) -> &'static str {
+pub(super) fn name_of(outcome: Accepted) -> &'static str {
     match outcome {
         Accepted::New => "new",
         Accepted::Duplicate => "duplicate",
@@ -152,12 +200,14 @@ fn name_of(outcome: Accepted) -> &'static str {
 /// What gossipsub does with an item. Passed on is what is verified and new to us, even where we cannot
 /// place it yet. Punished is what no honest peer would have passed on; whom we have not enrolled,
 /// others may have.
-fn acceptance_of(outcome: Accepted) -> MessageAcceptance {
+pub(super) fn acceptance_of(outcome: Accepted) -> MessageAcceptance {
     match outcome {
         Accepted::New | Accepted::Gap { .. } | Accepted::Equivocation => MessageAcceptance::Accept,
         Accepted::Duplicate
         | Accepted::Unavailable
-        | Accepted::Rejected("unknown-operator" | reason::FORK | reason::FUTURE | reason::OWN_FEED) => MessageAcceptance::Ignore,
+        | Accepted::Rejected("unknown-operator" | reason::FORK | reason::FUTURE | reason::OWN_FEED | reason::UNKNOWN_LOG) => {
+            MessageAcceptance::Ignore
+        }
         Accepted::Rejected(_) => MessageAcceptance::Reject,
     }
 }

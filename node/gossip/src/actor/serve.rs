@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use libp2p::request_response::{InboundRequestId, ResponseChannel};
-use quorate_proto::wire::{SYNC_BYTES_MAX, SyncRequest, SyncResponse};
+use quorate_proto::wire::{SYNC_BYTES_MAX, SyncRequest, SyncResponse, heads_digest, notices_digest};
 
 use super::Actor;
 use crate::behaviour::REQUEST_TIMEOUT;
 use crate::counters::Place;
+use crate::penalty::Offence;
 use crate::store::FeedStore;
 
 /// Bytes of entries in one answer. Smaller than the limit, so that a slow peer gets something in time.
@@ -70,6 +71,7 @@ impl<S: FeedStore> Actor<S> {
         }
         let Ok(request) = SyncRequest::decode(frame) else {
             self.counters.count(Place::Serve, "malformed");
+            self.punish(peer, Offence::Malformed);
             return;
         };
         if !self.serving.begin(id, peer, now) {
@@ -77,6 +79,10 @@ impl<S: FeedStore> Actor<S> {
             return;
         }
         self.counters.count(Place::Serve, name_of(&request));
+        if request == SyncRequest::Peers {
+            let frame = SyncResponse::Peers(self.records_for(&peer)).encode();
+            return self.on_reply(Reply { channel, frame });
+        }
         let (store, reply) = (Arc::clone(&self.store), self.channels.reply.clone());
         tokio::spawn(async move {
             let frame = answer(store.as_ref(), request).await.encode();
@@ -97,16 +103,29 @@ impl<S: FeedStore> Actor<S> {
 
 async fn answer<S: FeedStore>(store: &S, request: SyncRequest) -> SyncResponse {
     match request {
-        SyncRequest::Heads => SyncResponse::Heads(store.heads().await),
+        SyncRequest::Heads { known } => {
+            let heads = store.heads().await;
+            if known == Some(heads_digest(heads.iter().copied())) { SyncResponse::Same } else { SyncResponse::Heads(heads) }
+        }
         SyncRequest::Entries { node, from } => SyncResponse::Entries(store.entries(node, from, ENTRIES_BYTES_MAX).await),
         SyncRequest::Blob(digest) => SyncResponse::Blob(store.blob(digest).await),
+        SyncRequest::Notices { known } => {
+            let told = store.notices().await;
+            if known == Some(notices_digest(&told)) { SyncResponse::Same } else { SyncResponse::of_notices(told) }
+        }
+        SyncRequest::Beginning(wanted) => SyncResponse::Beginning(store.beginning(wanted).await),
+        // Answered by the actor, which has the book.
+        SyncRequest::Peers => SyncResponse::Peers(Vec::new()),
     }
 }
 
 fn name_of(request: &SyncRequest) -> &'static str {
     match request {
-        SyncRequest::Heads => "heads",
+        SyncRequest::Heads { .. } => "heads",
         SyncRequest::Entries { .. } => "entries",
         SyncRequest::Blob(_) => "blob",
+        SyncRequest::Peers => "peers",
+        SyncRequest::Notices { .. } => "notices",
+        SyncRequest::Beginning(_) => "beginning",
     }
 }

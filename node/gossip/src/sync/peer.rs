@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate_proto::wire::SyncRequest;
+use quorate_proto::wire::{BeginningWanted, SyncRequest};
 use quorate_proto::{Digest, NodeId};
 
 use super::wanted::Wanted;
-use super::{AskId, CLAIMS_MAX, HEADS_EVERY, REST, RETRY_AFTER};
+use super::{AskId, CLAIMS_MAX, HEADS_EVERY, PEERS_EVERY, PEERS_SOON, REST, RETRY_AFTER, lacking_key};
 
 /// How many files are remembered that a peer does not have.
 const LACKS_MAX: usize = 4096;
@@ -23,6 +23,17 @@ const RESTING_MAX: usize = 16_384;
 pub(super) enum Want {
     Feed(NodeId),
     Blob(Digest),
+    Beginning(BeginningWanted),
+}
+
+/// What is open at us: what a peer could be asked for.
+pub(super) struct Open<'a> {
+    /// The sequence number that comes next in our copy of a feed.
+    pub(super) held: &'a dyn Fn(&NodeId) -> u64,
+    pub(super) wanted: &'a Wanted,
+    /// The digest of the notices that we know, once that is known itself.
+    pub(super) notices: Option<Digest>,
+    pub(super) beginnings: &'a [BeginningWanted],
 }
 
 /// A file that a peer did not have.
@@ -41,6 +52,12 @@ pub(super) struct Peer {
     quiet_until: Duration,
     /// When to ask for the heads again.
     pub(super) heads_due: Duration,
+    /// When to ask for its peers.
+    pub(super) peers_due: Duration,
+    /// The pause after that.
+    peers_pause: Duration,
+    /// When to ask for its notices.
+    pub(super) notices_due: Duration,
     /// The sequence number that comes next in the peer's copy of each feed, by its own word.
     claims: BTreeMap<NodeId, u64>,
     /// The same of verified items that it gossiped: its next heads may be older than these.
@@ -81,6 +98,9 @@ impl Peer {
             asked: None,
             quiet_until: now,
             heads_due: now,
+            peers_due: now,
+            peers_pause: PEERS_SOON,
+            notices_due: now,
             claims: BTreeMap::new(),
             gaps: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -97,17 +117,30 @@ impl Peer {
         self.asked.as_ref().filter(|(asked, _)| *asked == id).map(|(_, request)| request.clone())
     }
 
+    /// The feeds where the peer is ahead, by its own word.
+    pub(super) fn ahead(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.claims.iter().map(|(node, next)| (*node, *next))
+    }
+
     pub(super) fn under_way(&self) -> Option<Want> {
         match self.asked.as_ref()?.1 {
-            SyncRequest::Heads => None,
+            SyncRequest::Heads { .. } | SyncRequest::Peers | SyncRequest::Notices { .. } => None,
             SyncRequest::Entries { node, .. } => Some(Want::Feed(node)),
             SyncRequest::Blob(digest) => Some(Want::Blob(digest)),
+            SyncRequest::Beginning(wanted) => Some(Want::Beginning(wanted)),
         }
     }
 
-    pub(super) fn ask(&mut self, id: AskId, request: SyncRequest) {
-        if let SyncRequest::Entries { node, .. } = request {
-            self.probes.remove(&node);
+    /// The question is under way. Notices and peers are asked for now and then, answered or not.
+    pub(super) fn ask(&mut self, id: AskId, request: SyncRequest, now: Duration) {
+        match request {
+            SyncRequest::Entries { node, .. } => drop(self.probes.remove(&node)),
+            SyncRequest::Notices { .. } => self.notices_due = now + HEADS_EVERY,
+            SyncRequest::Peers => {
+                self.peers_due = now + self.peers_pause;
+                self.peers_pause = (self.peers_pause * 2).min(PEERS_EVERY);
+            }
+            SyncRequest::Heads { .. } | SyncRequest::Blob(_) | SyncRequest::Beginning(_) => {}
         }
         self.asked = Some((id, request));
     }
@@ -203,37 +236,44 @@ impl Peer {
         self.lacking.insert(digest, Lack { until: now + pause, pause });
     }
 
-    /// What to ask next: heads when due, proofs, entries, files.
-    pub(super) fn next_request(
-        &self,
-        held: &dyn Fn(&NodeId) -> u64,
-        wanted: &Wanted,
-        skip: &dyn Fn(&Want) -> bool,
-        now: Duration,
-    ) -> Option<SyncRequest> {
+    /// What to ask next: heads when due, notices, peers, beginnings of trees, proofs, entries, files.
+    pub(super) fn next_request(&self, open: &Open<'_>, skip: &dyn Fn(&Want) -> bool, now: Duration) -> Option<SyncRequest> {
         if self.asked.is_some() || self.quiet_until > now {
             return None;
         }
         if self.heads_due <= now {
-            return Some(SyncRequest::Heads);
+            return Some(SyncRequest::Heads { known: None });
+        }
+        if open.notices.is_some() && self.notices_due <= now {
+            return Some(SyncRequest::Notices { known: open.notices });
+        }
+        if self.peers_due <= now {
+            return Some(SyncRequest::Peers);
+        }
+        let has = |digest: &Digest| self.lacking.get(digest).is_none_or(|lack| lack.until <= now);
+        let beginning = open.beginnings.iter().find(|wanted| has(&lacking_key(wanted)) && !skip(&Want::Beginning(**wanted)));
+        if let Some(wanted) = beginning {
+            return Some(SyncRequest::Beginning(*wanted));
         }
         let probe = self.probes.iter().map(|(node, from)| (node, *from));
+        let held = open.held;
         let behind = self.claims.iter().chain(&self.gaps).filter(|(node, next)| held(node) < **next).map(|(node, _)| (node, held(node)));
         let entries = probe.chain(behind).find(|(node, _)| !skip(&Want::Feed(**node)));
         if let Some((node, from)) = entries {
             return Some(SyncRequest::Entries { node: *node, from });
         }
-        let has = |digest: &Digest| self.lacking.get(digest).is_none_or(|lack| lack.until <= now);
-        wanted.in_order().filter(has).find(|digest| !skip(&Want::Blob(*digest))).map(SyncRequest::Blob)
+        open.wanted.in_order().filter(has).find(|digest| !skip(&Want::Blob(*digest))).map(SyncRequest::Blob)
     }
 
-    /// When this peer is to be looked at again, if it is idle. What is due already waits for an event.
-    pub(super) fn wake_at(&self, wanted: &Wanted, now: Duration) -> Option<Duration> {
+    /// When this peer is to be looked at again, if it is idle; `sought` says what is still looked for. What is due
+    /// already waits for an event.
+    pub(super) fn wake_at(&self, sought: &dyn Fn(&Digest) -> bool, now: Duration) -> Option<Duration> {
         if self.asked.is_some() {
             return None;
         }
-        let files = self.lacking.iter().filter(|(digest, _)| wanted.contains(**digest)).map(|(_, lack)| lack.until);
-        files.chain([self.heads_due]).map(|at| at.max(self.quiet_until)).filter(|at| *at > now).min()
+        let files = self.lacking.iter().filter(|(digest, _)| sought(digest)).map(|(_, lack)| lack.until);
+        let due = [self.heads_due, self.peers_due, self.notices_due];
+        files.chain(due).map(|at| at.max(self.quiet_until)).filter(|at| *at > now).min()
     }
 }
 
@@ -244,6 +284,16 @@ mod tests {
     use quorate_proto::SecretKey;
 
     const NOTHING: &dyn Fn(&NodeId) -> u64 = &|_| 0;
+
+    fn next(peer: &Peer, wanted: &Wanted, at: Duration) -> Option<SyncRequest> {
+        let open = Open { held: NOTHING, wanted, notices: None, beginnings: &[] };
+        peer.next_request(&open, &|_| false, at)
+    }
+
+    /// A peer that is asked for nothing else but feeds and files for now.
+    fn quiet() -> Peer {
+        Peer { heads_due: HEADS_EVERY, peers_due: HEADS_EVERY, ..Peer::new(Duration::ZERO) }
+    }
 
     fn nodes(round: u8, count: u16) -> impl Iterator<Item = NodeId> {
         (0..count).map(move |n| {
@@ -270,22 +320,20 @@ mod tests {
 
     #[test]
     fn an_older_answer_does_not_hide_what_the_peer_gossiped_meanwhile() {
-        let mut peer = Peer::new(Duration::ZERO);
+        let mut peer = quiet();
         let node = nodes(1, 1).next().unwrap();
         peer.gap(node, 3, Duration::ZERO);
         peer.claim(Vec::new(), NOTHING, Duration::ZERO);
-        peer.heads_due = HEADS_EVERY;
-        let asked = peer.next_request(NOTHING, &Wanted::default(), &|_| false, Duration::ZERO);
+        let asked = next(&peer, &Wanted::default(), Duration::ZERO);
         assert_eq!(asked, Some(SyncRequest::Entries { node, from: 0 }));
     }
 
     #[test]
     fn files_are_asked_for_in_the_stores_order_and_one_that_is_lacked_rests() {
-        let mut peer = Peer::new(Duration::ZERO);
-        peer.heads_due = HEADS_EVERY;
+        let mut peer = quiet();
         let (low, high) = (Digest::from_bytes([0; 32]), Digest::from_bytes([255; 32]));
         let wanted = Wanted::new(vec![high, low]);
-        let next = |peer: &Peer, at| peer.next_request(NOTHING, &wanted, &|_| false, at);
+        let next = |peer: &Peer, at| next(peer, &wanted, at);
         assert_eq!(next(&peer, Duration::ZERO), Some(SyncRequest::Blob(high)));
         peer.lacks(high, Duration::ZERO);
         assert_eq!(next(&peer, Duration::ZERO), Some(SyncRequest::Blob(low)));

@@ -60,8 +60,17 @@ impl Author {
     }
 
     pub(crate) fn next_at(&mut self, signed_at: i64) -> FeedItem {
+        let provenance = Digest::of(&self.blob(self.head.next()));
+        self.sign(Some(provenance), signed_at)
+    }
+
+    /// The next entry, which names no file of its own.
+    pub(crate) fn next_plain(&mut self) -> FeedItem {
+        self.sign(None, SIGNED_AT)
+    }
+
+    fn sign(&mut self, provenance: Option<Digest>, signed_at: i64) -> FeedItem {
         let position = self.head.position(self.node());
-        let provenance = Digest::of(&self.blob(position.sequence));
         let payload = statement(self.operator(), position, provenance, signed_at);
         let envelope = Envelope::sign(payload, &self.key);
         self.head = FeedHead::behind(position.sequence + 1, envelope.digest());
@@ -88,7 +97,12 @@ pub(crate) fn enrolled(authors: &[Author]) -> BTreeSet<OperatorId> {
     authors.iter().map(Author::operator).collect()
 }
 
-pub(crate) fn statement(operator: OperatorId, feed: quorate_proto::feed::FeedPosition, provenance: Digest, signed_at: i64) -> Vec<u8> {
+pub(crate) fn statement(
+    operator: OperatorId,
+    feed: quorate_proto::feed::FeedPosition,
+    provenance: Option<Digest>,
+    signed_at: i64,
+) -> Vec<u8> {
     let at = Timestamp::from_unix_seconds(signed_at);
     let result = RebuildResult {
         package: format!("pkg:pypi/sample@{}", feed.sequence).parse().unwrap(),
@@ -110,7 +124,7 @@ pub(crate) fn statement(operator: OperatorId, feed: quorate_proto::feed::FeedPos
         builder: Builder { name: "test".to_owned(), version: "1".to_owned() },
         started_at: at,
         finished_at: at,
-        provenance: Some(provenance),
+        provenance,
         feed,
     };
     Statement::new(vec![Subject::new("sample.whl", Digest::of(b"artifact"))], result).to_payload()

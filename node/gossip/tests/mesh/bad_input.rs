@@ -47,7 +47,7 @@ fn bad_frames(author: &mut Author) -> Vec<(&'static str, Vec<u8>)> {
 fn expired() -> FeedItem {
     let (root, key) = (SecretKey::from_seed(&[2; 32]), SecretKey::from_seed(&[2 | 0x80; 32]));
     let position = FeedPosition { node: key.node_id(), sequence: 0, previous: None };
-    let envelope = Envelope::sign(statement(root.operator_id(), position, Digest::of(b"p"), SIGNED_AT), &key);
+    let envelope = Envelope::sign(statement(root.operator_id(), position, Some(Digest::of(b"p")), SIGNED_AT), &key);
     let certificate = certificate(&root, key.node_id(), SIGNED_AT - 10 * DAY, SIGNED_AT - DAY);
     FeedItem { certificate, envelope: envelope.bytes().to_vec() }
 }
@@ -64,7 +64,7 @@ fn foreign() -> FeedItem {
     let mut liar = Author::new(2);
     let key = SecretKey::from_seed(&liar.key().seed());
     let position = FeedPosition { node: victim.node(), sequence: 0, previous: None };
-    let envelope = Envelope::sign(statement(liar.operator(), position, Digest::of(b"p"), SIGNED_AT), &key);
+    let envelope = Envelope::sign(statement(liar.operator(), position, Some(Digest::of(b"p")), SIGNED_AT), &key);
     FeedItem { envelope: envelope.bytes().to_vec(), ..liar.next() }
 }
 
@@ -80,14 +80,15 @@ fn forked(mut twin: Author) -> FeedItem {
 /// A statement whose subject is no file name.
 fn nameless(author: &Author) -> FeedItem {
     let position = author.head().position(author.node());
-    let text =
-        String::from_utf8(statement(author.operator(), position, Digest::of(b"p"), SIGNED_AT)).unwrap().replace("sample.whl", "../escape");
+    let text = String::from_utf8(statement(author.operator(), position, Some(Digest::of(b"p")), SIGNED_AT))
+        .unwrap()
+        .replace("sample.whl", "../escape");
     let envelope = Envelope::sign(text.into_bytes(), author.key());
     FeedItem { envelope: envelope.bytes().to_vec(), ..author.fork().next() }
 }
 
 /// A gossipsub peer that has not our manners: no size limit, no checks.
-async fn stranger(to: Multiaddr) -> Swarm<gossipsub::Behaviour> {
+pub(crate) async fn stranger(to: Multiaddr) -> Swarm<gossipsub::Behaviour> {
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .max_transmit_size(1 << 20)
@@ -112,7 +113,7 @@ async fn stranger(to: Multiaddr) -> Swarm<gossipsub::Behaviour> {
     swarm
 }
 
-async fn send(swarm: &mut Swarm<gossipsub::Behaviour>, frame: Vec<u8>, until: impl Fn() -> bool) {
+pub(crate) async fn send(swarm: &mut Swarm<gossipsub::Behaviour>, frame: Vec<u8>, until: impl Fn() -> bool) {
     swarm.behaviour_mut().publish(IdentTopic::new(FEED_TOPIC), frame).unwrap();
     let wait = async {
         while !until() {

@@ -3,7 +3,12 @@
 
 mod author;
 mod bad_input;
+mod economy;
 mod memory;
+mod neighbours;
+mod notices;
+mod proxy;
+mod relays;
 mod simulator;
 mod slow_reader;
 mod swarms;

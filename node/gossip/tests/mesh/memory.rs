@@ -7,7 +7,7 @@ use quorate_gossip::store::reason;
 use quorate_gossip::{Accepted, FeedStore};
 use quorate_proto::feed::{EquivocationProof, FeedHead, FeedStep};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
+use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, Notice, Told};
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
 
 use crate::author::SIGNED_AT;
@@ -16,6 +16,7 @@ use crate::author::SIGNED_AT;
 pub(crate) struct MemoryStore {
     enrolled: BTreeSet<OperatorId>,
     state: Mutex<State>,
+    book: Mutex<Option<Vec<u8>>>,
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -34,7 +35,7 @@ pub(crate) struct Feed {
 
 impl MemoryStore {
     pub(crate) fn new(enrolled: BTreeSet<OperatorId>) -> Self {
-        Self { enrolled, state: Mutex::default() }
+        Self { enrolled, ..Self::default() }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -138,5 +139,29 @@ impl FeedStore for MemoryStore {
 
     async fn put_blob(&self, bytes: Vec<u8>) {
         self.put(bytes);
+    }
+
+    async fn notices(&self) -> Vec<Told> {
+        self.state().proofs.into_iter().map(|(node, proof)| Told::feed_equivocation(node, proof.items().clone())).collect()
+    }
+
+    async fn accept_notice(&self, notice: Notice) -> Accepted {
+        let Notice::FeedEquivocation(items) = notice else { return Accepted::Rejected(reason::UNKNOWN_LOG) };
+        let [first, second] = *items;
+        let Ok(proof) = EquivocationProof::verify(first, second, &self.enrolled) else { return Accepted::Rejected(reason::BAD_NOTICE) };
+        let mut state = self.state.lock().unwrap();
+        if state.proofs.contains_key(&proof.node()) {
+            return Accepted::Duplicate;
+        }
+        state.proofs.insert(proof.node(), proof);
+        Accepted::New
+    }
+
+    async fn peer_book(&self) -> Option<Vec<u8>> {
+        self.book.lock().unwrap().clone()
+    }
+
+    async fn keep_peer_book(&self, bytes: Vec<u8>) {
+        *self.book.lock().unwrap() = Some(bytes);
     }
 }

@@ -10,7 +10,7 @@ use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
 use quorate_gossip::sync::{AskId, Effect, Event, Sync};
 use quorate_proto::verified::FeedItem;
-use quorate_proto::wire::{SyncRequest, SyncResponse};
+use quorate_proto::wire::{SyncRequest, SyncResponse, heads_digest};
 use quorate_proto::{Digest, SecretKey};
 
 use crate::author::{Author, enrolled, environment};
@@ -214,7 +214,7 @@ impl World {
                     self.schedule(self.now, peer, Happening::Machine(Event::Held(held)));
                     self.schedule(self.now, peer, Happening::Machine(Event::Wanted(wanted)));
                 }
-                Effect::Misbehaved { .. } => {}
+                Effect::Misbehaved { .. } | Effect::Meet { .. } | Effect::Hear { .. } | Effect::Link { .. } => {}
                 Effect::WakeAt(at) => {
                     assert!(at > self.now, "a machine that wakes at once never sleeps");
                     self.wakes.insert(peer, at);
@@ -226,9 +226,13 @@ impl World {
     fn answer(&self, peer: usize, request: &SyncRequest) -> SyncResponse {
         let store = &self.stores[peer];
         match request {
-            SyncRequest::Heads => SyncResponse::Heads(store.held()),
+            SyncRequest::Heads { known } if *known == Some(heads_digest(store.held())) => SyncResponse::Same,
+            SyncRequest::Heads { .. } => SyncResponse::Heads(store.held()),
             SyncRequest::Entries { node, from } => SyncResponse::Entries(store.some_entries(*node, *from, 3000)),
             SyncRequest::Blob(digest) => SyncResponse::Blob(store.file(*digest)),
+            SyncRequest::Peers => SyncResponse::Peers(Vec::new()),
+            SyncRequest::Notices { .. } => SyncResponse::Notices(Vec::new()),
+            SyncRequest::Beginning(_) => SyncResponse::Beginning(None),
         }
     }
 
@@ -236,13 +240,14 @@ impl World {
         let author = usize::try_from(self.below(AUTHORS as u64)).unwrap();
         let node = self.authors[author].node();
         let stranger = SecretKey::from_seed(&[u8::try_from(self.below(250)).unwrap(); 32]).node_id();
-        match self.below(7) {
+        match self.below(8) {
             0 => SyncResponse::Heads(vec![(node, u64::MAX), (stranger, 1 << 40)]),
             1 => SyncResponse::Heads(Vec::new()),
             2 => SyncResponse::Entries(vec![FeedItem { certificate: b"{}".to_vec(), envelope: vec![0; 40] }]),
             3 => SyncResponse::Entries(Author::new(77).next_as_list()),
             4 => SyncResponse::Entries(self.authors[0].fork().fork().next_as_list()),
             5 => SyncResponse::Blob(Some(vec![1; 10])),
+            6 => SyncResponse::Same,
             _ => SyncResponse::Blob(None),
         }
     }

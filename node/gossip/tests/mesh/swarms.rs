@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::{Mesh, MeshConfig, Multiaddr};
+use quorate_gossip::{Mesh, MeshConfig, Multiaddr, Snapshot};
 use tokio::time::timeout;
 
 use crate::author::{Author, enrolled, environment};
 use crate::memory::MemoryStore;
 
-const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
-const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Peer {
@@ -21,7 +21,10 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) async fn start(author: &Author, store: Arc<MemoryStore>, listen: &[&str], bootstrap: Vec<Multiaddr>) -> Self {
         let listen = listen.iter().map(|address| address.parse().unwrap()).collect();
-        let config = MeshConfig { listen, bootstrap, seed: 7, ..MeshConfig::default() };
+        Self::start_with(author, store, MeshConfig { listen, bootstrap, seed: 7, ..MeshConfig::default() }).await
+    }
+
+    pub(crate) async fn start_with(author: &Author, store: Arc<MemoryStore>, config: MeshConfig) -> Self {
         let (mesh, _task) = Mesh::start(author.key(), config, Arc::clone(&store)).unwrap();
         mesh.listening().await.unwrap();
         Self { mesh, store }
@@ -41,6 +44,24 @@ impl Peer {
         assert!(timeout(PATIENCE, wait).await.is_ok(), "not reached; counters: {:?}", self.mesh.counters().snapshot());
     }
 
+    /// Waits until `reached` holds of what the mesh shows.
+    pub(crate) async fn until_shown(&self, reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let wait = async {
+            loop {
+                let shown = self.mesh.snapshot().await.unwrap();
+                if reached(&shown) {
+                    return shown;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let outcome = timeout(PATIENCE, wait).await;
+        let Ok(shown) = outcome else {
+            panic!("not shown: {:#?}; counters: {:?}", self.mesh.snapshot().await, self.mesh.counters().snapshot());
+        };
+        shown
+    }
+
     pub(crate) async fn until_connected(&self, peers: usize) {
         let mut status = self.mesh.status();
         timeout(PATIENCE, status.wait_for(|status| status.peers.len() >= peers)).await.unwrap().unwrap();
@@ -57,7 +78,7 @@ fn cast() -> (Vec<Author>, impl Fn() -> Arc<MemoryStore>) {
     (authors, move || Arc::new(MemoryStore::new(enrolled.clone())))
 }
 
-fn say(peer: &Peer, author: &mut Author) {
+pub(crate) fn say(peer: &Peer, author: &mut Author) {
     peer.store.put(author.blob(author.head().next()));
     peer.store.put(environment());
     let item = author.next();

@@ -1,0 +1,147 @@
+//! A late joiner fetches everything from one peer: how many bytes pass for how many bytes of results.
+//!
+//! `cargo bench -p quorate-gossip --bench late_joiner [-- RESULTS]`. Two swarms in one process over TCP on loopback, a
+//! proxy between them counts the bytes of both directions: everything that the network would carry, less the
+//! headers of TCP and IP. The joiner verifies every result and keeps none.
+#![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a benchmark")]
+
+#[path = "../tests/mesh/author.rs"]
+#[expect(dead_code, reason = "shared with tests")]
+mod author;
+#[path = "../tests/mesh/proxy.rs"]
+mod proxy;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use quorate_gossip::{Accepted, FeedStore, Mesh, MeshConfig};
+use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::{Digest, NodeId};
+
+use author::{Author, enrolled};
+
+const NODES: u8 = 10;
+
+/// Keeps the envelopes of some nodes, whose certificate is kept once.
+struct Keeper {
+    feeds: BTreeMap<NodeId, Feed>,
+}
+
+/// A certificate, and envelopes that it covers.
+type Feed = (Vec<u8>, Vec<Box<[u8]>>);
+
+/// Verifies, counts, and forgets.
+struct Joiner {
+    certificates: BTreeMap<Digest, VerifiedCertificate>,
+    heads: Mutex<BTreeMap<NodeId, u64>>,
+    count: AtomicU64,
+}
+
+impl FeedStore for Keeper {
+    async fn heads(&self) -> Vec<(NodeId, u64)> {
+        self.feeds.iter().map(|(node, (_, envelopes))| (*node, envelopes.len() as u64)).collect()
+    }
+
+    async fn entries(&self, node: NodeId, from: u64, bytes_max: usize) -> Vec<FeedItem> {
+        let Some((certificate, envelopes)) = self.feeds.get(&node) else { return Vec::new() };
+        let mut left = bytes_max;
+        let rest = envelopes.iter().skip(usize::try_from(from).unwrap());
+        let fitting = rest.take_while(|envelope| {
+            let fits = envelope.len() + certificate.len() <= left;
+            left = left.saturating_sub(envelope.len() + certificate.len());
+            fits
+        });
+        fitting.map(|envelope| FeedItem { certificate: certificate.clone(), envelope: envelope.to_vec() }).collect()
+    }
+
+    async fn blob(&self, _: Digest) -> Option<Vec<u8>> {
+        None
+    }
+
+    async fn accept(&self, items: Vec<FeedItem>) -> Vec<Accepted> {
+        vec![Accepted::Unavailable; items.len()]
+    }
+
+    async fn wanted_blobs(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    async fn put_blob(&self, _: Vec<u8>) {}
+}
+
+impl FeedStore for Joiner {
+    async fn heads(&self) -> Vec<(NodeId, u64)> {
+        self.heads.lock().unwrap().iter().map(|(node, next)| (*node, *next)).collect()
+    }
+
+    async fn entries(&self, _: NodeId, _: u64, _: usize) -> Vec<FeedItem> {
+        Vec::new()
+    }
+
+    async fn blob(&self, _: Digest) -> Option<Vec<u8>> {
+        None
+    }
+
+    async fn accept(&self, items: Vec<FeedItem>) -> Vec<Accepted> {
+        let mut heads = self.heads.lock().unwrap();
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in items {
+            let certificate = &self.certificates[&Digest::of(&item.certificate)];
+            let position = VerifiedStatement::verify(&item.envelope, certificate).unwrap().position();
+            let next = heads.entry(position.node).or_default();
+            if position.sequence == *next {
+                *next += 1;
+                self.count.fetch_add(1, Ordering::Relaxed);
+                outcomes.push(Accepted::New);
+            } else {
+                outcomes.push(Accepted::Duplicate);
+            }
+        }
+        outcomes
+    }
+
+    async fn wanted_blobs(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    async fn put_blob(&self, _: Vec<u8>) {}
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let results = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1_000_000_u64);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(run(results));
+}
+
+async fn run(results: u64) {
+    let mut authors: Vec<Author> = (1..=NODES).map(Author::new).collect();
+    let enrolled = enrolled(&authors);
+    let (mut feeds, mut size, mut certificates) = (BTreeMap::new(), 0, BTreeMap::new());
+    for author in &mut authors {
+        let items: Vec<FeedItem> = (0..results / u64::from(NODES)).map(|_| author.next_plain()).collect();
+        let certificate = items[0].certificate.clone();
+        certificates.insert(Digest::of(&certificate), VerifiedCertificate::verify(&certificate, &enrolled).unwrap());
+        size += items.iter().map(|item| item.envelope.len() as u64).sum::<u64>();
+        feeds.insert(author.node(), (certificate, items.into_iter().map(|item| item.envelope.into_boxed_slice()).collect()));
+    }
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let config = MeshConfig { listen, peers_wanted: 0, memory_bytes_max: 16 << 30, ..MeshConfig::default() };
+    let (keeper, _task) = Mesh::start(Author::new(100).key(), config, Arc::new(Keeper { feeds })).unwrap();
+    let (address, bytes) = proxy::counted(&keeper.listening().await.unwrap()[0]).await;
+    let joiner = Arc::new(Joiner { certificates, heads: Mutex::default(), count: AtomicU64::new(0) });
+    let config = MeshConfig { bootstrap: vec![address], peers_wanted: 0, memory_bytes_max: 16 << 30, ..MeshConfig::default() };
+    let began = Instant::now();
+    let (_mesh, _task) = Mesh::start(Author::new(101).key(), config, Arc::clone(&joiner)).unwrap();
+    while joiner.count.load(Ordering::Relaxed) < results {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (passed, seconds) = (bytes.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
+    println!(
+        "{results} results of {size} bytes: {passed} bytes passed, {:.4} times their size, in {seconds:.1} s",
+        passed as f64 / size as f64
+    );
+}
