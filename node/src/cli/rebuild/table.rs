@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 /// Columns of the table, best first: levels, then what was not rebuilt.
 const COLUMNS: [&str; 8] = ["byte", "stream", "normal", "manifest", "different", "build-failed", "no-source", "other"];
-/// Most characters of a cause.
+/// Most characters of a cause, and most members that are named in one.
 const CAUSE_CHARS_MAX: usize = 140;
+const MEMBERS_NAMED_MAX: usize = 3;
 
 /// One row in one line.
 pub(super) fn line(row: &Value) -> String {
@@ -107,10 +108,10 @@ fn as_expected(row: &Value) -> Option<bool> {
     Some(if expected == "different" { reached == "different" } else { rank(reached) <= rank(expected) })
 }
 
-/// What was not rebuilt, by why, the most frequent first.
+/// What was not rebuilt or came out different, by why, the most frequent first.
 fn causes(rows: &[Value]) -> Vec<(String, Vec<&Value>)> {
     let mut map: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row["level"].is_null()) {
+    for row in rows.iter().filter(|row| row["level"].is_null() || column(row) == "different") {
         map.entry(cause(row)).or_default().push(row);
     }
     let mut causes: Vec<_> = map.into_iter().collect();
@@ -118,10 +119,33 @@ fn causes(rows: &[Value]) -> Vec<(String, Vec<&Value>)> {
     causes
 }
 
+/// The members that differ, without the folder at the top: few of them by their names.
+fn differing(row: &Value) -> String {
+    let members = row["differences"]["members"].as_array().map_or(&[][..], Vec::as_slice);
+    let word = |member: &Value| {
+        let path = member["member"].as_str().unwrap_or_default();
+        let path = path.split_once('/').map_or(path, |(_, inside)| inside);
+        format!("{path} ({})", member["class"].as_str().unwrap_or_default())
+    };
+    let named: Vec<_> = members.iter().take(MEMBERS_NAMED_MAX).map(word).collect();
+    let count = row["differences"]["count"].as_u64().unwrap_or_default();
+    let more = count.saturating_sub(named.len() as u64);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("different: {}{more}", named.join(", ")).chars().take(CAUSE_CHARS_MAX).collect()
+}
+
+/// Whether a line says something: npm's last ones only say where its log is.
+fn tells(line: &str) -> bool {
+    !matches!(line, "" | "npm error" | "npm ERR!") && !line.contains("A complete log of this run")
+}
+
 /// The class, the phase and the last words, without what is of this one package.
 fn cause(row: &Value) -> String {
+    if column(row) == "different" {
+        return differing(row);
+    }
     let text = |key: &str| row[key].as_str().unwrap_or_default();
-    let mut words = text("summary").lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(text("reason")).to_owned();
+    let mut words = text("summary").lines().rev().map(str::trim).find(|line| tells(line)).unwrap_or(text("reason")).to_owned();
     for key in ["artifact", "name", "version"] {
         let own = text(key);
         if own.len() > 2 {
@@ -163,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_is_named_by_its_members() {
+        let mut row = row(Some("different"), "different", "different");
+        let member = |path: &str, class: &str| json!({ "member": path, "class": class });
+        let members = [
+            member("package/package.json", "content"),
+            member("package/a.map", "only-rebuilt"),
+            member("b", "content"),
+            member("c", "content"),
+        ];
+        row["differences"] = json!({ "count": 9, "members": members });
+        assert_eq!(causes(&[row])[0].0, "different: package.json (content), a.map (only-rebuilt), b (content), and 6 more");
+    }
+
+    #[test]
     fn failures_of_one_cause_are_counted_together() {
         let mut other = row(None, "build-failed", "byte");
         other["name"] = json!("else");
@@ -171,6 +209,9 @@ mod tests {
         let causes = causes(&rows);
         assert_eq!((causes.len(), causes[0].1.len()), (1, 2));
         assert_eq!(causes[0].0, "build-failed in fetch: no matching version of left-pad for …");
+        let mut logged = row(None, "build-failed", "byte");
+        logged["summary"] = json!("npm ERR! notarget\nnpm ERR!\nnpm ERR! A complete log of this run can be found in: /tmp/x");
+        assert_eq!(cause(&logged), "build-failed in fetch: npm ERR! notarget");
         assert_eq!(exit_code(&rows), 1);
     }
 }
