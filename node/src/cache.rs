@@ -228,12 +228,16 @@ fn place(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
 
 /// Digest and size of a file.
 pub fn digest_of_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = File::open(path)?;
+    digest_of(File::open(path)?)
+}
+
+/// The digest of all that can be read, and how much that is.
+pub fn digest_of(mut content: impl Read) -> io::Result<(Digest, u64)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 128 << 10];
     let mut size_bytes = 0;
     loop {
-        let count = file.read(&mut buffer)?;
+        let count = content.read(&mut buffer)?;
         if count == 0 {
             return Ok((Digest::from_bytes(hasher.finalize().into()), size_bytes));
         }

@@ -44,6 +44,8 @@ pub enum Kind {
     Node,
     /// JavaScript's package manager, without a runtime.
     Npm,
+    /// Another one, which some packages are packed with.
+    Pnpm,
 }
 
 /// A toolchain that is held.
@@ -118,10 +120,11 @@ impl Kind {
             Self::Cargo => "cargo",
             Self::Node => "node",
             Self::Npm => "npm",
+            Self::Pnpm => "pnpm",
         }
     }
 
-    const ALL: [Self; 3] = [Self::Cargo, Self::Node, Self::Npm];
+    const ALL: [Self; 4] = [Self::Cargo, Self::Node, Self::Npm, Self::Pnpm];
 }
 
 impl std::fmt::Display for Kind {

@@ -14,13 +14,14 @@ use quorate_proto::Timestamp;
 use quorate_proto::result::{FoundBy, SignatureFormat, SignatureState, SignedObject};
 
 use quorate_node::cache::{Cache, Reuse};
-use quorate_node::definition::Settings;
+use quorate_node::definition::{Field, Settings};
 use quorate_node::resolve::git::{GitAccess, ManifestRule, Mirror, Miss, Misses, Named, PublishedMember, SourceKeys, VersionRule, Wanted};
 use quorate_node::resolve::{Candidate, Lack, ResolveError};
 use quorate_node::traffic;
 
 const ADDRESS: &str = "https://github.com/owner/demo";
 static REPOSITORIES: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| [ADDRESS.to_owned()]);
+static SHOUTED: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| ["https://github.com/Owner/DEMO".to_owned()]);
 /// The second at which the first commit is made; each further one comes an hour later.
 /// What no definition sets.
 static NO_SETTINGS: Settings = Settings::new();
@@ -101,18 +102,7 @@ impl World {
     }
 
     fn find_with<'a>(&self, access: &GitAccess, change: impl FnOnce(&mut Wanted<'a>)) -> Result<Vec<Candidate>, ResolveError> {
-        let mut wanted: Wanted<'a> = Wanted {
-            repositories: &*REPOSITORIES,
-            directory: None,
-            commit: None,
-            names: vec!["demo".to_owned()],
-            version: "1.2.3".to_owned(),
-            published_at: Some(self.now()),
-            members: Vec::new(),
-            settings: &NO_SETTINGS,
-            versions: VersionRule::Semver,
-            manifest: &Words,
-        };
+        let mut wanted: Wanted<'a> = Wanted { repositories: &*REPOSITORIES, ..unnamed(self) };
         change(&mut wanted);
         let cache = Cache::open(self.dir.path().join("cache")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -267,6 +257,82 @@ fn a_moved_repository_is_noticed_by_the_origin_of_its_mirror() {
 }
 
 #[test]
+fn a_proposal_that_the_project_never_took_is_no_source() {
+    let mut world = World::new();
+    let files = [("manifest", "demo 1.2.3"), ("code", "as published")];
+    world.commit(&[("manifest", "demo 1.2.2"), ("code", "before")]);
+    world.git(&["checkout", "--quiet", "-b", "proposal"]);
+    let proposed = world.commit(&files);
+    let of_stranger = |world: &World| world.misses(|wanted| wanted.members = members(&files));
+    world.git(&["update-ref", "refs/pull/1/head", &proposed]);
+    world.git(&["checkout", "--quiet", "main"]);
+    world.git(&["branch", "--quiet", "-D", "proposal"]);
+    assert_eq!(of_stranger(&world), [Miss::NoCommit { address: ADDRESS.to_owned(), version: "1.2.3".to_owned() }]);
+    world.git(&["merge", "--quiet", "--ff-only", &proposed]);
+    assert_eq!(world.find(|wanted| wanted.members = members(&files)), [(proposed, FoundBy::ManifestHistory)]);
+}
+
+#[test]
+fn a_commit_that_shares_only_a_licence_with_the_release_is_none() {
+    let mut world = World::new();
+    world.commit(&[("manifest", "demo -"), ("LICENSE", "free"), ("code", "years ago"), ("notes", "years ago")]);
+    let published = [("LICENSE", "free"), ("code", "today"), ("notes", "today")];
+    let misses = world.misses(|wanted| wanted.members = members(&published));
+    assert!(misses.contains(&Miss::NoCommit { address: ADDRESS.to_owned(), version: "1.2.3".to_owned() }), "{misses:?}");
+}
+
+#[test]
+fn a_repository_that_only_a_later_release_names_is_found_and_said() {
+    let mut world = World::new();
+    world.commit(&[("manifest", "demo 1.2.3")]);
+    world.git(&["tag", "v1.2.3"]);
+    let old = ["https://github.com/former/demo".to_owned()];
+    let cache = Cache::open(world.dir.path().join("cache")).unwrap();
+    let asked = |repositories: &[String], settings: &Settings, later: &[&str]| {
+        let wanted = Wanted { repositories, settings, ..unnamed(&world) };
+        let later = std::future::ready(later.iter().map(ToString::to_string).collect());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(world.access().candidates_or_later(&wanted, later, &cache))
+    };
+    let evidence = |found: Result<Vec<Candidate>, ResolveError>| found.unwrap()[0].source.evidence.clone().unwrap_or_default();
+    let later = "a later release names the repository";
+    assert!(evidence(asked(&old, &NO_SETTINGS, &[ADDRESS])).contains(later));
+    assert!(evidence(asked(&[], &NO_SETTINGS, &[ADDRESS])).contains(later));
+    assert!(!evidence(asked(&*REPOSITORIES, &NO_SETTINGS, &["https://github.com/other/demo"])).contains(later));
+    let misses = |later: &[&str]| missed(asked(&old, &NO_SETTINGS, later));
+    assert_eq!(misses(&["https://github.com/Former/demo"]), [Miss::NoRepository(old[0].clone())]);
+    let absent = "https://github.com/absent/demo";
+    assert_eq!(misses(&[absent]), [Miss::NoRepository(old[0].clone()), Miss::NoRepository(absent.to_owned())]);
+    // What a reviewer set is not overruled by anybody's metadata.
+    let reviewed: Settings = [(Field::Repository, old[0].clone())].into();
+    assert_eq!(missed(asked(&[], &reviewed, &[ADDRESS])), [Miss::NoRepository(old[0].clone())]);
+}
+
+#[test]
+fn a_mirror_is_found_whatever_the_case_of_its_owner_and_its_name() {
+    let mut world = World::new();
+    let commit = world.commit(&[("manifest", "demo 1.2.3")]);
+    world.git(&["tag", "v1.2.3"]);
+    let found = world.find(|wanted| wanted.repositories = &*SHOUTED);
+    assert_eq!(found, [(commit, FoundBy::Tag)]);
+}
+
+fn unnamed(world: &World) -> Wanted<'static> {
+    Wanted {
+        repositories: &[],
+        directory: None,
+        commit: None,
+        names: vec!["demo".to_owned()],
+        version: "1.2.3".to_owned(),
+        published_at: Some(world.now()),
+        members: Vec::new(),
+        settings: &NO_SETTINGS,
+        versions: VersionRule::Semver,
+        manifest: &Words,
+    }
+}
+
+#[test]
 fn an_empty_repository_and_a_wrong_address_have_their_names() {
     let world = World::new();
     assert_eq!(world.misses(|_| ()), [Miss::Empty(ADDRESS.to_owned())]);
@@ -274,18 +340,7 @@ fn an_empty_repository_and_a_wrong_address_have_their_names() {
     let access = world.access();
     let cache = Cache::open(world.dir.path().join("cache")).unwrap();
     let asked = |access: &GitAccess, repositories: &[String]| {
-        let wanted = Wanted {
-            repositories,
-            directory: None,
-            commit: None,
-            names: vec!["demo".to_owned()],
-            version: "1.2.3".to_owned(),
-            published_at: None,
-            members: Vec::new(),
-            settings: &NO_SETTINGS,
-            versions: VersionRule::Semver,
-            manifest: &Words,
-        };
+        let wanted = Wanted { repositories, ..unnamed(&world) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         missed(runtime.block_on(access.candidates(&wanted, &cache)))
     };

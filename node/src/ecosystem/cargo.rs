@@ -41,8 +41,12 @@ pub struct Crates {
 #[derive(Clone, Debug)]
 pub struct Listing {
     line: Line,
+    newest: Option<Line>,
     registry: Arc<Registry>,
 }
+
+/// Largest file that is fetched only to read in it where its repository is.
+const NEWEST_BYTES_MAX: u64 = 16 << 20;
 
 impl Crates {
     /// Nothing is asked yet.
@@ -85,6 +89,15 @@ impl Crates {
         self.releases.get_or_try_init(|| async { look().await.ok_or(()) }).await.map_or(&[], Vec::as_slice)
     }
 
+    /// Where the newest release says that its repository is. A registry that fails here only costs that word.
+    async fn later_repositories(&self, release: &Release<Facts>) -> Vec<String> {
+        let Some(line) = &release.facts.newest else { return Vec::new() };
+        let Ok(registry) = self.registry(&release.package).await else { return Vec::new() };
+        let Ok(download) = registry.download(line, NEWEST_BYTES_MAX, &self.facilities.cache).await else { return Vec::new() };
+        let read = tokio::task::spawn_blocking(move || archive::read(&download.path)).await;
+        read.ok().and_then(Result::ok).unwrap_or_default().repositories
+    }
+
     async fn cargo(&self, facts: &Facts, choice: &Choice) -> Result<Cargo, ToolchainError> {
         match choice {
             Choice::Nearest => self.cargos.nearest(facts.cargos.first().map(|version| version.minor), self.facilities.toolchains).await,
@@ -122,26 +135,27 @@ impl Ecosystem for Crates {
         // An address past the bounds of a result cannot be said.
         let refusal = (url.as_str().len() > URL_BYTES_MAX).then_some(NotAttemptedReason::UnsupportedKind);
         let view = release::registry_view(&line, url.to_string(), observed_at);
-        Ok(Listed { file, view, refusal, listing: Listing { line, registry: Arc::new(registry) } })
+        Ok(Listed { file, view, refusal, listing: Listing { newest: release::newest(&lines, &line), line, registry: Arc::new(registry) } })
     }
 
     async fn download(&self, listed: &Listed<Listing>, limit: u64) -> Result<Download, RegistryError> {
-        let Listing { line, registry } = &listed.listing;
+        let Listing { line, registry, .. } = &listed.listing;
         registry.download(line, limit, &self.facilities.cache).await
     }
 
     async fn facts(&self, listed: Listed<Listing>, download: &Download) -> Facts {
-        let Listing { line, registry } = listed.listing;
+        let Listing { line, newest, registry } = listed.listing;
         let path = download.path.clone();
         let read = tokio::task::spawn_blocking(move || archive::read(&path)).await;
         let published = read.ok().and_then(Result::ok).unwrap_or_default();
         let (releases, held) = (self.releases(&registry).await, self.cargos.held().await);
         let cargos = plan::cargos(releases, line.published_at, &published.fingerprint, &held);
-        Facts { name: line.name, version: line.version, published, cargos, held }
+        Facts { name: line.name, version: line.version, published, cargos, held, newest }
     }
 
     async fn candidates(&self, _rung: Rung, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {
-        self.facilities.git.candidates(&resolve::wanted(release).await, &self.facilities.cache).await
+        let Facilities { git, cache, .. } = &self.facilities;
+        git.candidates_or_later(&resolve::wanted(release).await, self.later_repositories(release), cache).await
     }
 
     fn find(&self, release: &Release<Facts>, candidate: &Candidate, tree: &Path) -> Result<(PathBuf, Manifest), ResolveError> {

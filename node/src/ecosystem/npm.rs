@@ -1,6 +1,6 @@
 //! npm packages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -8,17 +8,19 @@ use std::time::SystemTime;
 
 use quorate_proto::result::{Assist, NotAttemptedReason, Phase};
 use quorate_proto::{Digest, FileName, Purl, Timestamp};
+use semver::Version;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Described, Ecosystem, Facilities, ListError, Listed, ToolchainUse, Tried};
-use crate::cache::Currency;
+use crate::cache::{Currency, digest_of};
 use crate::definition::Field;
 use crate::environment::npm::machine;
 use crate::fetch::{Inputs, npm as fetch};
 use crate::plan::npm::era::{self, Basis, Pair, Zlib};
-use crate::plan::npm::{self as plan, Attempt, InstalledBy, Work};
+use crate::plan::npm::packer::{self, Packer};
+use crate::plan::npm::{self as plan, Attempt, Held, InstalledBy, Told, View, Work};
 use crate::plan::{NEAREST_TOOLCHAIN, assist};
 use crate::proxy::npm::{Scope, TimeMachine, Withheld};
 use crate::rebuild::Built;
@@ -111,11 +113,13 @@ impl Npm {
         release: &Release<Facts>,
         date: Option<i64>,
         rank: usize,
+        project: &Project,
     ) -> Result<(Bench, Option<Zlib>, Vec<Assist>), BuildError> {
         let facts = &release.facts;
         let set = |name: &str| release.settings.get(&Field::Tool(name.to_owned())).and_then(|text| text.parse().ok());
         let (npm, node) = (set("npm").or(facts.npm_version.clone()), set("node").or(facts.node_version.clone()));
-        let basis = Basis { npm, node, zlib: None, gzip: facts.archive.gzip, date };
+        let packer = packer::packer(&facts.archive, project, date);
+        let basis = Basis { npm, node, zlib: None, gzip: packer::gzip_of_npm(&facts.archive, &packer), date };
         if self.facilities.toolchains == ToolchainUse::Machine {
             let own = machine().await?;
             let words = own.tools.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect::<Vec<_>>().join(", ");
@@ -127,10 +131,13 @@ impl Npm {
         let zlib = self.zlib(release, &basis, &source).await?;
         let pairs = era::pairs(&Basis { zlib, ..basis });
         let pack = pairs.get(rank).ok_or_else(|| Failure::found(Phase::Plan, "no further toolchain is known"))?;
-        let build = era::builder(pack, date);
+        let build = era::builder(pack, date, project.workspace.is_some());
         let mut assists = Vec::new();
-        let packing = pair(&source, pack, &mut assists).await?;
+        let mut packing = pair(&source, pack, &mut assists).await?;
         let building = if build == *pack { packing.clone() } else { pair(&source, &build, &mut assists).await? };
+        if let Packer::Pnpm(wanted) = &packer {
+            packing = with_pnpm(&source, &building, wanted, &mut assists).await?;
+        }
         Ok((Bench { build: building, pack: packing }, zlib, assists))
     }
 
@@ -159,6 +166,18 @@ async fn pair(source: &Source, wanted: &Pair, assists: &mut Vec<Assist>) -> Resu
     equipment(&node, &npm).map_err(BuildError::Disk)
 }
 
+/// pnpm on the node of the day.
+async fn with_pnpm(source: &Source, of_day: &Equipment, wanted: &Version, assists: &mut Vec<Assist>) -> Result<Equipment, BuildError> {
+    let pnpm = brought(source.get(Kind::Pnpm, wanted).await)?;
+    let script = std::path::absolute(entry_point(&pnpm)).map_err(BuildError::Disk)?;
+    let folder = std::path::absolute(&pnpm.folder).map_err(BuildError::Disk)?;
+    assists.push(assist("packer", &format!("pnpm {}", pnpm.version), "the published manifest was written anew as pnpm writes it"));
+    let node = of_day.tools.iter().filter(|tool| tool.name == Kind::Node.name()).cloned();
+    let tools = node.chain([tool(&pnpm)]).collect();
+    let folders = of_day.folders.iter().cloned().chain([folder]).collect();
+    Ok(Equipment { node: of_day.node.clone(), npm: script, folders, tools })
+}
+
 fn equipment(node: &Toolchain, npm: &Toolchain) -> io::Result<Equipment> {
     let folders = [node, npm].map(|toolchain| std::path::absolute(&toolchain.folder));
     let [node_program, npm_script] = [entry_point(node), entry_point(npm)].map(std::path::absolute);
@@ -176,14 +195,23 @@ fn brought(got: Result<Toolchain, ToolchainError>) -> Result<Toolchain, BuildErr
 }
 
 /// The files of a published package that the source holds.
-fn present(tree: &Path, folder: &Path, archive: &Archive) -> BTreeSet<String> {
-    archive.members.keys().filter(|path| tree::open(tree, &folder.join(path)).is_ok_and(|file| file.is_some())).cloned().collect()
+fn held(tree: &Path, folder: &Path, archive: &Archive) -> Held {
+    let mut held = Held::default();
+    for (path, member) in &archive.members {
+        let Ok(Some(file)) = tree::open(tree, &folder.join(path)) else { continue };
+        held.all.insert(path.clone());
+        let is_as_long = file.metadata().is_ok_and(|meta| meta.len() == member.size_bytes);
+        if is_as_long && digest_of(file).is_ok_and(|(digest, _)| digest == member.digest) {
+            held.same.insert(path.clone());
+        }
+    }
+    held
 }
 
 impl Ecosystem for Npm {
     type Listing = Published;
     type Facts = Facts;
-    type Manifest = (Project, BTreeSet<String>);
+    type Manifest = (Project, Held);
     type Attempt = Attempt;
     type Plan = BuildPlan;
 
@@ -217,7 +245,10 @@ impl Ecosystem for Npm {
     async fn candidates(&self, rung: Rung, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {
         let Facilities { http, cache, git, debian, .. } = &self.facilities;
         match (rung, debian) {
-            (Rung::Git, _) => git.candidates(&resolve::wanted(release).await, cache).await,
+            (Rung::Git, _) => {
+                let later = std::future::ready(release.facts.later_repository.iter().cloned().collect());
+                git.candidates_or_later(&resolve::wanted(release).await, later, cache).await
+            }
             (Rung::Debian, Some(debian)) => resolve::archived(debian, release, http, cache).await,
             (Rung::Debian, None) => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
             (Rung::Index, _) => Err(ResolveError::None("the registry has no sources".to_owned())),
@@ -228,8 +259,8 @@ impl Ecosystem for Npm {
         let Facts { name, version, directory, archive, .. } = &release.facts;
         let shown = candidate.directory.as_deref().and_then(Path::to_str).or(directory.as_deref());
         let (folder, project) = source::find(tree, name, version, shown)?;
-        let present = present(tree, &folder, archive);
-        Ok((folder, (project, present)))
+        let held = held(tree, &folder, archive);
+        Ok((folder, (project, held)))
     }
 
     fn next_attempt(&self, tried: &[Tried<Attempt>], release: &Release<Facts>, _candidate: &Candidate) -> Option<Attempt> {
@@ -250,9 +281,17 @@ impl Ecosystem for Npm {
         let published_at = release.registry.published_at;
         // A source is at most as old as its artifact, and seldom much older; a mirror's times may be its own.
         let date = candidate.time.or(laid_out.time).into_iter().chain(published_at.map(Timestamp::unix_seconds)).min();
-        let (bench, zlib, assists) = self.bench(release, date, attempt.rank).await?;
-        let (project, present) = &laid_out.manifest;
-        let work = plan::work(&release.facts, project, &laid_out.folder, present, published_at, attempt.view);
+        let (project, held) = &laid_out.manifest;
+        let (bench, zlib, assists) = self.bench(release, date, attempt.rank, project).await?;
+        if attempt.view == View::TodayLowest && project.lock.is_some() {
+            return Err(Failure::found(Phase::Plan, "a lock file says what is installed").into());
+        }
+        let packer = match self.facilities.toolchains {
+            ToolchainUse::Machine => Packer::Npm,
+            ToolchainUse::Exact => packer::packer(&release.facts.archive, project, date),
+        };
+        let told = Told { held, commit: candidate.source.commit.as_deref(), packer, published_at, view: attempt.view };
+        let work = plan::work(&release.facts, project, &laid_out.folder, told);
         Ok(BuildPlan { assists: [assists, work.assists.clone()].concat(), work, bench, zlib, commit: candidate.source.commit.clone() })
     }
 
@@ -266,6 +305,7 @@ impl Ecosystem for Npm {
             "packedWith": names(&bench.pack),
             "builtWith": names(&bench.build),
             "scripts": steps,
+            "keptFiles": work.kept.len(),
             "installedBy": work.install.as_ref().map(|install| format!("{:?}", install.by)),
             "registryCutoff": work.cutoff,
             "version": work.version,
@@ -287,7 +327,7 @@ impl Ecosystem for Npm {
 
     async fn fetch(&self, release: &Release<Facts>, workshop: &Workshop, plan: &BuildPlan) -> Result<Inputs, BuildError> {
         let commit = plan.commit.as_deref().filter(|_| !plan.work.steps.is_empty());
-        fetch::lay_out(workshop, &plan.bench.build, commit)?;
+        fetch::lay_out(workshop, &plan.bench.build, &plan.work, commit)?;
         match &plan.work.install {
             Some(install) => fetch::install(workshop, &plan.bench, install, self.machine(release, &plan.work).await?).await,
             None => Ok(Inputs::default()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use pep440_rs::Version;
+use quorate_proto::comparison::DifferenceClass;
 use quorate_proto::result::{NotAttemptedReason, Outcome, Phase, SourceKind};
 use quorate_proto::{FileName, Purl, Timestamp};
 use serde_json::{Value, json};
@@ -46,7 +47,11 @@ pub struct Listing {
     version: Version,
     source_distribution: Option<PublishedFile>,
     wheel: Option<PublishedFile>,
+    newest: Option<PublishedFile>,
 }
+
+/// Largest file that is fetched only to read in it where its repository is.
+const NEWEST_BYTES_MAX: u64 = 16 << 20;
 
 impl Pypi {
     /// Nothing is asked yet.
@@ -106,6 +111,17 @@ impl Pypi {
         metadata(download.path, Target::Wheel).await.generator
     }
 
+    /// Where the newest release says that its repository is. A registry that fails here only costs that word.
+    async fn later_repositories(&self, release: &Release<Facts>) -> Vec<String> {
+        let Facilities { http, cache, .. } = &self.facilities;
+        let Some(file) = &release.facts.newest else { return Vec::new() };
+        let Ok(target) = release::target_of(&file.name) else { return Vec::new() };
+        match http.download(&file.url, file.sha256, NEWEST_BYTES_MAX, cache).await {
+            Ok(download) => metadata(download.path, target).await.repositories,
+            Err(_) => Vec::new(),
+        }
+    }
+
     async fn machine(&self, release: &Release<Facts>, cutoff: Option<Timestamp>) -> Result<TimeMachine, BuildError> {
         let lost = |error: &dyn std::fmt::Display| BuildError::Registry(error.to_string());
         let withheld = Withheld {
@@ -139,11 +155,13 @@ impl Ecosystem for Pypi {
         let refusal = release::target_of(&file.name).err().or(is_large.then_some(NotAttemptedReason::TooLarge));
         let source_distribution = release::source_distribution(&files, &file.name);
         let wheel = release::sibling_wheel(&files, &file.name);
+        let version = release::version_of(package)?;
+        let newest = release::newest(&project, &version, NEWEST_BYTES_MAX);
         Ok(Listed {
             file: file.name.clone(),
             view: release::registry_view(file, file.size_bytes.unwrap_or_default(), observed_at),
             refusal,
-            listing: Listing { file: file.clone(), version: release::version_of(package)?, source_distribution, wheel },
+            listing: Listing { file: file.clone(), version, source_distribution, wheel, newest },
         })
     }
 
@@ -158,13 +176,14 @@ impl Ecosystem for Pypi {
         if target == Target::SourceDistribution {
             metadata.generator = self.generator_beside(listed.listing.wheel.as_ref()).await;
         }
-        Facts { version: listed.listing.version, target, metadata, source_distribution: listed.listing.source_distribution }
+        let Listing { version, source_distribution, newest, .. } = listed.listing;
+        Facts { version, target, metadata, source_distribution, newest }
     }
 
     async fn candidates(&self, rung: Rung, release: &Release<Facts>) -> Result<Vec<Candidate>, ResolveError> {
         let Facilities { http, cache, git, debian, .. } = &self.facilities;
         match rung {
-            Rung::Git => git.candidates(&resolve::wanted(release).await, cache).await,
+            Rung::Git => git.candidates_or_later(&resolve::wanted(release).await, self.later_repositories(release), cache).await,
             Rung::Debian => match debian {
                 Some(debian) => resolve::archived(debian, release, http, cache).await,
                 None => Err(ResolveError::None("Debian source archives are turned off".to_owned())),
@@ -270,6 +289,15 @@ fn is_guess(release: &Release<Facts>, outcome: &Outcome) -> bool {
             .all(|difference| difference.member.contains(".dist-info/") || difference.member.ends_with("/PKG-INFO"))
 }
 
+/// Whether a source distribution that flit made lacks what was published, and nothing else is different.
+fn lacks_of_flit(release: &Release<Facts>, outcome: &Outcome) -> bool {
+    let Outcome::Different { differences, .. } = outcome else { return false };
+    let generator = release.facts.metadata.generator.as_deref().and_then(Generator::parse);
+    release.facts.target == Target::SourceDistribution
+        && generator.is_some_and(|generator| generator.project == "flit-core")
+        && differences.members.iter().all(|difference| difference.class == DifferenceClass::OnlyPublished)
+}
+
 /// What is tried next with one candidate, after outcomes that were reached with or without any fetched
 /// build tool. Pure.
 fn next_attempt(tried: &[Tried<Attempt>], release: &Release<Facts>, kind: SourceKind) -> Option<Attempt> {
@@ -289,6 +317,16 @@ fn next_attempt(tried: &[Tried<Attempt>], release: &Release<Facts>, kind: Source
         {
             Some(Attempt { route: Route::ThroughSourceDistribution, toolchain: Toolchain::AsPublished })
         }
+        (Toolchain::AsPublished, outcome) if last.route == Route::Direct && kind == SourceKind::Git && lacks_of_flit(release, outcome) => {
+            Some(Attempt { route: Route::FlitCommand, toolchain: Toolchain::AsPublished })
+        }
+        (Toolchain::AsPublished, Outcome::Different { differences, .. })
+            if last.route == Route::Direct
+                && release.facts.target == Target::SourceDistribution
+                && differences.members.iter().all(|difference| difference.member.ends_with(".egg-info/top_level.txt")) =>
+        {
+            Some(Attempt { route: Route::IntoDist, toolchain: Toolchain::AsPublished })
+        }
         _ => None,
     }
 }
@@ -298,7 +336,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use quorate_proto::Digest;
-    use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
+    use quorate_proto::comparison::{Difference, Executable};
     use quorate_proto::result::{DifferenceList, RebuiltFile, RegistryView};
 
     fn release() -> Release<Facts> {
@@ -315,6 +353,7 @@ mod tests {
                 target: Target::Wheel,
                 metadata: Metadata { generator: Some("bdist_wheel (0.41.0)".to_owned()), ..Metadata::default() },
                 source_distribution: None,
+                newest: None,
             },
         }
     }
@@ -360,5 +399,40 @@ mod tests {
         let last = next(Route::Direct, Toolchain::AsOfGenerator, metadata(), false);
         assert_eq!(last, Some((Route::ThroughSourceDistribution, Toolchain::AsPublished)));
         assert_eq!(next(Route::ThroughSourceDistribution, Toolchain::AsPublished, metadata(), false), None);
+    }
+
+    #[test]
+    fn a_folder_for_the_distribution_is_tried_when_only_its_name_may_be_missing() {
+        let mut release = release();
+        release.facts.target = Target::SourceDistribution;
+        let next = |release: &Release<Facts>, member: &str, route| {
+            let attempt = Attempt { route, toolchain: Toolchain::AsPublished };
+            let tried = [Tried { attempt, outcome: differs_in(member), is_toolless: false }];
+            next_attempt(&tried, release, SourceKind::Git).map(|attempt| attempt.route)
+        };
+        assert_eq!(next(&release, "demo-1.0/demo.egg-info/top_level.txt", Route::Direct), Some(Route::IntoDist));
+        assert_eq!(next(&release, "demo-1.0/demo.egg-info/top_level.txt", Route::IntoDist), None);
+        assert_eq!(next(&release, "demo-1.0/demo/top_level.txt", Route::Direct), None);
+        release.facts.target = Target::Wheel;
+        assert_ne!(next(&release, "demo-1.0/demo.egg-info/top_level.txt", Route::Direct), Some(Route::IntoDist));
+    }
+
+    #[test]
+    fn flits_own_command_is_tried_when_its_backend_packs_too_little() {
+        let mut release = release();
+        release.facts.target = Target::SourceDistribution;
+        let next = |release: &Release<Facts>, kind, class| {
+            let mut outcome = differs_in("demo-1.0/.gitignore");
+            if let Outcome::Different { differences, .. } = &mut outcome {
+                differences.members[0].class = class;
+            }
+            let attempt = Attempt { route: Route::Direct, toolchain: Toolchain::AsPublished };
+            next_attempt(&[Tried { attempt, outcome, is_toolless: false }], release, kind).map(|attempt| attempt.route)
+        };
+        assert_eq!(next(&release, SourceKind::Git, DifferenceClass::OnlyPublished), None);
+        release.facts.metadata.generator = Some("flit 3.9.0".to_owned());
+        assert_eq!(next(&release, SourceKind::Git, DifferenceClass::OnlyPublished), Some(Route::FlitCommand));
+        assert_eq!(next(&release, SourceKind::Git, DifferenceClass::OnlyRebuilt), None);
+        assert_eq!(next(&release, SourceKind::SourceArchive, DifferenceClass::OnlyPublished), None);
     }
 }

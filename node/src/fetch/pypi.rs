@@ -41,6 +41,11 @@ pub async fn fetch(workshop: &Workshop, plan: &BuildPlan, machine: TimeMachine) 
     if let Some(head) = &plan.head {
         check_out(workshop, head).await?;
     }
+    if plan.route == Route::IntoDist {
+        // Nothing of the source has run yet, so its folders are what they seem.
+        std::fs::create_dir_all(workshop.source().join(&plan.folder).join("dist"))?;
+        workshop.hand_over()?;
+    }
     let proxy = Proxy::start(|recorder| machine.routes(recorder))?;
     let mut seen = Vec::new();
     match rounds(workshop, plan, &proxy, &mut seen).await {
@@ -94,7 +99,7 @@ async fn rounds(workshop: &Workshop, plan: &BuildPlan, proxy: &Proxy, seen: &mut
 
 fn hooks(plan: &BuildPlan) -> &'static [Hook] {
     match (plan.target, plan.route) {
-        (Target::Wheel, Route::Direct) => &[Hook::RequiresForWheel],
+        (Target::Wheel, Route::Direct | Route::FlitCommand | Route::IntoDist) => &[Hook::RequiresForWheel],
         (Target::Wheel, Route::ThroughSourceDistribution) => &[Hook::RequiresForSdist, Hook::RequiresForWheel],
         (Target::SourceDistribution, _) => &[Hook::RequiresForSdist],
     }

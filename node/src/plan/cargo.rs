@@ -337,6 +337,7 @@ mod tests {
             published: Published { lock: lock.map(|text| text.as_bytes().to_vec()), ..Published::default() },
             cargos: cargos.iter().map(|minor| Version::new(1, *minor, 0)).collect(),
             held: BTreeSet::new(),
+            newest: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! upload. Whatever the build is told that the source does not say becomes an [`Assist`].
 
 pub mod generator;
+mod options;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -67,6 +68,11 @@ pub enum Route {
     Direct,
     /// First a source distribution, then the wheel from that, as common front ends do.
     ThroughSourceDistribution,
+    /// A source distribution into a folder `dist` of the source, where common front ends put it: setuptools may take
+    /// that folder for a package.
+    IntoDist,
+    /// A source distribution by flit's own command, which packs all that git tracks; its backend does not.
+    FlitCommand,
 }
 
 /// Which of several possible toolchains.
@@ -154,11 +160,15 @@ pub enum PlanError {
 pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError> {
     let mut assists = Vec::new();
     let generator = basis.facts.generator.as_deref().and_then(Generator::parse);
-    let build = checked(build_system(basis, generator.as_ref(), &mut assists))?;
+    let build = match attempt.route {
+        Route::FlitCommand => flit_command(&mut assists),
+        Route::Direct | Route::IntoDist | Route::ThroughSourceDistribution => build_system(basis, generator.as_ref(), &mut assists),
+    };
+    let build = checked(build)?;
     let self_built = |pin: &Pin| pin.project == basis.package && !build.backend_path.is_empty();
     let pins = generator
         .filter(|_| matches!(attempt.toolchain, Toolchain::AsPublished | Toolchain::AsOfGenerator))
-        .map(|generator| generator.pins())
+        .map(|generator| generator.pins(basis.facts.setuptools.as_deref()))
         .unwrap_or_default();
     let cutoff = match attempt.toolchain {
         Toolchain::AsPublished | Toolchain::AsOfUpload => basis.uploaded_at,
@@ -168,11 +178,15 @@ pub fn plan(basis: &Basis<'_>, attempt: Attempt) -> Result<BuildPlan, PlanError>
     if attempt.toolchain == Toolchain::Newest && basis.uploaded_at.is_some() {
         assists.push(assist("newest-build-tools", "today's", "the build tools of the upload day do not run on this machine's Python"));
     }
+    if attempt.route == Route::IntoDist {
+        let reason = "the published metadata names it as a package, as setuptools does where a front end made it first";
+        assists.push(assist("dist-folder", "dist", reason));
+    }
     let epoch = match basis.settings.get(&Field::Epoch).and_then(|text| text.parse().ok()) {
         Some(epoch) => epoch,
         None => epoch(basis, &mut assists),
     };
-    let settings = settings(basis, &build, &mut assists);
+    let settings = options::settings(basis, &build, &mut assists);
     Ok(BuildPlan {
         python: basis.python.clone(),
         target: basis.target,
@@ -253,20 +267,18 @@ fn build_system(basis: &Basis<'_>, generator: Option<&Generator>, assists: &mut 
     external(generator, backend, "the published file names another generator than the source's build system", assists)
 }
 
+fn flit_command(assists: &mut Vec<Assist>) -> BuildSystem {
+    let reason = "the published file holds more of what git tracks than the source's backend packs";
+    assists.push(assist("build-backend", FLIT_COMMAND, reason));
+    BuildSystem { requires: vec!["flit".to_owned()], backend: FLIT_COMMAND.to_owned(), backend_path: Vec::new() }
+}
+
+/// No backend: the module of flit's command.
+pub const FLIT_COMMAND: &str = "flit.sdist";
+
 fn external(generator: &Generator, backend: &str, reason: &str, assists: &mut Vec<Assist>) -> BuildSystem {
     assists.push(assist("build-backend", backend, reason));
     BuildSystem { requires: vec![generator.project.clone()], backend: backend.to_owned(), backend_path: Vec::new() }
-}
-
-/// A wheel for Python 2 and 3 whose source does not ask for one was asked for on a command line.
-fn settings(basis: &Basis<'_>, build: &BuildSystem, assists: &mut Vec<Assist>) -> BTreeMap<String, Vec<String>> {
-    let is_universal = basis.file.ends_with("-py2.py3-none-any.whl");
-    let asked_for = basis.laid_out.manifest.text.lines().any(|line| line.trim_start().starts_with("universal") && line.contains('='));
-    if !is_universal || !build.backend.starts_with("setuptools.") || asked_for {
-        return BTreeMap::new();
-    }
-    assists.push(assist("build-option", "--universal", "the published file's name has a tag that the source does not ask for"));
-    [("--build-option".to_owned(), vec!["--universal".to_owned()])].into()
 }
 
 fn checked(build: BuildSystem) -> Result<BuildSystem, PlanError> {
@@ -360,7 +372,7 @@ mod tests {
         uniform: Option<i64>,
         own: Option<i64>,
     ) -> Result<BuildPlan, PlanError> {
-        let facts = Metadata { generator: Some(generator.to_owned()), repositories: Vec::new(), uniform_time: uniform };
+        let facts = Metadata { generator: Some(generator.to_owned()), uniform_time: uniform, ..Metadata::default() };
         let manifest = Manifest::parse(pyproject, "", "").unwrap();
         let python = Python { executable: PathBuf::new(), folders: Vec::new(), version: String::new(), pip: String::new() };
         let laid_out = LaidOut { folder: PathBuf::new(), manifest, time: own };
@@ -392,6 +404,8 @@ mod tests {
         ] {
             assert_eq!(planned("", generator, None, None).unwrap().constraints, expected, "{generator}");
         }
+        let by_wheel = Generator::parse("bdist_wheel (0.43.0)").unwrap();
+        assert_eq!(by_wheel.pins(Some(">=57,<62")).iter().map(ToString::to_string).collect::<Vec<_>>()[1], "setuptools<70.1,>=57,<62");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use backend::Hook;
 pub async fn rebuild(workshop: &Workshop, plan: &BuildPlan, cache: &Cache) -> Result<Built, BuildError> {
     match (plan.target, plan.route) {
         (Target::SourceDistribution, _) => step(workshop, plan, Hook::Sdist, cache).await,
-        (Target::Wheel, Route::Direct) => step(workshop, plan, Hook::Wheel, cache).await,
+        (Target::Wheel, Route::Direct | Route::FlitCommand | Route::IntoDist) => step(workshop, plan, Hook::Wheel, cache).await,
         (Target::Wheel, Route::ThroughSourceDistribution) => {
             let sdist = step(workshop, plan, Hook::Sdist, cache).await?;
             let from_sdist = BuildPlan { folder: PathBuf::new(), ..plan.clone() };

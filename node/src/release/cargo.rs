@@ -26,6 +26,8 @@ pub struct Facts {
     pub cargos: Vec<Version>,
     /// Minor versions that were at hand.
     pub held: BTreeSet<u64>,
+    /// The newest release's line, if that is a later one.
+    pub newest: Option<Line>,
 }
 
 /// The name that a package URL names.
@@ -46,6 +48,12 @@ pub fn choose<'a>(lines: &'a [Line], package: &Purl, index: &str) -> Result<&'a 
     let all = || lines.iter().filter(|line| is_same(&line.name, name.as_str()));
     let exact = all().find(|line| line.version == version);
     exact.or_else(|| all().find(|line| line.version.cmp_precedence(&version).is_eq())).ok_or_else(unknown)
+}
+
+/// The newest release that is later than `line` and not yanked.
+pub fn newest(lines: &[Line], line: &Line) -> Option<Line> {
+    let later = lines.iter().filter(|other| other.version > line.version && !other.is_yanked);
+    later.max_by_key(|other| (other.version.pre.is_empty(), &other.version)).cloned()
 }
 
 /// What is said of a file on the registry.
@@ -75,5 +83,7 @@ mod tests {
         assert_eq!(chosen("pkg:cargo/demo@1.0.1").as_deref(), Some("1.0.1+build.2"));
         assert_eq!(chosen("pkg:cargo/demo@1.0.2"), None);
         assert_eq!(chosen("pkg:cargo/demo@1"), None);
+        let later = |line: &Line| newest(&lines, line).map(|line| line.version.to_string());
+        assert_eq!((later(&lines[0]).as_deref(), later(&lines[1])), (Some("1.0.1+build.2"), None));
     }
 }

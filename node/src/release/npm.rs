@@ -32,6 +32,8 @@ pub struct Facts {
     pub node_version: Option<Version>,
     /// Addresses that may be the repository, best first.
     pub repositories: Vec<String>,
+    /// The address that the newest release names.
+    pub later_repository: Option<String>,
     /// The package's folder in it, where the publisher names one.
     pub directory: Option<String>,
     /// What the published bytes say.
@@ -53,6 +55,8 @@ pub struct Published {
     pub file: FileName,
     /// When it was published, by the registry's word.
     pub published_at: Option<Timestamp>,
+    /// What the newest release says of its repository.
+    pub later_repository: Value,
 }
 
 /// The version that a package URL names.
@@ -89,7 +93,10 @@ pub fn choose(packument: &Packument, wanted: Option<&FileName>, package: &Purl, 
             return Err(ChoiceError::UnknownFile { package: Box::new(package.clone()), file: wanted.clone(), known });
         }
     };
-    Ok(Published { name, version, entry: entry.clone(), tarball, file, published_at: packument.times.get(&text).copied() })
+    let published_at = packument.times.get(&text).copied();
+    let newest = packument.tags.get("latest").and_then(|latest| packument.versions.get(latest));
+    let later_repository = newest.map(|newest| newest.repository.clone()).unwrap_or_default();
+    Ok(Published { name, version, entry: entry.clone(), tarball, file, published_at, later_repository })
 }
 
 /// What is said of a tarball on the registry. Its index has no SHA-256: the others are checked when it is fetched.
@@ -122,6 +129,7 @@ pub fn facts(name: PackageName, published: &Published, archive: Archive) -> Fact
         npm_version: tool(&entry.npm_version),
         node_version: tool(&entry.node_version),
         repositories,
+        later_repository: address(&published.later_repository),
         directory: directory.and_then(plain_folder),
         archive,
     }
@@ -206,6 +214,19 @@ mod tests {
         assert_eq!(chosen(Some("scope-name-1.0.0.tgz")).as_deref(), Some("scope-name-1.0.0.tgz"));
         assert_eq!(chosen(Some("name-1.0.1.tgz")), None);
         assert!(choose(&packument, None, &"pkg:npm/%40scope/name@1.0.1".parse().unwrap(), "r").is_err());
+    }
+
+    #[test]
+    fn the_newest_release_may_name_another_repository() {
+        let package: Purl = "pkg:npm/demo@1.0.0".parse().unwrap();
+        let version = |repository: &str| json!({ "repository": repository, "dist": { "tarball": "demo.tgz" } });
+        let text = json!({ "dist-tags": { "latest": "2.0.0" }, "versions": { "1.0.0": version("old/demo"), "2.0.0": version("new/all") } });
+        let url = "https://registry.example/demo".parse().unwrap();
+        let packument = crate::registry::npm::packument::parse(text.to_string().as_bytes(), &url).unwrap();
+        let published = choose(&packument, None, &package, "r").unwrap();
+        let facts = facts(name_of(&package).unwrap(), &published, Archive::default());
+        assert_eq!(facts.repositories, ["https://github.com/old/demo"]);
+        assert_eq!(facts.later_repository.as_deref(), Some("https://github.com/new/all"));
     }
 
     #[test]

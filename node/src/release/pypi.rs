@@ -1,6 +1,7 @@
 //! Files of a Python release: wheels and source distributions.
 
 mod facts;
+mod setuptools;
 mod zip;
 
 use pep440_rs::Version;
@@ -32,6 +33,8 @@ pub struct Facts {
     pub metadata: Metadata,
     /// The source distribution of the same release, if another file than this one.
     pub source_distribution: Option<PublishedFile>,
+    /// A file of the newest release, if that is a later one.
+    pub newest: Option<PublishedFile>,
 }
 
 /// The version that a package URL names.
@@ -106,6 +109,23 @@ pub fn sibling_wheel(files: &[&PublishedFile], than: &FileName) -> Option<Publis
     files.iter().filter(is_wheel).find(|file| file.name != *than).map(|file| (*file).clone())
 }
 
+/// The newest release's wheel for every machine, else its source distribution, if it is later than `version` and no
+/// larger than `bytes_max`.
+pub fn newest(project: &Project, version: &Version, bytes_max: u64) -> Option<PublishedFile> {
+    let rank = |file: &PublishedFile| {
+        let distribution = Distribution::parse(&file.name)?;
+        let is_wheel = match distribution.kind {
+            Kind::PureWheel => true,
+            Kind::SourceTar => false,
+            Kind::SourceZip | Kind::PlatformWheel => return None,
+        };
+        let is_small = file.size_bytes.is_none_or(|size| size <= bytes_max);
+        (is_small && distribution.version > *version).then_some((!distribution.version.any_prerelease(), distribution.version, is_wheel))
+    };
+    let ranked = project.files.iter().filter_map(|file| Some((rank(file)?, file)));
+    ranked.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, file)| file.clone())
+}
+
 /// What is said of a file on the registry.
 pub fn registry_view(file: &PublishedFile, size_bytes: u64, observed_at: Timestamp) -> RegistryView {
     RegistryView {
@@ -158,6 +178,16 @@ mod tests {
         assert_eq!(chosen(&names, None).as_deref(), Some("demo-1.0.tar.gz"));
         assert_eq!(chosen(&names, Some(names[0])), None);
         assert_eq!(chosen(&names[..2], None), None);
+    }
+
+    #[test]
+    fn the_newest_release_is_a_later_one_that_is_no_pre_release() {
+        let names =
+            ["demo-1.0.tar.gz", "demo-1.1.tar.gz", "demo-1.1-py3-none-any.whl", "demo-2.0rc1.tar.gz", "demo-3.0-cp311-cp311-win32.whl"];
+        let newest = |version: &str| newest(&project(&names), &version.parse().unwrap(), 10).map(|file| file.name.to_string());
+        assert_eq!(newest("1.0").as_deref(), Some("demo-1.1-py3-none-any.whl"));
+        assert_eq!(newest("1.1").as_deref(), Some("demo-2.0rc1.tar.gz"));
+        assert_eq!(newest("2.0"), None);
     }
 
     #[test]

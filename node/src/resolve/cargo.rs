@@ -265,6 +265,7 @@ mod tests {
             published: crate::release::cargo::Published::default(),
             cargos: Vec::new(),
             held: BTreeSet::new(),
+            newest: None,
         };
         let (folder, manifest) = find(&facts("a", "1.0.0"), dir.path(), None).unwrap();
         assert_eq!((folder.as_path(), manifest.workspace.as_path(), manifest.has_lock), (Path::new("crates/a"), Path::new(""), false));

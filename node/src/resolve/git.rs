@@ -101,25 +101,53 @@ impl Wanted<'_> {
 }
 
 impl GitAccess {
-    /// Commits that may be the source, best first, from the first repository that has any.
+    /// Commits that may be the source, best first, from the first repository that has any. Repositories move, and
+    /// old releases go on naming the old address: where none that this one names has the source, `later` is asked
+    /// for those that later releases name.
+    pub async fn candidates_or_later(
+        &self,
+        wanted: &Wanted<'_>,
+        later: impl Future<Output = Vec<String>>,
+        cache: &Cache,
+    ) -> Result<Vec<Candidate>, ResolveError> {
+        let mut misses = match self.candidates(wanted, cache).await {
+            Err(ResolveError::Missing(Misses(misses))) if !wanted.settings.contains_key(&Field::Repository) => misses,
+            other => return other,
+        };
+        let is_new = |address: &String| wanted.repositories.iter().all(|own| !own.eq_ignore_ascii_case(address));
+        let later: Vec<_> = later.await.into_iter().filter(is_new).collect();
+        match self.candidates_among(&later, wanted, cache).await {
+            Err(ResolveError::Missing(Misses(more))) => {
+                misses.extend(more);
+                Err(ResolveError::Missing(Misses(misses)))
+            }
+            other => other,
+        }
+    }
+
+    /// Commits that may be the source, best first, from the first repository named by the release that has any.
     pub async fn candidates(&self, wanted: &Wanted<'_>, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
         let own = wanted.settings.get(&Field::Repository).map(std::slice::from_ref);
+        match self.candidates_among(own.unwrap_or(wanted.repositories), wanted, cache).await {
+            Err(ResolveError::Missing(Misses(misses))) if misses.is_empty() => Err(Miss::NoAddress.into()),
+            other => other,
+        }
+    }
+
+    async fn candidates_among(&self, addresses: &[String], wanted: &Wanted<'_>, cache: &Cache) -> Result<Vec<Candidate>, ResolveError> {
         let mut wanted = wanted.clone();
         if let Some(directory) = wanted.settings.get(&Field::Directory) {
             wanted.directory = Some(directory);
         }
         let mut misses = Vec::new();
         let mut other = None;
-        for address in own.unwrap_or(wanted.repositories).iter().take(REPOSITORIES_MAX) {
+        for address in addresses.iter().take(REPOSITORIES_MAX) {
             match self.candidates_at(address, &wanted, cache).await {
                 Ok(candidates) => return Ok(candidates),
                 Err(ResolveError::Missing(Misses(more))) => misses.extend(more),
                 // What may pass hides whether there is anything.
                 Err(error) => other = other.filter(ResolveError::is_passing).or(Some(error)),
             }
-        }
-        if misses.is_empty() {
-            misses.push(Miss::NoAddress);
         }
         Err(other.unwrap_or(ResolveError::Missing(Misses(misses))))
     }
@@ -216,7 +244,12 @@ impl Climb<'_> {
             Err(error) => return Err(miss::of(&self.ground.address, error)),
         };
         for id in found.into_iter().take(FOUND_MAX) {
-            if let Some(look) = self.look(&id).await?.filter(|look| look.package.is_ok()) {
+            let Some(look) = self.look(&id).await? else { continue };
+            // What is found by its contents alone must say that it is the release, or look like it.
+            let is_it = look.package.as_ref().is_ok_and(|package| {
+                by != FoundBy::Content || package.sureness == package::Sureness::NameAndVersion || look.fit.is_telling()
+            });
+            if is_it {
                 self.add(look, by, None);
             }
         }
@@ -299,6 +332,12 @@ impl Climb<'_> {
         Ok(Candidate { source, material, time: Some(commit.committed_at), fetched_from: None, directory, lacks })
     }
 
+    /// Whether only a later release names the repository.
+    fn is_later(&self) -> bool {
+        let wanted = self.looks.wanted;
+        !wanted.repositories.contains(&self.ground.address) && !wanted.settings.contains_key(&Field::Repository)
+    }
+
     fn evidence(&self, found: &Found, is_younger: bool, tag_object: Option<&str>) -> Option<String> {
         let is_found_otherwise = !matches!(found.by, FoundBy::PublisherCommit | FoundBy::Tag);
         let against = self.misses.iter().filter(|miss| is_found_otherwise && !matches!(miss, Miss::NoAddress)).map(ToString::to_string);
@@ -307,6 +346,7 @@ impl Climb<'_> {
             tag_object.map(|id| format!("tag object {id}")),
             is_younger.then(|| "the commit is younger than the published file".to_owned()),
             self.ground.moved.as_ref().map(|to| format!("the repository is now {to}")),
+            self.is_later().then(|| "a later release names the repository, this one does not".to_owned()),
         ];
         let words: Vec<_> = words.into_iter().flatten().chain(against).collect();
         Some(words.join("; ").chars().take(SOURCE_EVIDENCE_CHARS_MAX).collect::<String>()).filter(|text| !text.is_empty())

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::tree;
 use crate::registry::npm::PackageName;
 use crate::registry::npm::packument::{version, word};
-use crate::release::npm::manifest;
+use crate::release::npm::manifest as release_manifest;
 use crate::resolve::ResolveError;
 use lock::{Lock, LockKind};
 
@@ -21,16 +21,24 @@ const LOCK_BYTES_MAX: u64 = 64 << 20;
 /// How deep a package is looked for, and in how many folders.
 const DEPTH_MAX: usize = 4;
 const FOLDERS_MAX: usize = 4000;
+/// Files of a workspace that tools which publish from one copy into a package that has none.
+const LICENCES: [&str; 6] = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "license"];
 
 /// The package in a source tree.
 #[derive(Clone, Debug, Default)]
 pub struct Project {
     /// Its `package.json`.
     pub manifest: Value,
+    /// The bytes of that.
+    pub manifest_text: Vec<u8>,
     /// The lock file next above it.
     pub lock: Option<Lock>,
-    /// The folder of that lock file, or the tree's own where there is none.
+    /// The folder of that lock file, else of the workspace, else the package's own.
     pub root: PathBuf,
+    /// The manifest in that folder, where it is another one than the package's.
+    pub workspace: Option<Value>,
+    /// Files of that folder that publishing from a workspace takes along.
+    pub licences: Vec<String>,
     /// Whether the version in the manifest only holds a place for the one that a tool sets at release.
     pub is_placeholder: bool,
 }
@@ -40,7 +48,7 @@ pub fn find(tree: &Path, name: &PackageName, wanted: &Version, named: Option<&st
     let mut others = Vec::new();
     for folder in named.map(PathBuf::from).into_iter().chain(folders(tree)) {
         let Some(bytes) = tree::read(tree, folder.join("package.json"), MANIFEST_BYTES_MAX)? else { continue };
-        let manifest = manifest(&bytes);
+        let manifest = release_manifest(&bytes);
         if word(&manifest["name"]) != Some(name.as_str()) {
             others.push(word(&manifest["name"]).unwrap_or("a package without a name").to_owned());
             continue;
@@ -51,7 +59,13 @@ pub fn find(tree: &Path, name: &PackageName, wanted: &Version, named: Option<&st
             return Err(ResolveError::None(format!("the source is of version {said}, not {wanted}")));
         }
         let (lock, root) = lock_above(tree, &folder)?;
-        return Ok((folder, Project { manifest, lock, root, is_placeholder }));
+        let mut project = Project { manifest, manifest_text: bytes, lock, root, is_placeholder, ..Project::default() };
+        if project.root != folder {
+            let bytes = tree::read(tree, project.root.join("package.json"), MANIFEST_BYTES_MAX)?;
+            project.workspace = bytes.map(|bytes| release_manifest(&bytes));
+            project.licences = licences(tree, &project.root)?;
+        }
+        return Ok((folder, project));
     }
     others.truncate(3);
     Err(ResolveError::None(format!(
@@ -76,15 +90,35 @@ fn lock_above(tree: &Path, folder: &Path) -> Result<(Option<Lock>, PathBuf), Res
     Ok((None, workspace_root(tree, folder)?.unwrap_or_else(|| folder.to_owned())))
 }
 
-/// The nearest folder above whose manifest has workspaces.
+/// The nearest folder above whose manifest has workspaces; where there is none and the package requires nothing to
+/// be built, the nearest one that does.
 fn workspace_root(tree: &Path, folder: &Path) -> Result<Option<PathBuf>, ResolveError> {
-    for above in folder.ancestors().skip(1) {
+    let requires = |manifest: &Value| manifest["devDependencies"].as_object().is_some_and(|required| !required.is_empty());
+    let read = |above: &Path| -> Result<Value, ResolveError> {
         let bytes = tree::read(tree, above.join("package.json"), MANIFEST_BYTES_MAX)?;
-        if bytes.is_some_and(|bytes| !manifest(&bytes)["workspaces"].is_null()) {
+        Ok(bytes.map(|bytes| release_manifest(&bytes)).unwrap_or_default())
+    };
+    let mut builder = None;
+    for above in folder.ancestors().skip(1) {
+        let manifest = read(above)?;
+        if !manifest["workspaces"].is_null() || tree::open(tree, &above.join("pnpm-workspace.yaml"))?.is_some() {
             return Ok(Some(above.to_owned()));
         }
+        if builder.is_none() && requires(&manifest) {
+            builder = Some(above.to_owned());
+        }
     }
-    Ok(None)
+    Ok(builder.filter(|_| read(folder).is_ok_and(|own| !requires(&own))))
+}
+
+fn licences(tree: &Path, root: &Path) -> Result<Vec<String>, ResolveError> {
+    let mut found = Vec::new();
+    for name in LICENCES {
+        if tree::open(tree, &root.join(name))?.is_some() {
+            found.push(name.to_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// Folders that may hold a package, nearest first; the tree's own is first.
@@ -137,6 +171,17 @@ mod tests {
         assert!(project.lock.unwrap().pins.contains_key(&"a".parse().unwrap()));
         assert_eq!(found(&files, Some("packages/demo")).unwrap().0, PathBuf::from("packages/demo"));
         assert!(found(&files, Some("../..")).is_ok());
+    }
+
+    #[test]
+    fn what_a_package_is_built_with_may_be_required_above_it() {
+        let above = r#"{"name":"root","devDependencies":{"rollup":"3"}}"#;
+        let root = |own: &str| found(&[("package.json", above), ("LICENSE", ""), ("demo/package.json", own)], None).unwrap().1;
+        let built_above = root(r#"{"name":"demo","version":"1.0.0"}"#);
+        assert_eq!((built_above.root.to_str(), built_above.licences), (Some(""), vec!["LICENSE".to_owned()]));
+        assert_eq!(built_above.workspace.unwrap()["name"], "root");
+        let own = root(r#"{"name":"demo","version":"1.0.0","devDependencies":{"tsc":"1"}}"#);
+        assert_eq!((own.root.to_str(), own.workspace), (Some("demo"), None));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Node and npm in the versions that published an artifact: the packages `node-linux-<machine>` and `npm` of the
-//! registry itself.
+//! Node, npm and pnpm in the versions that published an artifact: the packages `node-linux-<machine>`, `npm` and `pnpm`
+//! of the registry itself.
 
 use std::fs;
 use std::io;
@@ -80,10 +80,11 @@ impl Source {
     }
 }
 
-/// The program of a node toolchain, or the script of an npm one.
+/// The program of a node toolchain, or the script of a package manager.
 pub fn entry_point(toolchain: &Toolchain) -> PathBuf {
     match toolchain.kind {
         Kind::Npm => toolchain.folder.join("bin/npm-cli.js"),
+        Kind::Pnpm => toolchain.folder.join("bin/pnpm.cjs"),
         kind => toolchain.folder.join("bin").join(kind.name()),
     }
 }
@@ -119,7 +120,7 @@ fn package(kind: Kind) -> PackageName {
         other => other,
     };
     let name = match kind {
-        Kind::Npm => "npm".to_owned(),
+        Kind::Npm | Kind::Pnpm => kind.name().to_owned(),
         kind => format!("{kind}-linux-{machine}"),
     };
     name.parse().expect("made of letters, digits and hyphens")

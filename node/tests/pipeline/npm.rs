@@ -109,6 +109,11 @@ fn checkout(folder: &Path, lock: Option<&Listed>) {
         let lock = json!({ "name": "demo", "version": "1.0.0", "lockfileVersion": 3, "requires": true, "packages": { "": root, "node_modules/helper": entry } });
         std::fs::write(folder.join("package-lock.json"), lock.to_string()).unwrap();
     }
+    tagged(folder);
+}
+
+/// Makes a folder a repository whose one commit is version 1.0.0.
+fn tagged(folder: &Path) {
     git(folder, &["init", "--quiet"]);
     git(folder, &["add", "."]);
     git(folder, &["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "one"]);
@@ -117,11 +122,18 @@ fn checkout(folder: &Path, lock: Option<&Listed>) {
 
 /// What the publisher's machine packed, with `built` in `dist`.
 fn packed(checkout: &Path, built: &str) -> Option<Vec<u8>> {
+    let manifest = std::fs::read_to_string(checkout.join("package.json")).unwrap();
+    packed_of(&[("package.json", &manifest), ("dist/index.js", built)])
+}
+
+/// What npm packs of a folder with these files.
+fn packed_of(files: &[(&str, &str)]) -> Option<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let [made, npm_home] = [folder.path().join("made"), folder.path().join("home")];
-    std::fs::create_dir_all(made.join("dist")).unwrap();
-    std::fs::copy(checkout.join("package.json"), made.join("package.json")).unwrap();
-    std::fs::write(made.join("dist/index.js"), built).unwrap();
+    for (name, text) in files {
+        std::fs::create_dir_all(made.join(name).parent().unwrap()).unwrap();
+        std::fs::write(made.join(name), text).unwrap();
+    }
     let mut npm = Command::new("npm");
     npm.args(["pack", "--ignore-scripts", "--silent"])
         .current_dir(&made)
@@ -140,13 +152,19 @@ struct Release {
     listed: Vec<Listed>,
 }
 
-/// A release whose published `dist/index.js` is `built`.
-fn release(built: &str, pinned: Option<&Listed>, helpers: Vec<Listed>) -> Option<Release> {
+/// A bench with this machine's own tools, and where the repository of `demo` belongs.
+fn bench() -> (Bench, PathBuf) {
     let mut bench = Bench::new(None);
     bench.config.toolchains = ToolchainUse::Machine;
-    let repository: PathBuf = bench.folder.path().join("example+demo");
-    checkout(&repository, pinned);
     bench.config.git.mirrors = vec![format!("https://github.com/={}/{{owner}}+{{name}}", bench.folder.path().display()).parse().unwrap()];
+    let repository = bench.folder.path().join("example+demo");
+    (bench, repository)
+}
+
+/// A release whose published `dist/index.js` is `built`.
+fn release(built: &str, pinned: Option<&Listed>, helpers: Vec<Listed>) -> Option<Release> {
+    let (bench, repository) = bench();
+    checkout(&repository, pinned);
     let mut listed = helpers;
     listed.push(Listed::new("demo", "1.0.0", PUBLISHED, packed(&repository, built)?));
     Some(Release { bench, listed })
@@ -291,4 +309,49 @@ async fn a_changed_checksum_is_noticed_although_everything_is_held() {
     counted.edit("/demo", &integrity, &format!("sha512-{}", BASE64.encode(&Sha512::digest(b"other"))));
     let finding = release.rebuild().await.unwrap();
     assert!(matches!(finding.outcome, Outcome::ArtifactUnavailable { .. }), "{:?}", finding.outcome);
+}
+
+/// The files of a workspace of pnpm, whose own script builds its packages.
+const WORKSPACE: [(&str, &str); 8] = [
+    (
+        "package.json",
+        r#"{"private":true,"scripts":{"build":"node build.js"},"devDependencies":{"helper":"^1.0.0","far":"git+https://forge.example/far.git"}}"#,
+    ),
+    ("pnpm-workspace.yaml", "packages:\n  # all\n  - 'packages/*'\n"),
+    ("LICENSE", "Do what you like.\n"),
+    (
+        "build.js",
+        "const fs = require('fs'), sibling = require.resolve('sibling', { paths: ['packages/demo'] });\n\
+         fs.mkdirSync('packages/demo/dist');\nfs.writeFileSync('packages/demo/dist/index.js', require(sibling) + require('helper'));\n",
+    ),
+    ("packages/sibling/package.json", r#"{"name":"sibling","version":"1.0.0","main":"index.js"}"#),
+    ("packages/sibling/index.js", "module.exports = 'beside, ';\n"),
+    (
+        "packages/demo/package.json",
+        "{\n  \"name\": \"demo\",\n  \"version\": \"1.0.0\",\n  \"repository\": \"github:example/demo\",\n  \"files\": [\"dist\"],\n  \
+         \"devDependencies\": {\n    \"sibling\": \"workspace:*\"\n  }\n}\n",
+    ),
+    ("packages/demo/index.d.ts", "not published\n"),
+];
+
+#[tokio::test]
+async fn a_package_of_a_workspace_is_built_and_packed_as_its_publisher_did() {
+    let (bench, repository) = bench();
+    for (name, text) in WORKSPACE {
+        let path = repository.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    tagged(&repository);
+    let commit = git(&repository, &["rev-parse", "HEAD"]);
+    let stamped = WORKSPACE[6].1.replace("  }\n}\n", &format!("  }},\n  \"gitHead\": \"{commit}\"\n}}\n"));
+    let published = [("package.json", stamped.as_str()), ("dist/index.js", "beside, helped by 1.0.0\n"), WORKSPACE[2]];
+    let Some(packed) = packed_of(&published) else { return };
+    let listed = vec![helper("1.0.0", BEFORE), Listed::new("demo", "1.0.0", PUBLISHED, packed)];
+    let finding = rebuilt(Release { bench, listed }).await.unwrap();
+    assert!(matches!(finding.outcome, Outcome::Identical { .. }), "{:?} {:?}", finding.outcome, finding.assists);
+    let mut assists = finding.assists.iter().map(|assist| assist.name.as_str()).collect::<Vec<_>>();
+    assists.sort_unstable();
+    assert_eq!(assists, ["git-head", "left-out-requirements", "nearest-toolchain", "workspace-licence", "workspace-script"]);
+    assert_eq!(fetched(&finding), ["pkg:npm/helper@1.0.0"]);
 }

@@ -59,6 +59,9 @@ const ERAS: [Era; 8] = [
     Era { since: 1_748_736_000, node: [24, 11, 0], npm: [11, 6, 1] }, // 2025-06
 ];
 
+/// The first npm that installs workspaces.
+const WORKSPACES_SINCE: u64 = 7;
+
 /// What bounds the pair.
 #[derive(Clone, Debug, Default)]
 pub struct Basis {
@@ -101,11 +104,15 @@ pub fn representatives(basis: &Basis) -> Vec<Version> {
     found
 }
 
-/// The pair to build with, where the one to pack with is older than what the day's sources run on.
-pub fn builder(pack: &Pair, date: Option<i64>) -> Pair {
+/// The pair to build with, where the one to pack with is older than what the day's sources run on, or its npm knows no
+/// workspaces and the source is one.
+pub fn builder(pack: &Pair, date: Option<i64>, is_workspace: bool) -> Pair {
     let at = ERAS.iter().rposition(|era| date.is_none_or(|date| era.since <= date)).unwrap_or_default();
     let of_day = pair(at);
-    if of_day.node.major > pack.node.major && pack.node.major < 18 { of_day } else { pack.clone() }
+    let build = if of_day.node.major > pack.node.major && pack.node.major < 18 { of_day } else { pack.clone() };
+    let knows = |pair: &Pair| !is_workspace || pair.npm.major >= WORKSPACES_SINCE;
+    let first = || (0..ERAS.len()).map(pair).find(|pair| knows(pair));
+    if knows(&build) { build } else { first().unwrap_or(build) }
 }
 
 fn pair(at: usize) -> Pair {
@@ -205,7 +212,14 @@ mod tests {
     #[test]
     fn a_build_of_today_is_not_asked_to_run_on_an_old_node() {
         let pack = Pair { node: Version::new(16, 20, 2), npm: Version::new(8, 19, 4) };
-        assert_eq!(builder(&pack, Some(day("2024-03-25"))).node.major, 20);
-        assert_eq!(builder(&pack, Some(day("2022-03-25"))).node.major, 16);
+        assert_eq!(builder(&pack, Some(day("2024-03-25")), false).node.major, 20);
+        assert_eq!(builder(&pack, Some(day("2022-03-25")), false).node.major, 16);
+    }
+
+    #[test]
+    fn a_workspace_is_built_with_an_npm_that_knows_workspaces() {
+        let pack = Pair { node: Version::new(12, 22, 12), npm: Version::new(6, 14, 18) };
+        let with = |is_workspace| builder(&pack, Some(day("2020-03-25")), is_workspace).npm.major;
+        assert_eq!((with(false), with(true)), (6, 8));
     }
 }

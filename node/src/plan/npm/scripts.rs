@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::plan::assist;
 use crate::registry::npm::PackageName;
-use crate::registry::npm::packument::{version, word};
+use crate::registry::npm::packument::{is_address, version, word};
 
 /// Longest name of a script that is run.
 const NAME_BYTES_MAX: usize = 100;
@@ -20,6 +20,17 @@ const IDLE: [&str; 12] =
 pub struct Step {
     /// Its name in the manifest.
     pub script: String,
+    /// Whose manifest that is.
+    pub of: Owner,
+}
+
+/// Whose script it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The package's.
+    Package,
+    /// That of the workspace around it.
+    Workspace,
 }
 
 /// Whether publishing such a package runs a script that may make files.
@@ -55,7 +66,28 @@ pub fn steps(manifest: &Value, missing: &[&str], assists: &mut Vec<Assist>) -> V
         }
         steps = chosen;
     }
-    steps.into_iter().filter(|name| name.len() <= NAME_BYTES_MAX).map(|name| Step { script: name.to_owned() }).collect()
+    steps.into_iter().filter(|name| name.len() <= NAME_BYTES_MAX).map(|name| Step { script: name.to_owned(), of: Owner::Package }).collect()
+}
+
+/// The scripts of a workspace that make the files of a package which has no script for it.
+pub fn steps_of_workspace(workspace: &Value, missing: &[&str], assists: &mut Vec<Assist>) -> Vec<Step> {
+    // What sets up the workspace is none of the package's own: it is not told.
+    let steps = steps(workspace, missing, &mut Vec::new());
+    for step in &steps {
+        assists.push(assist(
+            "workspace-script",
+            &step.script,
+            "no script of the package makes its files, and this one of its workspace may",
+        ));
+    }
+    steps.into_iter().map(|step| Step { of: Owner::Workspace, ..step }).collect()
+}
+
+/// The requirements of a manifest that come from an address, which no registry answers for: a repository or a file.
+pub fn addressed(manifest: &Value) -> impl Iterator<Item = &str> {
+    let required = ["dependencies", "devDependencies", "optionalDependencies"];
+    let required = required.into_iter().flat_map(|kind| manifest[kind].as_object().into_iter().flatten());
+    required.filter(|(_, range)| word(range).is_some_and(is_address)).map(|(name, _)| name.as_str())
 }
 
 fn script<'a>(manifest: &'a Value, name: &str) -> Option<&'a str> {
@@ -172,12 +204,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_workspace_builds_for_its_packages_is_its_own_script() {
+        let workspace = json!({ "scripts": { "postinstall": "x dev", "build": "x build", "release": "yarn build && changeset publish", "prepare": "husky" } });
+        let mut assists = Vec::new();
+        let steps = steps_of_workspace(&workspace, &["dist/a.js"], &mut assists);
+        assert_eq!(steps, [Step { script: "build".to_owned(), of: Owner::Workspace }]);
+        assert_eq!(assists.iter().map(|assist| assist.name.as_str()).collect::<Vec<_>>(), ["workspace-script"]);
+    }
+
+    #[test]
+    fn requirements_from_addresses_are_told_from_ranges_aliases_and_paths() {
+        let manifest = json!({ "devDependencies": {
+            "a": "git+https://github.com/o/a.git#1", "b": "o/b", "c": "github:o/c#semver:^1", "d": "https://forge.example/d.tgz", "e": "git@forge.example:o/e",
+            "f": "^1.0.0 || 2", "g": "npm:g@1", "h": "workspace:*", "i": "file:../i", "j": "../j", "k": "", "l": 7, "m": "latest",
+        } });
+        assert_eq!(addressed(&manifest).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
     fn the_packages_that_scripts_call_are_known_by_their_programs() {
         let manifest = json!({
             "scripts": { "prepack": "npm run clean && npmignore --auto", "clean": "rimraf dist", "test": "tape" },
             "devDependencies": { "npmignore": "^0.3.0", "rimraf": "3", "tape": "5", "@scope/npmignore": "git+https://x/y" },
         });
-        let steps = [Step { script: "prepack".to_owned() }];
+        let steps = [Step { script: "prepack".to_owned(), of: Owner::Package }];
         assert_eq!(called_packages(&manifest, &steps), ["npmignore@0.3.0", "rimraf@3"]);
     }
 }

@@ -41,12 +41,16 @@ impl Generator {
         Some(Self { project, version })
     }
 
-    /// What the build must use so that it names the same generator.
-    pub fn pins(&self) -> Vec<Pin> {
+    /// What the build must use so that it names the same generator, with what the metadata says of a setuptools that
+    /// is not named.
+    pub fn pins(&self, setuptools: Option<&str>) -> Vec<Pin> {
         let exactly = Pin { project: self.project.clone(), specifier: format!("=={}", self.version) };
         match self.project.as_str() {
             // Setuptools writes wheels by itself, and names itself, since 70.1.
-            "wheel" => vec![exactly, Pin { project: "setuptools".to_owned(), specifier: "<70.1".to_owned() }],
+            "wheel" => {
+                let specifier = ["<70.1"].into_iter().chain(setuptools).collect::<Vec<_>>().join(",");
+                vec![exactly, Pin { project: "setuptools".to_owned(), specifier }]
+            }
             _ => vec![exactly],
         }
     }

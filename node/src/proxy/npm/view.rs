@@ -5,7 +5,7 @@ use semver::Version;
 use serde_json::{Map, Value, json};
 
 use super::{PORT, Scope, TimeMachine};
-use crate::registry::npm::packument::version;
+use crate::registry::npm::packument::{is_address, version, word};
 use crate::registry::npm::{PackageName, Packument};
 
 /// The versions that can be seen.
@@ -42,6 +42,12 @@ pub(super) fn render(name: &PackageName, packument: &Packument, visible: &Visibl
         let mut entry = packument.versions[*text].clone();
         entry.name = json!(name);
         entry.version = json!(text);
+        // An installer would look for them where there is no way to.
+        for required in [&mut entry.dependencies, &mut entry.optional_dependencies] {
+            if let Some(required) = required.as_object_mut() {
+                required.retain(|_, range| !word(range).is_some_and(is_address));
+            }
+        }
         entry.dist.tarball = json!(format!("http://127.0.0.1:{PORT}/{name}/-/{}-{text}.tgz", name.bare()));
         versions.insert((*text).to_owned(), serde_json::to_value(entry).unwrap_or_default());
     }
@@ -126,6 +132,17 @@ mod tests {
         let (_folder, machine) = machine(None, &[("demo", "2.0.0")], Scope::All);
         let own = [("1.9.0", Some("2024-01-01T00:00:00Z")), ("2.0.0", Some("2024-01-01T00:00:00Z")), ("2.0.1-rc.1", None), ("3.0.0", None)];
         assert_eq!(seen("demo", &machine, &own).0, ["1.9.0"]);
+    }
+
+    #[test]
+    fn requirements_from_addresses_are_not_offered() {
+        let (_folder, machine) = machine(None, &[], Scope::All);
+        let name = "a".parse().unwrap();
+        let mut packument = packument(&[("1.0.0", None)]);
+        packument.versions.get_mut("1.0.0").unwrap().dependencies =
+            json!({ "b": "^1.0.0", "c": "git+https://forge.example/c.git", "d": "o/d" });
+        let page: Value = serde_json::from_str(&render(&name, &packument, &visible(&name, &packument, &machine))).unwrap();
+        assert_eq!(page["versions"]["1.0.0"]["dependencies"], json!({ "b": "^1.0.0" }));
     }
 
     #[test]

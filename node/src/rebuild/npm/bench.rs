@@ -9,7 +9,7 @@ use crate::proxy::npm::PORT;
 use crate::sandbox::{Mode, Network};
 use crate::workshop::{TOOLS, Task};
 
-/// A node and an npm on this machine, at the same place inside.
+/// A node and an npm, or another package manager, on this machine, at the same place inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Equipment {
     /// The runtime's program.
@@ -68,6 +68,9 @@ fn variables(with: &Equipment) -> BTreeMap<String, String> {
         ("NO_UPDATE_NOTIFIER", "1".to_owned()),
         ("HUSKY", "0".to_owned()),
         ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0".to_owned()),
+        // pnpm would fetch the version of itself that the source asks for.
+        ("npm_config_manage_package_manager_versions", "false".to_owned()),
+        ("npm_config_package_manager_strict", "false".to_owned()),
         ("PATH", format!("{TOOLS}/bin:{own}:/usr/local/bin:/usr/bin:/bin")),
     ];
     fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -29,7 +29,11 @@ for attribute in filter(None, attributes.split('.')):
     backend = getattr(backend, attribute)
 sys.argv = ['setup.py']
 hook = getattr(backend, spec['hook'], None)
-if hook is None and spec['hook'].startswith('get_requires'):
+if spec['backend'] == 'flit.sdist' and spec['hook'] == 'build_sdist':
+    import pathlib
+    maker = backend.SdistBuilder.from_ini_path(pathlib.Path('pyproject.toml'))
+    answer = maker.build(pathlib.Path(spec['out'])).name
+elif hook is None and spec['hook'].startswith('get_requires'):
     answer = []
 elif spec['hook'].startswith('get_requires'):
     answer = list(hook(spec['settings']))

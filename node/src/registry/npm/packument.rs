@@ -210,6 +210,18 @@ impl Entry {
     }
 }
 
+/// Whether a range is an address that no registry answers for: `git+https://…`, `https://…`, `github:owner/name`,
+/// `owner/name`; and no version, alias or path.
+pub fn is_address(range: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        matches!(scheme, "git" | "http" | "https" | "ssh" | "github" | "gitlab" | "bitbucket" | "gist") || scheme.starts_with("git+")
+    };
+    match range.split_once(':') {
+        Some((scheme, _)) => is_scheme(scheme) || scheme.starts_with("git@"),
+        None => range.contains('/') && !range.starts_with(['.', '/', '~', '@']),
+    }
+}
+
 /// A short text, if the value is one.
 pub fn word(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty() && text.len() <= WORD_BYTES_MAX)

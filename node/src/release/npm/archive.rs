@@ -7,8 +7,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use quorate_proto::Digest;
 use serde_json::Value;
 
+use crate::cache::digest_of;
 use crate::source::meter::Meter;
 
 /// Most bytes that are read of a tarball's content, and of its manifest.
@@ -28,6 +30,8 @@ pub struct Archive {
     pub has_npm_times: bool,
     /// `package.json`; null when there is none.
     pub manifest: Value,
+    /// The bytes of `package.json`.
+    pub manifest_text: Vec<u8>,
     /// The files, by their paths in the package.
     pub members: BTreeMap<String, Member>,
 }
@@ -46,6 +50,8 @@ pub struct GzipHeader {
 pub struct Member {
     /// Its size.
     pub size_bytes: u64,
+    /// SHA-256 of its content.
+    pub digest: Digest,
 }
 
 impl GzipHeader {
@@ -89,12 +95,14 @@ pub fn read_members(tar: impl Read) -> io::Result<Archive> {
         // The folder at the top may have any name.
         let inside = name.split_once('/').map(|(_, inside)| inside).filter(|inside| !inside.is_empty() && !inside.ends_with('/'));
         if let Some(inside) = inside.filter(|_| entry.header().entry_type().is_file() && archive.members.len() < MEMBERS_MAX) {
-            archive.members.insert(inside.to_owned(), Member { size_bytes: entry.size() });
+            let mut text = Vec::new();
             if inside == "package.json" {
-                let mut text = Vec::new();
                 (&mut entry).take(MANIFEST_BYTES_MAX).read_to_end(&mut text)?;
                 archive.manifest = manifest(&text);
+                archive.manifest_text.clone_from(&text);
             }
+            let (digest, size_bytes) = digest_of(text.as_slice().chain(&mut entry))?;
+            archive.members.insert(inside.to_owned(), Member { size_bytes, digest });
         }
         io::copy(&mut entry, &mut io::sink())?;
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use super::{Target, zip};
+use super::{Target, setuptools, zip};
 use crate::release::repository::repository;
 use crate::source::meter::Meter;
 
@@ -21,6 +21,8 @@ pub struct Metadata {
     pub generator: Option<String>,
     /// Addresses from the metadata that may be the repository, best first.
     pub repositories: Vec<String>,
+    /// What a requirement of setuptools has to say if setuptools wrote the metadata, such as `>=57,<62`.
+    pub setuptools: Option<String>,
     /// The one time that all members carry, in Unix seconds; `None` when they differ.
     pub uniform_time: Option<i64>,
 }
@@ -82,9 +84,14 @@ pub fn wheel_facts(bytes: &[u8]) -> Option<Metadata> {
         Some(String::from_utf8_lossy(&content).into_owned())
     };
     let first = entries.first()?.dos_time;
+    let metadata = in_dist_info("METADATA").unwrap_or_default();
+    let has_licence = entries
+        .iter()
+        .any(|entry| entry.name.split_once('/').is_some_and(|(dir, file)| dir.ends_with(".dist-info") && setuptools::is_licence(file)));
     Some(Metadata {
         generator: in_dist_info("WHEEL").and_then(|text| fields(&text, "generator").next()),
-        repositories: in_dist_info("METADATA").map(|text| repositories(&text)).unwrap_or_default(),
+        repositories: repositories(&metadata),
+        setuptools: setuptools::bounds(&metadata, Target::Wheel, has_licence),
         uniform_time: entries.iter().all(|entry| entry.dos_time == first).then(|| dos_seconds(first)).flatten(),
     })
 }
@@ -96,6 +103,7 @@ pub fn sdist_facts(tar: impl Read) -> Option<Metadata> {
     let mut metadata = Metadata::default();
     let mut times = std::collections::BTreeSet::new();
     let mut entries = archive.entries().ok()?;
+    let (mut has_licence, mut own) = (false, None);
     loop {
         meter.headers();
         let Some(entry) = entries.next() else { break };
@@ -108,10 +116,15 @@ pub fn sdist_facts(tar: impl Read) -> Option<Metadata> {
         if path.components().count() == 2 && path.ends_with("PKG-INFO") {
             let mut text = Vec::new();
             (&mut entry).take(METADATA_BYTES_MAX).read_to_end(&mut text).ok()?;
-            metadata.repositories = repositories(&String::from_utf8_lossy(&text));
+            let text = String::from_utf8_lossy(&text).into_owned();
+            metadata.repositories = repositories(&text);
+            own = Some(text);
         }
+        has_licence |=
+            path.components().count() == 2 && path.file_name().is_some_and(|name| setuptools::is_licence(&name.to_string_lossy()));
         std::io::copy(&mut entry, &mut std::io::sink()).ok()?;
     }
+    metadata.setuptools = setuptools::bounds(&own.unwrap_or_default(), Target::SourceDistribution, has_licence);
     metadata.uniform_time = times.first().filter(|_| times.len() == 1).and_then(|time| i64::try_from(*time).ok());
     Some(metadata)
 }

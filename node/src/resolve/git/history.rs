@@ -13,13 +13,17 @@ pub(super) const CLOCKS_APART: Duration = Duration::from_hours(1);
 /// Most commits that touch the version and are looked at.
 const COMMITS_MAX: &str = "--max-count=24";
 
+/// Where a search begins: what the project itself has made a branch or a tag of. Snapshots of forges hold every
+/// stranger's proposal too, under other names.
+const OWN: [&str; 3] = ["--branches", "--remotes", "--tags"];
+
 /// Files besides manifests that hold a Python version which the manifest reads at build time.
 const PYTHON_VERSION_FILES: [&str; 4] = ["__init__.py", "__about__.py", "_version.py", "version.py"];
 
 /// Arguments that bound a search to what was there when the release was made. There is no lower bound:
 /// registries copied from others carry the time of the copy, which may be years too late.
 pub(super) fn bounds(looks: &Looks<'_>) -> Vec<String> {
-    let mut bounds = vec!["--all".to_owned(), "--full-history".to_owned()];
+    let mut bounds: Vec<String> = OWN.iter().chain(&["--full-history"]).map(ToString::to_string).collect();
     if let Some(published) = looks.wanted.published_at {
         bounds.push(format!("--until={}", git_date(published.plus(CLOCKS_APART).unix_seconds())));
     }
@@ -78,13 +82,14 @@ async fn touching(looks: &Looks<'_>) -> Result<Vec<Logged>, GitError> {
 pub(super) async fn newest(looks: &Looks<'_>) -> Result<Option<String>, GitError> {
     let Some(published) = looks.wanted.published_at else { return Ok(None) };
     let until = format!("--until={}", git_date(published.unix_seconds()));
-    Ok(looks.repository.log(&["--all", "--max-count=1", &until], SEARCH_MAX.min(looks.left())).await?.pop().map(|commit| commit.id))
+    let args = [&OWN[..], &["--max-count=1", &until]].concat();
+    Ok(looks.repository.log(&args, SEARCH_MAX.min(looks.left())).await?.pop().map(|commit| commit.id))
 }
 
 /// The newest commit before the release that comes after the one which set the version last.
 async fn last_descendant(looks: &Looks<'_>, first: &[String]) -> Result<Option<String>, GitError> {
     let (Some(set), Some(published)) = (first.first(), looks.wanted.published_at) else { return Ok(None) };
     let (until, not) = (format!("--until={}", git_date(published.unix_seconds())), format!("^{set}"));
-    let args = ["--all", "--ancestry-path", "--max-count=1", &until, &not];
+    let args = [&OWN[..], &["--ancestry-path", "--max-count=1", &until, &not]].concat();
     Ok(looks.repository.log(&args, SEARCH_MAX.min(looks.left())).await?.pop().map(|commit| commit.id))
 }

@@ -74,6 +74,11 @@ impl Fit {
         self.changed.is_empty() && (self.matched > 0 || self.of == 0)
     }
 
+    /// Whether more of what stands in the tree was published as it is than otherwise: a licence alone tells nothing.
+    pub(super) fn is_telling(&self) -> bool {
+        self.matched > self.changed.len()
+    }
+
     /// How many members fewer another commit may match and still count as fitting alike: none beside a
     /// commit that explains everything, else a few, because what was changed before publishing fits nowhere.
     pub(super) fn slack(&self) -> usize {
@@ -106,7 +111,7 @@ mod tests {
         let fit = fit(&members, &entries, "pkg");
         assert_eq!((fit.matched, fit.of), (2, 4));
         assert_eq!((fit.changed.clone(), fit.absent.clone()), (vec![blob_id(b"new")], vec![blob_id(b"generated")]));
-        assert!(!fit.is_whole());
+        assert!(!fit.is_whole() && fit.is_telling());
         assert_eq!(fit.words().as_deref(), Some("matched 2 of 4 members"));
     }
 }

@@ -112,13 +112,31 @@ impl GitAccess {
 }
 
 async fn local(address: &str, folder: &Path, wanted: &Wanted<'_>) -> Result<Ground, ResolveError> {
-    let repository = Repository::open(folder).ok_or_else(|| Miss::NoRepository(address.to_owned()))?;
+    let repository = in_any_case(folder).and_then(|folder| Repository::open(&folder));
+    let repository = repository.ok_or_else(|| Miss::NoRepository(address.to_owned()))?;
     if repository.references().await.map_err(|error| miss::of(address, error))?.is_empty() {
         return Err(Miss::Empty(address.to_owned()).into());
     }
     let tags = chosen(&repository.tags().await?, wanted);
     let moved = repository.origin().await.and_then(|origin| elsewhere(address, &origin));
     Ok(Ground { address: address.to_owned(), repository, tags, moved, forge: None })
+}
+
+/// The folder at a path, whatever the case of the names in it: forges do not tell names apart by it.
+fn in_any_case(path: &Path) -> Option<PathBuf> {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        let next = found.join(part);
+        if next.symlink_metadata().is_ok() {
+            found = next;
+            continue;
+        }
+        let wanted = part.as_os_str().to_str()?;
+        let beside = if found.as_os_str().is_empty() { Path::new(".") } else { &found };
+        let names = std::fs::read_dir(beside).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        found.push(names.filter(|name| name.eq_ignore_ascii_case(wanted)).min()?);
+    }
+    Some(found)
 }
 
 /// The copy of a repository: without asking its forge where it was seen late enough and the copy has what is
