@@ -30,9 +30,10 @@ for attribute in filter(None, attributes.split('.')):
 sys.argv = ['setup.py']
 hook = getattr(backend, spec['hook'], None)
 if spec['backend'] == 'flit.sdist' and spec['hook'] == 'build_sdist':
-    import pathlib
+    import inspect, pathlib
     maker = backend.SdistBuilder.from_ini_path(pathlib.Path('pyproject.toml'))
-    answer = maker.build(pathlib.Path(spec['out'])).name
+    options = {'gen_setup_py': False} if 'gen_setup_py' in inspect.signature(maker.build).parameters else {}
+    answer = maker.build(pathlib.Path(spec['out']), **options).name
 elif hook is None and spec['hook'].startswith('get_requires'):
     answer = []
 elif spec['hook'].startswith('get_requires'):
