@@ -68,14 +68,8 @@ impl NormalDigest {
     }
 }
 
-fn parse_hex(hex: &str, text: &str, prefix: &'static str) -> Result<[u8; 32], DigestError> {
-    let malformed = || DigestError { text: text.chars().take(100).collect(), prefix };
-    let mut bytes = [0; 32];
-    if hex.len() != 2 * bytes.len() {
-        return Err(malformed());
-    }
-    HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).map_err(|_| malformed())?;
-    Ok(bytes)
+fn parse_hex(hex: &str, given: &str, prefix: &'static str) -> Result<[u8; 32], DigestError> {
+    text::bytes_of_hex(hex).ok_or_else(|| DigestError { text: given.chars().take(100).collect(), prefix })
 }
 
 macro_rules! text_form {

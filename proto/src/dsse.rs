@@ -8,8 +8,8 @@
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
 use crate::key::{PublicKey, SecretKey};
+use crate::{Digest, base64};
 
 /// Payload type of every envelope here: an in-toto statement.
 pub const IN_TOTO_JSON: &str = "application/vnd.in-toto+json";
@@ -108,9 +108,9 @@ impl Envelope {
         let rest = rest.strip_prefix(br#"","payload":""#)?.strip_suffix(br#""}]}"#)?;
         // From the end, so that the long payload is looked at once, when it is decoded.
         let (rest, signature) = rest.split_last_chunk::<SIGNATURE_TEXT_BYTES>()?;
-        let signature = BASE64.decode(signature).ok()?.try_into().ok()?;
+        let signature = base64::decode(signature)?.try_into().ok()?;
         let (rest, key_id) = last_text(rest.strip_suffix(br#"","sig":""#)?)?;
-        let payload = BASE64.decode(rest.strip_suffix(br#"","signatures":[{"keyid":"#)?).ok()?;
+        let payload = base64::decode(rest.strip_suffix(br#"","signatures":[{"keyid":"#)?)?;
         Some(Self { payload, key_id: key_id.to_owned(), signature, bytes: bytes.to_vec() })
     }
 
@@ -129,9 +129,8 @@ impl Envelope {
 
     /// Checks that `signer` signed this payload.
     pub fn verify(&self, signer: &impl PublicKey) -> Result<(), DsseError> {
-        let expected = signer.key_id();
-        if self.key_id != expected {
-            return Err(DsseError::KeyId { got: self.key_id.chars().take(100).collect(), expected });
+        if !signer.has_key_id(&self.key_id) {
+            return Err(DsseError::KeyId { got: self.key_id.chars().take(100).collect(), expected: signer.key_id() });
         }
         let message = pre_authentication_encoding(IN_TOTO_JSON, &self.payload);
         signer.verify(&message, &self.signature).map_err(|_| DsseError::Signature)
@@ -142,9 +141,19 @@ impl Envelope {
         &self.payload
     }
 
+    /// The key id that it names; [`Self::verify`] says whether that key signed.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// The exact bytes of the envelope.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same, when nothing else of it is needed any more.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// SHA-256 of [`Self::bytes`]: the envelope's name in feeds, indexes and bundles.
@@ -202,6 +211,24 @@ mod tests {
         let envelope = Envelope::sign(b"{}".to_vec(), &key());
         let other = SecretKey::from_seed(&[4; 32]).node_id();
         assert!(matches!(envelope.verify(&other), Err(DsseError::KeyId { .. })));
+    }
+
+    /// An envelope that says what `envelope` says, with a payload in padded pieces.
+    fn in_pieces(envelope: &Envelope, cut: usize) -> Vec<u8> {
+        let (head, tail) = envelope.payload().split_at(cut);
+        let text = |payload: &[u8]| BASE64.encode(payload);
+        let bytes = String::from_utf8(envelope.bytes().to_vec()).unwrap();
+        bytes.replacen(&text(envelope.payload()), &(text(head) + &text(tail)), 1).into_bytes()
+    }
+
+    #[test]
+    fn a_stranger_cannot_make_a_second_envelope_of_one_signature_by_padding_in_the_middle() {
+        let envelope = Envelope::sign(b"{\"hello\":1}".to_vec(), &key());
+        for cut in 1..envelope.payload().len() {
+            let pieces = in_pieces(&envelope, cut);
+            let expected = if cut % 3 == 0 { Ok(envelope.clone()) } else { Err(DsseError::NotCanonical) };
+            assert_eq!(Envelope::parse(&pieces, 1000), expected, "cut at {cut}");
+        }
     }
 
     proptest! {

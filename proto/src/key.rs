@@ -85,38 +85,48 @@ pub trait PublicKey {
         Digest::of(self.key_bytes()).to_hex()
     }
 
+    /// Whether this is the key's DSSE key id.
+    fn has_key_id(&self, key_id: &str) -> bool {
+        unpacked(self.key_bytes(), |known| known.key_id == key_id).unwrap_or_else(|| self.key_id() == key_id)
+    }
+
     /// Checks a signature with `verify_strict`.
     fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
-        let key = unpacked(self.key_bytes()).ok_or(SignatureError)?;
-        key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| SignatureError)
+        let check = |known: &Unpacked| known.point.verify_strict(message, &Signature::from_bytes(signature));
+        unpacked(self.key_bytes(), check).ok_or(SignatureError)?.map_err(|_| SignatureError)
     }
 }
 
 fn usable(bytes: [u8; 32]) -> Result<[u8; 32], KeyError> {
-    unpacked(&bytes).map(|_| bytes).ok_or_else(|| KeyError::Unusable(HEXLOWER.encode(&bytes)))
+    unpacked(&bytes, |_| bytes).ok_or_else(|| KeyError::Unusable(HEXLOWER.encode(&bytes)))
 }
 
 /// Keys that a thread remembers.
 const UNPACKED_KEPT: usize = 16;
 
-thread_local! {
-    /// Usable keys with their points, the latest first: finding the point costs a tenth of a signature, and
-    /// whoever reads a feed meets the same few keys in every entry. Changes how long an answer takes, never
-    /// the answer.
-    static UNPACKED: RefCell<Vec<VerifyingKey>> = const { RefCell::new(Vec::new()) };
+/// A usable key, and what follows from it.
+struct Unpacked {
+    point: VerifyingKey,
+    key_id: String,
 }
 
-/// The point of a key; none if the key is unusable.
-fn unpacked(bytes: &[u8; 32]) -> Option<VerifyingKey> {
+thread_local! {
+    /// Usable keys, the latest first: finding the point costs a tenth of a signature, and whoever reads a feed
+    /// meets the same few keys in every entry. Changes how long an answer takes, never the answer.
+    static UNPACKED: RefCell<Vec<Unpacked>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What `read` says of a key; none if the key is unusable.
+fn unpacked<T>(bytes: &[u8; 32], read: impl FnOnce(&Unpacked) -> T) -> Option<T> {
     UNPACKED.with_borrow_mut(|kept| {
-        if let Some(at) = kept.iter().position(|key| key.as_bytes() == bytes) {
+        if let Some(at) = kept.iter().position(|known| known.point.as_bytes() == bytes) {
             kept[..=at].rotate_right(1);
-            return Some(kept[0]);
+        } else {
+            let point = VerifyingKey::from_bytes(bytes).ok().filter(|point| !point.is_weak())?;
+            kept.truncate(UNPACKED_KEPT - 1);
+            kept.insert(0, Unpacked { point, key_id: Digest::of(bytes).to_hex() });
         }
-        let key = VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak())?;
-        kept.truncate(UNPACKED_KEPT - 1);
-        kept.insert(0, key);
-        Some(key)
+        kept.first().map(read)
     })
 }
 
@@ -158,12 +168,7 @@ macro_rules! public_key {
             fn from_str(text: &str) -> Result<Self, KeyError> {
                 let malformed = || KeyError::Malformed(text.chars().take(100).collect());
                 let hex = text.strip_prefix("ed25519:").ok_or_else(malformed)?;
-                let mut bytes = [0; 32];
-                if hex.len() != 2 * bytes.len() {
-                    return Err(malformed());
-                }
-                HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).map_err(|_| malformed())?;
-                Self::from_bytes(bytes)
+                Self::from_bytes(text::bytes_of_hex(hex).ok_or_else(malformed)?)
             }
         }
 

@@ -8,6 +8,7 @@
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
 pub mod artifact;
+mod base64;
 pub mod bundle;
 pub mod certificate;
 pub mod comparison;

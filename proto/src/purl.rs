@@ -100,8 +100,37 @@ impl FromStr for Purl {
     type Err = PurlError;
 
     fn from_str(text: &str) -> Result<Self, PurlError> {
-        parse(text).map(|(purl, _)| purl)
+        parse_plain(text).map_or_else(|| parse(text).map(|(purl, _)| purl), Ok)
     }
+}
+
+/// A package URL of the usual shape, type, one name and version, that is canonical as it stands. None says
+/// that a closer look is needed.
+fn parse_plain(text: &str) -> Option<Purl> {
+    let (package_type, path) = text.strip_prefix("pkg:").filter(|_| text.len() <= PURL_BYTES_MAX)?.split_once('/')?;
+    let (name, version) = match path.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (path, None),
+    };
+    let is_plain = |text: &str| !text.is_empty() && text.bytes().all(is_unreserved);
+    let is_canonical = match package_type {
+        "pypi" => name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) && !name.contains("--"),
+        "cargo" | "npm" => !matches!(name, "." | ".."),
+        _ => false,
+    };
+    (is_canonical && is_plain(name) && version.is_none_or(is_plain)).then(|| Purl {
+        package_type: package_type.to_owned(),
+        namespace: Vec::new(),
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
+        qualifiers: BTreeMap::new(),
+        subpath: Vec::new(),
+    })
+}
+
+/// Bytes that stand for themselves.
+fn is_unreserved(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'-' | b'_' | b'~' | b':')
 }
 
 /// A package URL and its canonical text.
@@ -222,7 +251,7 @@ struct Encoded<'t>(&'t str);
 impl fmt::Display for Encoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
-        while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !b".-_~:".contains(&byte)) {
+        while let Some(at) = rest.bytes().position(|byte| !is_unreserved(byte)) {
             let (plain, coded) = rest.split_at(at);
             f.write_str(plain)?;
             let character = coded.chars().next().map_or(0, char::len_utf8);
@@ -276,6 +305,9 @@ impl<'de> Deserialize<'de> for Purl {
 /// Reads a package URL that must already be canonical: in what is signed, one meaning has one text.
 pub(crate) fn deserialize_canonical<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Purl, D::Error> {
     text::read(deserializer, |text| {
+        if let Some(purl) = parse_plain(text) {
+            return Ok(purl);
+        }
         let (purl, canonical) = parse(text).map_err(|error| error.to_string())?;
         if canonical == text && purl.subpath.is_empty() {
             Ok(purl)
@@ -312,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_texts_need_no_closer_look() {
+        for text in ["pkg:pypi/click@8.1.8", "pkg:pypi/flit-core", "pkg:npm/JSONStream@1.3.5", "pkg:cargo/serde_json@1.0.145"] {
+            assert_eq!(parse_plain(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
     fn malformed_texts_are_refused() {
         for text in ["", "pypi/click", "pkg:", "pkg:pypi", "pkg:pypi/", "pkg:1x/y", "pkg:a/b%zz", "pkg:a/b@%00", "pkg:a/../b"] {
             assert!(text.parse::<Purl>().is_err(), "{text}");
@@ -319,6 +358,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_usual_text_is_read_as_every_text_is(
+            text in "(pkg:)(pypi|npm|cargo|deb|PyPI)/([a-zA-Z0-9._~:%/-]{0,8}|-{1,3}|[.]{1,3})(@[a-z0-9.+%:@?#/]{0,6})?",
+        ) {
+            if let Some(purl) = parse_plain(&text) {
+                prop_assert_eq!(parse(&text), Ok((purl, text)));
+            }
+        }
+
         #[test]
         fn canonical_text_is_a_fixed_point(text in "pkg:(pypi|npm|cargo)/[a-zA-Z0-9._%@/-]{1,20}(@[a-z0-9.+%]{0,8})?(\\?[a-z]{1,3}=[a-z/:%]{0,6})?") {
             if let Ok(purl) = text.parse::<Purl>() {

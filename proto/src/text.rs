@@ -1,4 +1,4 @@
-//! Reading the text forms of identifiers out of JSON in place, without a copy of the text.
+//! Reading the text forms of identifiers, out of JSON in place, without a copy of the text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -22,6 +22,32 @@ where
     deserializer.deserialize_str(Text(read, PhantomData))
 }
 
+/// What a lower-case hex digit says; more than fifteen for everything else.
+static NIBBLES: [u8; 256] = nibbles();
+
+const fn nibbles() -> [u8; 256] {
+    let mut nibbles = [u8::MAX; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0_u8;
+    while value < 16 {
+        nibbles[digits[value as usize] as usize] = value;
+        value += 1;
+    }
+    nibbles
+}
+
+/// The 32 bytes that 64 lower-case hex digits say.
+pub(crate) fn bytes_of_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits: &[[u8; 2]; 32] = hex.as_bytes().as_chunks().0.try_into().ok().filter(|_| hex.len() == 64)?;
+    let mut seen = 0;
+    let bytes = digits.map(|[high, low]| {
+        let (high, low) = (NIBBLES[usize::from(high)], NIBBLES[usize::from(low)]);
+        seen |= high | low;
+        high << 4 | low & 15
+    });
+    (seen < 16).then_some(bytes)
+}
+
 struct Text<F, T>(F, PhantomData<T>);
 
 impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Text<F, T> {
@@ -33,5 +59,27 @@ impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Text<F
 
     fn visit_str<O: Error>(self, text: &str) -> Result<T, O> {
         (self.0)(text).map_err(O::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn hex_is_read_as_a_library_reads_it(bytes: [u8; 32], at in 0..64_usize, byte in 0..128_u8) {
+            let hex = HEXLOWER.encode(&bytes);
+            prop_assert_eq!(bytes_of_hex(&hex), Some(bytes));
+            let mut other = hex.into_bytes();
+            other[at] = byte;
+            let other = String::from_utf8(other).expect("ASCII");
+            let expected = HEXLOWER.decode(other.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            prop_assert_eq!(bytes_of_hex(&other), expected);
+            prop_assert_eq!(bytes_of_hex(&other[1..]), None);
+            prop_assert_eq!(bytes_of_hex(&format!("{other}0")), None);
+        }
     }
 }

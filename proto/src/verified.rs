@@ -94,6 +94,15 @@ impl VerifiedStatement {
     /// Verifies an envelope of a node whose certificate is known.
     pub fn verify(envelope: &[u8], certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
         let envelope = Envelope::parse(envelope, RESULT_ENVELOPE_BYTES_MAX).map_err(RejectError::Envelope)?;
+        Self::verify_envelope(&envelope, certificate)
+    }
+
+    /// The same for an envelope that was parsed already, maybe under a wider limit.
+    pub fn verify_envelope(envelope: &Envelope, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
+        let (got, limit) = (envelope.bytes().len(), RESULT_ENVELOPE_BYTES_MAX);
+        if got > limit {
+            return Err(RejectError::Envelope(DsseError::TooLarge { got, limit }));
+        }
         envelope.verify(&certificate.node()).map_err(RejectError::Envelope)?;
         let statement = Statement::<RebuildResult>::parse(envelope.payload()).map_err(RejectError::Statement)?;
         let (position, signed_at) = (statement.predicate.feed, statement.predicate.finished_at);

@@ -102,6 +102,11 @@ fn refused_items() {
     };
     let sound = changed("\"pkg:pypi/click@8.1.8\"", "\"pkg:pypi/click@8.1.8\"");
     let reencoded = String::from_utf8(sound.envelope.clone()).unwrap().replacen("\":", "\": ", 1).into_bytes();
+    // The same payload and signature: were it read, it would convict the node of two histories.
+    let payload_text = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
+    let (head, tail) = payload.as_bytes().split_at(1);
+    let pieces =
+        text(&sound.envelope).replacen(&payload_text(payload.as_bytes()), &(payload_text(head) + &payload_text(tail)), 1).into_bytes();
     let early = Member::with_validity(1, 0, SIGNED_AT - 200, SIGNED_AT - 100);
     let long = Member::with_validity(1, 0, SIGNED_AT, SIGNED_AT + 31 * 86_400);
     let found = |more: &str| changed("\"foundBy\":\"tag\"", &format!("\"foundBy\":\"tag\",{more}"));
@@ -114,6 +119,7 @@ fn refused_items() {
         ("an operator who is not enrolled", "unknown-operator", thief.says(&click, identical(&click))),
         ("certified by another operator as well", "unknown-operator", FeedItem { certificate: thief.certifies(&member), ..sound.clone() }),
         ("white space in the envelope", "malformed-envelope", FeedItem { envelope: reencoded, ..sound.clone() }),
+        ("a payload whose base64 is padded in the middle", "malformed-envelope", FeedItem { envelope: pieces, ..sound.clone() }),
         (
             "another node's envelope",
             "bad-signature",

@@ -167,8 +167,8 @@ fn bundle_write(index: u64, entries: &[&Entry]) -> BundleWrite {
     BundleWrite { path: BundlePath::new(index, width), bytes: encode_entries(entries.iter().copied()) }
 }
 
-fn encode_entries<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<u8> {
-    let mut bytes = Vec::new();
+fn encode_entries<'e>(entries: impl Iterator<Item = &'e Entry> + Clone) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries.clone().map(|entry| LENGTH_BYTES + entry.0.len()).sum());
     for entry in entries {
         entry.encode_into(&mut bytes);
     }
