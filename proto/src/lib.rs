@@ -1,13 +1,14 @@
 //! The vocabulary of Quorate: what two strangers must compute identically.
 //!
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
-//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`key`], [`time`], then
+//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`task`], [`key`], [`time`], then
 //! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`provenance`],
-//! [`certificate`]), [`feed`], the door [`verified`], and [`wire`].
+//! [`build_witness`], [`witness_check`], [`certificate`]), [`feed`], the door [`verified`], and [`wire`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
 pub mod artifact;
+pub mod build_witness;
 pub mod bundle;
 pub mod certificate;
 pub mod comparison;
@@ -19,10 +20,12 @@ pub mod provenance;
 pub mod purl;
 pub mod result;
 pub mod statement;
+pub mod task;
 mod text;
 pub mod time;
 pub mod verified;
 pub mod wire;
+pub mod witness_check;
 
 /// Generated protobuf messages. Only [`wire`] and the edges that carry them look inside.
 #[allow(missing_docs, clippy::pedantic, reason = "generated code")]
@@ -34,4 +37,5 @@ pub use artifact::{ArtifactId, ArtifactSlot, FileName};
 pub use digest::{Digest, NormalDigest};
 pub use key::{NodeId, OperatorId, SecretKey};
 pub use purl::Purl;
+pub use task::TaskId;
 pub use time::Timestamp;
