@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use quorate_proto::build_witness::{BuildWitness, Intermediates, Salt};
 use quorate_proto::comparison::Anomaly;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::FeedPosition;
 use quorate_proto::provenance::{BLOB_BYTES_MAX, Provenance};
 use quorate_proto::result::{Assist, Builder, Environment, Outcome, RESULT_ENVELOPE_BYTES_MAX, RebuildResult, RegistryView, Source, Tool};
 use quorate_proto::statement::{Statement, Subject};
-use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, OperatorId, Purl, SecretKey, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, NodeId, OperatorId, Purl, SecretKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::Fetched;
@@ -46,6 +47,9 @@ pub struct Finding {
     pub toolchain: Vec<Tool>,
     /// Where it was built.
     pub environment: Environment,
+    /// What the build left and nobody publishes. A result says of it what is salted with the node's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "secret")]
+    pub intermediates: Option<Intermediates>,
     /// When the node began.
     pub started_at: Timestamp,
     /// When the node was done; the result itself carries the time of signing.
@@ -124,7 +128,15 @@ impl Finding {
         blobs
     }
 
+    /// What the node can say of its work.
+    fn build_witness(&self, node: &NodeId) -> Option<BuildWitness> {
+        let salt = Salt::of(node, &TaskId::of(&self.artifact().slot));
+        let left = self.intermediates.as_ref().filter(|_| self.outcome.rebuilt().is_some())?;
+        Some(left.witness(&salt))
+    }
+
     fn result(self, operator: OperatorId, feed: FeedPosition, finished_at: Timestamp, provenance: Option<Digest>) -> RebuildResult {
+        let build_witness = self.build_witness(&feed.node);
         RebuildResult {
             package: self.package,
             operator,
@@ -136,6 +148,7 @@ impl Finding {
             violations: self.violations,
             toolchain: self.toolchain,
             environment: self.environment,
+            build_witness,
             builder: builder(),
             started_at: self.started_at.whole_seconds().min(finished_at),
             finished_at,
@@ -163,6 +176,30 @@ fn sign_provenance(mut provenance: FoundProvenance, key: &SecretKey) -> Option<E
         if !limit::provenance(&mut provenance.predicate.build_definition, found) {
             return None;
         }
+    }
+}
+
+/// Digests of intermediates, one after the other, as text.
+mod secret {
+    use quorate_proto::Digest;
+    use quorate_proto::build_witness::{Intermediate, Intermediates};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    #[expect(clippy::ref_option, reason = "what serde hands over")]
+    pub(super) fn serialize<S: Serializer>(left: &Option<Intermediates>, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = |left: &Intermediates| left.as_slice().iter().flat_map(|one| *one.digest().as_bytes()).collect::<Vec<u8>>();
+        left.as_ref().map(|left| data_encoding::BASE64.encode(&bytes(left))).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Intermediates>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let bytes = data_encoding::BASE64.decode(text.as_bytes()).map_err(de::Error::custom)?;
+        let (digests, rest) = bytes.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(de::Error::custom("not whole digests"));
+        }
+        let all = digests.iter().map(|digest| Intermediate::from_digest(Digest::from_bytes(*digest)));
+        Intermediates::new(all).map(Some).map_err(de::Error::custom)
     }
 }
 
@@ -237,6 +274,7 @@ mod tests {
             violations: Vec::new(),
             toolchain: Vec::new(),
             environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(b"inventory") },
+            intermediates: None,
             started_at: now,
             finished_at: now,
             provenance: None,
@@ -357,9 +395,31 @@ mod tests {
         assert!(matches!(&verified.result().outcome, Outcome::Different { differences, .. } if differences.report.is_none()));
     }
 
+    fn left() -> Intermediates {
+        use quorate_proto::build_witness::Intermediate;
+        Intermediates::new((0..50_u8).map(|n| Intermediate::of(&[n], &Digest::of(&[n])))).unwrap()
+    }
+
+    #[test]
+    fn a_result_witnesses_the_build_under_its_own_nodes_name_and_says_no_unsalted_digest() {
+        let (signed, verified) = sign(Finding { intermediates: Some(left()), ..finding(24) });
+        let witness = verified.result().build_witness.clone().unwrap();
+        let salt = Salt::of(&verified.node(), &TaskId::of(&verified.artifact().slot));
+        let agreement = left().check(&witness, &salt);
+        assert!(agreement.confirms() && agreement.matched == agreement.compared);
+        let said = String::from_utf8(signed.envelope.payload().to_vec()).unwrap();
+        assert!(left().as_slice().iter().all(|one| !said.contains(&one.digest().to_hex())));
+        let outcome = Outcome::BuildFailed { phase: Phase::Build, summary: String::new() };
+        let (_, failed) = sign(Finding { intermediates: Some(left()), outcome, ..finding(0) });
+        assert!(failed.result().build_witness.is_none());
+    }
+
     #[test]
     fn a_finding_survives_the_disk() {
-        let finding = finding(2);
+        let finding = Finding { intermediates: Some(left()), ..finding(2) };
+        let bytes = serde_json::to_vec(&finding).unwrap();
+        assert_eq!(serde_json::from_slice::<Finding>(&bytes).unwrap(), finding);
+        let finding = Finding { intermediates: None, ..finding };
         let bytes = serde_json::to_vec(&finding).unwrap();
         assert_eq!(serde_json::from_slice::<Finding>(&bytes).unwrap(), finding);
     }

@@ -137,6 +137,15 @@ pub struct Described {
     pub tools: Vec<Tool>,
 }
 
+/// When the workshop holds all that a build is given: what appears in it afterwards, the build has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Once the source is laid out: code of the source runs while its requirements are asked for.
+    LaidOut,
+    /// Once everything is fetched: the source is unpacked or completed on the way.
+    Fetched,
+}
+
 /// One kind of package.
 pub trait Ecosystem: Sync {
     /// What is remembered of the registry's page.
@@ -154,6 +163,8 @@ pub trait Ecosystem: Sync {
     const BUILD_TYPE: &'static str;
     /// Where sources are looked for, strongest first.
     const LADDER: &'static [Rung];
+    /// From when on files in the workshop are the build's own.
+    const GIVEN: Given;
 
     /// Which file is meant, by the registry's own page. The file itself is not fetched.
     fn list(&self, package: &Purl, file: Option<&FileName>) -> impl Future<Output = Result<Listed<Self::Listing>, ListError>> + Send;

@@ -6,7 +6,8 @@
 //! ecosystem, and [`ecosystem`] ties those of one together.
 //!
 //! Around it stands the daemon: [`mod@watch`] → [`queue`] → pipeline → [`feed`] → the mesh and [`submit`]; [`daemon`] ties
-//! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`]. Beside them the node is a
+//! them together as [`config`] says, with the [`key`] of the node and evidence in [`blob`]. What builds leave in their
+//! workspaces is kept by [`intermediates`]: others' build witnesses are held against it. Beside them the node is a
 //! [`witness`] of logs, and keeps what [`logs`] show of themselves to others; [`mod@mesh`] is what peers see of it all.
 
 pub mod attest;
@@ -22,6 +23,7 @@ pub mod ecosystem;
 pub mod environment;
 pub mod feed;
 pub mod fetch;
+pub mod intermediates;
 pub mod key;
 pub mod logs;
 pub mod mesh;

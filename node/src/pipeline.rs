@@ -7,6 +7,7 @@
 mod bounds;
 mod defined;
 mod ladder;
+mod left;
 mod record;
 
 use std::collections::BTreeMap;

@@ -110,6 +110,11 @@ impl Workshop {
         Ok(Self { folder, tools })
     }
 
+    /// The folder itself, on the host.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The source tree, on the host.
     pub fn source(&self) -> PathBuf {
         self.folder.path().join("src")

@@ -160,6 +160,7 @@ fn finding(number: usize) -> Finding {
         violations: Vec::new(),
         toolchain: Vec::new(),
         environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(&inventory) },
+        intermediates: None,
         started_at: now,
         finished_at: now,
         provenance: None,

@@ -12,6 +12,8 @@ mod bad_input;
 mod counted;
 #[path = "pipeline/index.rs"]
 mod index;
+#[path = "pipeline/left.rs"]
+mod left;
 #[path = "pipeline/npm.rs"]
 mod npm;
 #[path = "pipeline/real.rs"]

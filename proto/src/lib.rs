@@ -1,14 +1,15 @@
 //! The vocabulary of Quorate: what two strangers must compute identically.
 //!
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
-//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`key`], [`time`], then
+//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`task`], [`key`], [`time`], then
 //! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`provenance`],
-//! [`certificate`]), [`feed`], the door [`verified`], [`wire`], and the export [`link`].
+//! [`build_witness`], [`witness_check`], [`certificate`]), [`feed`], the door [`verified`], [`wire`], and the export [`link`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
 pub mod artifact;
 mod base64;
+pub mod build_witness;
 pub mod bundle;
 pub mod certificate;
 pub mod comparison;
@@ -21,10 +22,12 @@ pub mod provenance;
 pub mod purl;
 pub mod result;
 pub mod statement;
+pub mod task;
 mod text;
 pub mod time;
 pub mod verified;
 pub mod wire;
+pub mod witness_check;
 
 /// Generated protobuf messages. Only [`wire`] and the edges that carry them look inside.
 #[allow(missing_docs, clippy::pedantic, reason = "generated code")]
@@ -36,4 +39,5 @@ pub use artifact::{ArtifactId, ArtifactSlot, FileName};
 pub use digest::{Digest, NormalDigest};
 pub use key::{NodeId, OperatorId, SecretKey};
 pub use purl::Purl;
+pub use task::TaskId;
 pub use time::Timestamp;

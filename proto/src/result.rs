@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::build_witness::BuildWitness;
 use crate::comparison::{Anomaly, Difference, Level, PassUse};
 use crate::feed::FeedPosition;
 use crate::statement::{Predicate, Statement, Subject};
@@ -54,6 +55,9 @@ pub struct RebuildResult {
     pub toolchain: Vec<Tool>,
     /// Where it was built.
     pub environment: Environment,
+    /// Proof that it was built, where the build left something that proves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_witness: Option<BuildWitness>,
     /// The program that built and compared.
     pub builder: Builder,
     /// When the node began.
@@ -449,6 +453,10 @@ impl Predicate for RebuildResult {
         }
         if let Some(source) = &self.source {
             source.check()?;
+        }
+        if let Some(witness) = &self.build_witness {
+            self.outcome.rebuilt().ok_or("a build witness of what was not rebuilt")?;
+            witness.check()?;
         }
         self.outcome.check(subject.digest.sha256)
     }

@@ -155,6 +155,7 @@ fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator:
         violations: Vec::new(),
         toolchain: Vec::new(),
         environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(b"environment") },
+        build_witness: None,
         builder: Builder { name: "quorate-node".to_owned(), version: "0.1.0".to_owned() },
         started_at: signed_at,
         finished_at: signed_at,

@@ -121,6 +121,7 @@ impl Node {
             violations: Vec::new(),
             toolchain: vec![tool("flit-core", "3.10.1"), tool("python", "3.11.2")],
             environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(inventory().as_slice()) },
+            build_witness: None,
             builder: Builder { name: "quorate-node".into(), version: "0.1.0".into() },
             started_at: self.now,
             finished_at: self.now,

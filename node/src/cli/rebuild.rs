@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use quorate_node::attest::Finding;
 use quorate_node::pipeline::{Disposition, Engine, Job, Progress, RebuildError, Step};
+use quorate_proto::build_witness::Salt;
 use quorate_proto::result::Outcome;
 use quorate_proto::{FileName, Purl};
 use serde_json::{Value, json};
@@ -159,6 +160,8 @@ fn view(finding: &Finding) -> Value {
         "violations": finding.violations,
         "differences": differences,
         "environment": finding.environment,
+        // Salted for nobody: it holds two builds of one machine against each other and serves no node.
+        "intermediates": finding.intermediates.as_ref().map(|left| left.witness(&Salt::nobody())),
         "seconds": finding.seconds,
         "fetched": finding.fetched,
     })

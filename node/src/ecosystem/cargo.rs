@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried};
+use super::{Described, Ecosystem, Facilities, Given, ListError, Listed, Tried};
 use crate::cache::Currency;
 use crate::definition::Field;
 use crate::fetch::{Inputs, cargo as fetch};
@@ -119,6 +119,7 @@ impl Ecosystem for Crates {
 
     const BUILD_TYPE: &'static str = "urn:quorate:build/cargo/v1";
     const LADDER: &'static [Rung] = &[Rung::Git];
+    const GIVEN: Given = Given::Fetched;
 
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Listing>, ListError> {
         let registry = self.registry(package).await?;

@@ -9,7 +9,7 @@ use quorate_proto::result::{Outcome, Phase, RegistryView};
 use quorate_proto::{Digest, FileName, Purl, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried};
+use super::{Described, Ecosystem, Facilities, Given, ListError, Listed, Tried};
 use crate::cache::Currency;
 use crate::definition::Settings;
 use crate::fetch::{Inputs, deb as fetch};
@@ -161,6 +161,7 @@ impl Ecosystem for Deb {
 
     const BUILD_TYPE: &'static str = "urn:quorate:build/deb/v1";
     const LADDER: &'static [Rung] = &[Rung::Index];
+    const GIVEN: Given = Given::Fetched;
 
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Listing>, ListError> {
         let observed_at = Timestamp::from(SystemTime::now());

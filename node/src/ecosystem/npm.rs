@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Described, Ecosystem, Facilities, ListError, Listed, ToolchainUse, Tried};
+use super::{Described, Ecosystem, Facilities, Given, ListError, Listed, ToolchainUse, Tried};
 use crate::cache::{Currency, digest_of};
 use crate::definition::Field;
 use crate::environment::npm::machine;
@@ -217,6 +217,7 @@ impl Ecosystem for Npm {
 
     const BUILD_TYPE: &'static str = "urn:quorate:build/npm/v1";
     const LADDER: &'static [Rung] = &[Rung::Git, Rung::Debian];
+    const GIVEN: Given = Given::Fetched;
 
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Published>, ListError> {
         let registry = self.registry(package).await?;

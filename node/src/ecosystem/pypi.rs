@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Described, Ecosystem, Facilities, ListError, Listed, Tried, tool};
+use super::{Described, Ecosystem, Facilities, Given, ListError, Listed, Tried, tool};
 use crate::cache::Currency;
 use crate::environment::{EnvironmentError, Python};
 use crate::fetch::{Inputs, pypi as fetch};
@@ -144,6 +144,7 @@ impl Ecosystem for Pypi {
 
     const BUILD_TYPE: &'static str = "urn:quorate:build/pypi/v1";
     const LADDER: &'static [Rung] = &[Rung::Git, Rung::Debian, Rung::Index];
+    const GIVEN: Given = Given::LaidOut;
 
     async fn list(&self, package: &Purl, wanted: Option<&FileName>) -> Result<Listed<Listing>, ListError> {
         let registry = self.registry(package).await?;

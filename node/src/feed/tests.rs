@@ -75,6 +75,7 @@ impl Author {
             violations: Vec::new(),
             toolchain: Vec::new(),
             environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(b"environment") },
+            build_witness: None,
             builder: Builder { name: format!("test-{}", self.flavour), version: "1".to_owned() },
             started_at: at,
             finished_at: at,

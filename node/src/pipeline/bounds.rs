@@ -71,6 +71,7 @@ mod tests {
             violations: vec![long(); 100],
             toolchain: vec![Tool { name: long(), version: long(), digest: None }; 100],
             environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(b"") },
+            intermediates: None,
             started_at: now,
             finished_at: now,
             provenance: None,

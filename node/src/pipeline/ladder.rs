@@ -8,16 +8,19 @@
 
 use std::path::PathBuf;
 
+use quorate_proto::build_witness::Intermediates;
 use quorate_proto::comparison::Anomaly;
 use quorate_proto::result::{Assist, Outcome, Source, SourceKind};
 use serde_json::{Value, json};
 
+use super::left::before;
 use super::record::Record;
 use super::{Engine, Progress, RebuildError, Step, now, rank};
 use crate::attest::Finding;
 use crate::compare;
-use crate::ecosystem::{Described, Ecosystem, Tried};
+use crate::ecosystem::{Described, Ecosystem, Given, Tried};
 use crate::fetch::Inputs;
+use crate::intermediates::Before;
 use crate::proxy::describe;
 use crate::rebuild::Built;
 use crate::release::Release;
@@ -42,6 +45,8 @@ pub(super) struct Trial {
     pub(super) report: Option<Vec<u8>>,
     pub(super) assists: Vec<Assist>,
     pub(super) violations: Vec<String>,
+    /// What the build left and nobody publishes.
+    pub(super) intermediates: Option<Intermediates>,
 }
 
 /// The way up.
@@ -154,10 +159,12 @@ impl Engine {
         let mut trial = Trial::of(candidate, laid_out);
         let made = self.make(&mut trial, candidate, laid_out, attempt, workshop, site, record).await;
         match made {
-            Ok(built) => {
+            Ok((built, before)) => {
                 site.progress.step(Step::Compare, built.name.as_str());
                 let compared = self.compared(site.release, &built).await?;
                 record.lap("compare");
+                trial.intermediates = self.left(before, workshop, site.release, &built).await;
+                record.lap("intermediates");
                 Ok(trial.compared(built, compared))
             }
             Err(BuildError::Failed(failure)) => Ok(trial.failed(failure)),
@@ -176,7 +183,7 @@ impl Engine {
         workshop: &Workshop,
         site: &Site<'_, E>,
         record: &mut Record,
-    ) -> Result<Built, BuildError> {
+    ) -> Result<(Built, Option<Before>), BuildError> {
         let Site { ecosystem, release, progress } = site;
         let plan = ecosystem.plan(release, candidate, laid_out, attempt).await;
         record.lap("plan");
@@ -185,13 +192,17 @@ impl Engine {
         trial.assists.extend(trial.described.assists.iter().cloned());
         progress.step(Step::Fetch, &trial.described.words);
         workshop.hand_over()?;
+        let at_first = before(workshop, E::GIVEN, Given::LaidOut).await;
+        record.lap("intermediates");
         let inputs = ecosystem.fetch(release, workshop, &plan).await;
         record.lap("fetch");
         trial.take(inputs?);
+        let before = before(workshop, E::GIVEN, Given::Fetched).await.or(at_first);
+        record.lap("intermediates");
         progress.step(Step::Build, release.file.as_str());
         let built = ecosystem.rebuild(release, workshop, &plan).await;
         record.lap("build");
-        built
+        Ok((built?, before))
     }
 
     async fn compared<F>(&self, release: &Release<F>, built: &Built) -> Result<compare::Comparison, RebuildError> {
@@ -237,6 +248,7 @@ impl Trial {
             report: None,
             assists: lacks.collect(),
             violations: Vec::new(),
+            intermediates: None,
         }
     }
 
@@ -267,6 +279,7 @@ impl Trial {
         self.violations.extend(built.violations.iter().cloned());
         let is_built = compared.outcome.rebuilt().is_some();
         self.built = Some(built).filter(|_| is_built);
+        self.intermediates = self.intermediates.take().filter(|_| is_built);
         self.outcome = compared.outcome;
         self.anomalies = compared.anomalies;
         self.report = compared.report;

@@ -59,6 +59,7 @@ impl Record {
             violations: Vec::new(),
             toolchain: Vec::new(),
             environment: self.host.environment.clone(),
+            intermediates: None,
             started_at: self.started_at,
             finished_at: self.started_at,
             provenance: None,
@@ -86,6 +87,7 @@ impl Record {
             toolchain,
             provenance,
             environment: surroundings.environment,
+            intermediates: trial.intermediates,
             blobs: [surroundings.inventory].into_iter().chain(trial.report).collect(),
             ..blank
         }

@@ -4,6 +4,7 @@
 //! these bytes are. SPEC normal-form: The listing.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use quorate_proto::comparison::{Anomaly, Side};
@@ -61,6 +62,12 @@ pub fn normal_form(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Nor
         (None, State::Complete) => Err(FormError::Opaque { file_name: names::display(file_name.as_bytes()) }),
         (None, _) => Err(FormError::Unreadable { anomalies }),
     }
+}
+
+/// Digests of the bytes of every file in one archive, as far as it can be read. The file name decides how; both
+/// parts of a Debian package are looked into, other archives in an archive are files.
+pub fn content_digests(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<BTreeSet<Digest>, LimitError> {
+    Ok(archive::read(bytes, file_name, limits, None)?.members.iter().filter_map(content_digest).collect())
 }
 
 /// The digest of a listing.

@@ -33,7 +33,7 @@ mod zip;
 pub use compare::{
     CompareError, Comparison, Detail, HeaderReplay, Input, MemberDifference, ReplayOutcome, SideForm, Unshown, compare, lint,
 };
-pub use form::{FormError, NormalForm, normal_form};
+pub use form::{FormError, NormalForm, content_digests, normal_form};
 pub use limits::{LimitError, Limits, Quantity};
 pub use pass::Pass;
 pub use reading::{Codec, Container};

@@ -121,6 +121,7 @@ pub(crate) fn statement(
         violations: Vec::new(),
         toolchain: Vec::new(),
         environment: Environment { class: EnvironmentClass::Host, digest: Digest::of(&environment()) },
+        build_witness: None,
         builder: Builder { name: "test".to_owned(), version: "1".to_owned() },
         started_at: at,
         finished_at: at,

@@ -49,6 +49,9 @@ pub(super) fn report(finding: &Finding) -> String {
         let side = serde_json::to_value((anomaly.side, anomaly.kind)).unwrap_or_default();
         line("anomaly", format!("{side} {}: {}", anomaly.member.as_deref().unwrap_or(""), anomaly.detail));
     }
+    if let Some(left) = &finding.intermediates {
+        line("left", format!("{} files that only a builder knows", left.as_slice().len()));
+    }
     detail_lines(&finding.outcome, &mut line);
     diff_lines(finding, &mut line);
     let seconds: Vec<_> = finding.seconds.iter().map(|(phase, seconds)| format!("{phase} {seconds:.2}")).collect();
