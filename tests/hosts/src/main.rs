@@ -33,7 +33,9 @@ struct Args {
 async fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
-        SCENARIOS.iter().for_each(|(name, _)| println!("{name}"));
+        for (name, _) in SCENARIOS {
+            println!("{name}");
+        }
         return ExitCode::SUCCESS;
     }
     if let Err(error) = network::can_be_had() {

@@ -79,9 +79,9 @@ impl Town {
             let host = if number < plan.nodes { network.host(&name)? } else { network.host_behind_nat(&name)? };
             nodes.push(Node::make(dir.path(), name, host).await?);
         }
-        let operators: String = nodes.iter().map(|node| format!("{}\n", node.enrolment)).collect();
+        let operators = nodes.iter().map(|node| node.enrolment.as_str()).collect::<Vec<_>>().join("\n");
         let log = format!("[log]\norigin = \"{ORIGIN}\"\nkey = \"{}\"\n", log_key.trim());
-        let policy = format!("version = 1\nthreshold = {}\n{operators}\n{log}", nodes.len() / 2 + 1);
+        let policy = format!("version = 1\nthreshold = {}\n{operators}\n\n{log}", nodes.len() / 2 + 1);
         fs::write(dir.path().join("policy.toml"), policy)?;
         let reachable: Vec<&Host> = nodes.iter().take(plan.nodes).map(|node| &node.host).collect();
         for node in &nodes {
