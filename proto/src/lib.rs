@@ -1,24 +1,28 @@
 //! The vocabulary of Quorate: what two strangers must compute identically.
 //!
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
-//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`key`], [`time`], then
-//! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`provenance`],
-//! [`certificate`]), [`feed`], the door [`verified`], and [`wire`].
+//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`task`], [`key`], [`time`], then
+//! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`commitment`], [`provenance`],
+//! [`certificate`]), [`feed`], the door [`verified`] and [`entry`], when a node may reveal ([`hold`]), and [`wire`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
 pub mod artifact;
 pub mod bundle;
 pub mod certificate;
+pub mod commitment;
 pub mod comparison;
 pub mod digest;
 pub mod dsse;
+pub mod entry;
 pub mod feed;
+pub mod hold;
 pub mod key;
 pub mod provenance;
 pub mod purl;
 pub mod result;
 pub mod statement;
+pub mod task;
 mod text;
 pub mod time;
 pub mod verified;
@@ -34,4 +38,5 @@ pub use artifact::{ArtifactId, ArtifactSlot, FileName};
 pub use digest::{Digest, NormalDigest};
 pub use key::{NodeId, OperatorId, SecretKey};
 pub use purl::Purl;
+pub use task::TaskId;
 pub use time::Timestamp;

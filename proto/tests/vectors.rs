@@ -5,12 +5,14 @@
 
 use std::path::PathBuf;
 
+use quorate_proto::commitment::{Secret, outcome_digest};
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::key::{PublicKey as _, SecretKey};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{Digest, OperatorId, Purl};
-use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical};
+use quorate_proto::{Digest, OperatorId, Purl, TaskId};
+use quorate_tests::{Member, NONCE, SIGNED_AT, artifact, different, equivalent, failed, identical};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -84,6 +86,59 @@ fn certificates_and_feeds() {
             "entries": entries,
         }),
     );
+}
+
+#[test]
+fn commitments() {
+    let (mut alpha, mut beta) = (Member::new(1), Member::new(2));
+    let click = artifact("click", "8.1.8", b"click");
+    let enrolled = [alpha.operator(), beta.operator()].into();
+    let outcomes = [identical(&click), equivalent(), different("other", "click/evil.py"), failed()];
+    let hashed: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            let digest = outcome_digest(click.digest, outcome);
+            let task = TaskId::of(&click.slot);
+            let secret = Secret { operator: alpha.operator(), node: alpha.node(), task, outcome: digest, nonce: NONCE };
+            json!({ "published": click.digest, "outcome": outcome, "outcomeDigest": digest, "commitment": secret.commitment() })
+        })
+        .collect();
+    let items = [
+        ("alpha commits", alpha.commits(&click, &identical(&click), 1)),
+        ("beta commits", beta.commits(&click, &identical(&click), 1)),
+    ];
+    let revealed = [
+        ("alpha reveals, and has seen beta's", alpha.reveals(&click, identical(&click), 0, &[items[1].1.clone()])),
+        ("beta reveals something else than it committed to", beta.reveals(&click, different("x", "y"), 0, &[items[0].1.clone()])),
+    ];
+    let entry = |item| VerifiedEntry::verify_item(item, &enrolled).unwrap();
+    let commitments: Vec<_> = items.iter().map(|(_, item)| entry(item)).collect();
+    let rows = items.iter().chain(&revealed).map(|(what, item)| {
+        let opens = entry(item).result().map(|result| {
+            let commitment = commitments.iter().filter_map(VerifiedEntry::commitment).find(|c| c.node() == result.node());
+            commitment.unwrap().is_opened_by(result)
+        });
+        json!({
+            "what": what,
+            "opens": opens,
+            "payload": text(Envelope::parse(&item.envelope, 1 << 20).unwrap().payload()),
+            "certificate": text(&item.certificate),
+            "envelope": text(&item.envelope),
+            "envelopeDigest": Digest::of(&item.envelope),
+        })
+    });
+    let vectors = json!({
+        "description": "what a commitment is to, and entries that commit and reveal; `opens`: whether a result opens its node's commitment",
+        "package": click.slot.package,
+        "file": click.slot.file,
+        "task": TaskId::of(&click.slot),
+        "operator": alpha.operator(),
+        "node": alpha.node(),
+        "nonce": NONCE,
+        "commitments": hashed,
+        "entries": rows.collect::<Vec<_>>(),
+    });
+    check("statement-commitments.json", &vectors);
 }
 
 #[test]

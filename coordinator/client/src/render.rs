@@ -62,6 +62,7 @@ pub(crate) fn ballot(ballot: &Ballot) -> String {
         Ballot::Different { rebuilt } => format!("different, got {}", short(rebuilt)),
         Ballot::NotBuilt { class } => format!("not built ({})", plain(class)),
         Ballot::NotCounted { reason } => format!("not counted: {}", plain(reason)),
+        Ballot::Pending { reason } => format!("waits: {}", plain(reason)),
         Ballot::Split => "its nodes contradict each other".to_owned(),
         Ballot::Equivocated => "has signed two histories".to_owned(),
         Ballot::Absent => "no result".to_owned(),
@@ -73,7 +74,7 @@ pub(crate) const fn ballot_tone(ballot: &Ballot) -> Tone {
     match ballot {
         Ballot::Identical | Ballot::Equivalent { .. } => Tone::Good,
         Ballot::Different { .. } | Ballot::Split | Ballot::Equivocated => Tone::Bad,
-        Ballot::NotBuilt { .. } | Ballot::NotCounted { .. } => Tone::Unsure,
+        Ballot::NotBuilt { .. } | Ballot::NotCounted { .. } | Ballot::Pending { .. } => Tone::Unsure,
         Ballot::Absent => Tone::Faint,
     }
 }

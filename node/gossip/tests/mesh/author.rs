@@ -111,6 +111,7 @@ pub(crate) fn statement(operator: OperatorId, feed: quorate_proto::feed::FeedPos
         started_at: at,
         finished_at: at,
         provenance: Some(provenance),
+        reveals: None,
         feed,
     };
     Statement::new(vec![Subject::new("sample.whl", Digest::of(b"artifact"))], result).to_payload()
