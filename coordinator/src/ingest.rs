@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::door::{Door, Refused};
 use crate::metrics::Metrics;
-use crate::store::rows::SlotKey;
 use crate::store::batch::Effects;
+use crate::store::rows::SlotKey;
 use crate::store::{Admitted, BlobRefused, Glance, Store, StoreError, Writer};
 use crate::verdicts::{Dirty, Round};
 use crate::views::Views;

@@ -222,7 +222,7 @@ impl Listener {
 }
 
 fn try_open(dir: &TempDir, key: &SecretKey, enrolled: BTreeSet<OperatorId>) -> Option<Feeds> {
-    let own = Own { node: key.node_id(), operator: enrolled.first().copied()? };
+    let own = Own { node: key.node_id(), operator: SecretKey::from_seed(&[41; 32]).operator_id() };
     Feeds::open(dir.path(), own, enrolled, BlobStore::open(&dir.path().join("blobs")).unwrap()).ok()
 }
 

@@ -129,11 +129,7 @@ impl VerifiedStatement {
     }
 
     /// A statement that its node has signed.
-    pub(crate) fn of(
-        statement: Statement<RebuildResult>,
-        digest: Digest,
-        certificate: &VerifiedCertificate,
-    ) -> Result<Self, RejectError> {
+    pub(crate) fn of(statement: Statement<RebuildResult>, digest: Digest, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
         let RebuildResult { feed, operator, finished_at, .. } = &statement.predicate;
         agree(feed, *operator, *finished_at, certificate)?;
         let artifact = statement.artifact();

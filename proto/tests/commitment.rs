@@ -42,9 +42,7 @@ fn a_commitment_is_opened_by_nothing_else() {
     let commitment = committed(&member.commits(&click(), &identical(&click()), 2), &member);
     let honest = member.result(&click(), identical(&click()), member.position());
     let reveals = Reveals { sequence: 0, nonce: NONCE, seen: Vec::new(), after: None };
-    let opens = |artifact: &ArtifactId, result: RebuildResult| {
-        commitment.commitment().is_opened_by(&result, artifact)
-    };
+    let opens = |artifact: &ArtifactId, result: RebuildResult| commitment.commitment().is_opened_by(&result, artifact);
     let with = |reveals: Reveals| RebuildResult { reveals: Some(reveals), ..honest.clone() };
     assert_eq!(opens(&click(), with(reveals.clone())), Ok(()));
     assert_eq!(opens(&click(), honest.clone()), Err(OpeningError::RevealsNothing));

@@ -103,10 +103,8 @@ fn commitments() {
             json!({ "published": click.digest, "outcome": outcome, "outcomeDigest": digest, "commitment": secret.commitment() })
         })
         .collect();
-    let items = [
-        ("alpha commits", alpha.commits(&click, &identical(&click), 1)),
-        ("beta commits", beta.commits(&click, &identical(&click), 1)),
-    ];
+    let items =
+        [("alpha commits", alpha.commits(&click, &identical(&click), 1)), ("beta commits", beta.commits(&click, &identical(&click), 1))];
     let revealed = [
         ("alpha reveals, and has seen beta's", alpha.reveals(&click, identical(&click), 0, &[items[1].1.clone()])),
         ("beta reveals something else than it committed to", beta.reveals(&click, different("x", "y"), 0, &[items[0].1.clone()])),

@@ -33,7 +33,8 @@ impl Store {
     /// Marks of an operator, at most [`MARKS_LISTED_MAX`].
     pub fn marks_of(&self, operator: OperatorId) -> Result<Vec<StoredMark>, StoreError> {
         let rows = self.index.scan(&rows::marks_prefix(operator), Order::Ascending).take(MARKS_LISTED_MAX);
-        rows.map(|row| serde_json::from_slice(&row?.1).map_err(|_| IndexError::Row("mark").into())).collect()
+        let read = |value: &[u8]| serde_json::from_slice(value).map_err(|_| StoreError::from(IndexError::Row("mark")));
+        rows.map(|row| read(&row?.1)).collect()
     }
 
     /// What has to change for the index to hold just these marks of a slot, of the operators that are named.

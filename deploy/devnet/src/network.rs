@@ -136,6 +136,11 @@ bootstrap = [{bootstrap}]
 [coordinator]
 submit = "{coordinator}"
 
+[commit]
+# All nodes build at once: whoever has not committed by then is not waited for.
+deadline_seconds = 60
+settle_seconds = 1
+
 [build]
 # Downloads are checked by digest, so nodes on one machine can share them.
 cache_dir = "{cache}"

@@ -205,8 +205,7 @@ impl Holds {
     /// Whether there may be something to do about a task that was told to wait until a time.
     pub(super) fn is_due(&self, task: &TaskId, until: Timestamp, settle: Duration, now: Timestamp) -> bool {
         let placed = self.held.get(task).and_then(|held| held.placed);
-        now >= until
-            || placed.is_none_or(|(_, promise)| matches!(self.sightings.decide(task, &promise, settle, now), Decision::Reveal(_)))
+        now >= until || placed.is_none_or(|(_, promise)| matches!(self.sightings.decide(task, &promise, settle, now), Decision::Reveal(_)))
     }
 
     fn begin(&mut self, task: TaskId, due: &Due<'_>, promise: Promise) -> Result<Step, FeedError> {

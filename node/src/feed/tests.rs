@@ -441,9 +441,13 @@ fn a_node_that_stops_anywhere_between_commitment_and_result_commits_once_and_rev
     assert!(!hold.exists() && matches!(step(&feeds, &task), Step::Sign(None)));
     drop(feeds);
     // Removing the hold failed, though the result is durable: the feed shows that it is over.
-    fs::write(&hold, serde_json::to_vec(&serde_json::json!({
-        "slot": task, "outcome": outcome(), "nonce": secret.nonce, "sighting": { "seen": {} },
-    })).unwrap())
+    fs::write(
+        &hold,
+        serde_json::to_vec(&serde_json::json!({
+            "slot": task, "outcome": outcome(), "nonce": secret.nonce, "sighting": { "seen": {} },
+        }))
+        .unwrap(),
+    )
     .unwrap();
     let feeds = bench.open().unwrap();
     assert!(!hold.exists() && matches!(step(&feeds, &task), Step::Sign(None)));

@@ -82,7 +82,10 @@ impl Grades {
         let words = || policy.voters().iter().flat_map(|voter| heard.words(&voter.operator, artifact.digest));
         let others = policy.rules_for(&artifact.slot.package).threshold.saturating_sub(1);
         let seen = Seen::by(words());
-        let commitments: BTreeMap<_, _> = counted(policy, artifact, circumstances.commitments).map(|c| (place(c), c)).collect();
+        // Of two at one place, an equivocator's, the one with the larger digest.
+        let mut commitments: Vec<_> = counted(policy, artifact, circumstances.commitments).collect();
+        commitments.sort_by_key(|entry| entry.digest());
+        let commitments: BTreeMap<_, _> = commitments.into_iter().map(|entry| (place(entry), entry)).collect();
         let confirmed = confirmed(policy, circumstances.confirmations);
         let graded = words().map(|word| {
             let opened = opened(&commitments, word);

@@ -78,7 +78,8 @@ pub fn marks<'s>(
     let mut marks = BTreeSet::new();
     for (at, commitment) in commitments.iter().enumerate() {
         let own = || results.iter().copied().filter(|result| result.node() == commitment.node());
-        let revealing = own().filter(|result| result.result().reveals.as_ref().is_some_and(|r| r.sequence == commitment.position().sequence));
+        let revealing =
+            own().filter(|result| result.result().reveals.as_ref().is_some_and(|r| r.sequence == commitment.position().sequence));
         let mut mark = |kind, by: Option<Digest>| {
             let shown_by = [Some(commitment.digest()), by].into_iter().flatten().collect();
             marks.insert(Mark { operator: commitment.operator(), node: commitment.node(), kind, shown_by });
