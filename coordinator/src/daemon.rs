@@ -99,6 +99,9 @@ impl Core {
         let untallied = writer.untallied(policy.digest()).context("looking for results without a verdict")?;
         tracing::info!(adopted, untallied = untallied.len(), "what a stop left open is taken up");
         dirty.mark(untallied);
+        for (slot, until) in writer.store().open_commitments().context("looking for commitments that wait")? {
+            dirty.later(slot, until);
+        }
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

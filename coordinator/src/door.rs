@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
-use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
+use quorate_proto::entry::VerifiedEntry;
+use quorate_proto::verified::{FeedItem, RejectError};
 use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
 use quorate_proto::{Digest, OperatorId, Timestamp};
 
@@ -73,12 +74,12 @@ impl Door {
             Some(latest) => Arc::clone(latest),
             None => self.certificate(&item.certificate)?,
         };
-        let statement = Arc::new(VerifiedStatement::verify(&item.envelope, &certificate)?);
-        if statement.is_ahead_of(now) {
-            let signed_at = statement.result().finished_at;
+        let entry = VerifiedEntry::verify(&item.envelope, &certificate)?;
+        if entry.is_ahead_of(now) {
+            let signed_at = entry.signed_at();
             return Err(Refused { name: reason::FUTURE, detail: format!("signed at {signed_at}, it is {now}") });
         }
-        Ok(Admitted { certificate, statement, envelope: item.envelope })
+        Ok(Admitted { certificate, entry, envelope: item.envelope })
     }
 
     /// A certificate is verified once, then known by its exact bytes.

@@ -20,8 +20,9 @@ use tokio::time::timeout;
 use crate::door::{Door, Refused};
 use crate::metrics::Metrics;
 use crate::store::batch::Effects;
-use crate::store::{Admitted, BlobRefused, Glance, SignedVerdict, Store, StoreError, Writer};
-use crate::verdicts::Dirty;
+use crate::store::rows::SlotKey;
+use crate::store::{Admitted, BlobRefused, Glance, Store, StoreError, Writer};
+use crate::verdicts::{Dirty, Round};
 use crate::views::Views;
 
 /// Items that are put into one batch: each waits for the disk three times, however long it is.
@@ -72,7 +73,7 @@ fn shares(items: Vec<FeedItem>) -> Vec<Vec<FeedItem>> {
 
 enum Request {
     Items(Vec<Admitted>, oneshot::Sender<Vec<Accepted>>),
-    Verdicts { verdicts: Vec<SignedVerdict>, tallied: u64, done: oneshot::Sender<()> },
+    Tallied { round: Round, tallied: u64, done: oneshot::Sender<()> },
     Blobs(Vec<Vec<u8>>, oneshot::Sender<Vec<Option<Digest>>>),
 }
 
@@ -182,9 +183,9 @@ impl Ingest {
     }
 
     /// Logs verdicts. Blocks; for the tally's thread.
-    pub(crate) fn log_verdicts(&self, verdicts: Vec<SignedVerdict>, tallied: u64) -> Result<(), Unavailable> {
+    pub(crate) fn log_round(&self, round: Round, tallied: u64) -> Result<(), Unavailable> {
         let (done, logged) = oneshot::channel();
-        self.requests.blocking_send(Request::Verdicts { verdicts, tallied, done }).map_err(|_| Unavailable)?;
+        self.requests.blocking_send(Request::Tallied { round, tallied, done }).map_err(|_| Unavailable)?;
         logged.blocking_recv().map_err(|_| Unavailable)
     }
 
@@ -322,9 +323,12 @@ impl Actor {
                     let outcomes = admitted.into_iter().map(|item| batch.offer(item)).collect::<Result<Vec<_>, _>>()?;
                     items.push((outcomes, answer));
                 }
-                Request::Verdicts { verdicts, tallied, done: answer } => {
+                Request::Tallied { round: Round { verdicts, marks }, tallied, done: answer } => {
                     self.metrics.verdicts.inc_by(verdicts.len() as u64);
                     verdicts.into_iter().try_for_each(|verdict| batch.verdict(verdict))?;
+                    for changes in marks {
+                        batch.marks(changes);
+                    }
                     batch.tallied(tallied, self.watchers.policy);
                     done.push(answer);
                 }
@@ -381,6 +385,10 @@ impl Actor {
         let artifacts = effects.statements.iter().map(|(_, statement)| statement.artifact().digest);
         self.watchers.views.forget(artifacts.chain(effects.verdicts.iter().map(|(artifact, ..)| artifact.digest)));
         self.watchers.views.announce(self.writer.store(), &effects.verdicts);
+        for (_, entry) in &effects.commitments {
+            let commitment = entry.commitment();
+            self.watchers.dirty.later(SlotKey::of(&commitment.slot()), commitment.promise.reveal_by);
+        }
         self.watchers.dirty.release(dirty);
         Ok(())
     }
@@ -406,7 +414,7 @@ fn refuse_blob(metrics: &Metrics, refused: &BlobRefused) {
 fn weight(request: &Request) -> usize {
     match request {
         Request::Items(items, _) => items.len(),
-        Request::Verdicts { verdicts, .. } => verdicts.len(),
+        Request::Tallied { round, .. } => round.verdicts.len(),
         Request::Blobs(blobs, _) => blobs.len(),
     }
 }

@@ -21,6 +21,7 @@ mod blobs;
 mod budget;
 mod inspect;
 mod log;
+mod marks;
 mod read;
 mod recover;
 mod terms;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_tlog::bundle::BundleError;
@@ -52,6 +54,7 @@ pub use inspect::Inspection;
 use leaf::LeafError;
 use leaves::{LeafReader, Shown};
 pub use log::LogKey;
+pub use marks::StoredMark;
 pub use read::{NodeSummary, SlotResults, VerdictFilter, VerdictPage, VerdictView};
 use stage::StageError;
 pub use writer::Writer;
@@ -59,6 +62,9 @@ pub use writer::Writer;
 /// Verified statements that are kept for tallies and pages: about 5 KiB each, and up to twice as many. What
 /// comes in at a usual pace is tallied without being verified once more.
 const STATEMENTS_KEPT: usize = 4_096;
+
+/// Verified commitments that are kept for tallies: less than 1 KiB each.
+const COMMITMENTS_KEPT: usize = 4_096;
 
 /// The store fails. All of these are *fatal* for the batch under way: take the store up again.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +114,7 @@ pub struct Store {
     index: Index,
     reader: LeafReader,
     statements: Bounded<u64, Arc<VerifiedStatement>>,
+    commitments: Bounded<u64, Arc<VerifiedCommitment>>,
     census: Mutex<Census>,
     equivocations: RwLock<Arc<Vec<EquivocationProof>>>,
     wanted_turn: AtomicU64,

@@ -10,13 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, SecretKey, Timestamp};
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, Policy, Verifier, tally_as_of};
+use quorate_tally::{Circumstances, Policy, Verifier, marks, tally_as_of};
 
 use crate::ingest::Ingest;
+use crate::store::batch::MarkChanges;
 use crate::store::leaf::content_of;
 use crate::store::rows::{ArtifactKey, SlotKey};
 use crate::store::{SignedVerdict, Store, StoreError};
@@ -33,6 +35,9 @@ const YIELD_MAX: Duration = Duration::from_millis(1_500);
 const YIELD_ROUNDS: u32 = 10;
 const YIELD_STEP: Duration = Duration::from_millis(20);
 
+/// How long after the time of its promise a slot is tallied again.
+const COME_DUE_AFTER: Duration = Duration::from_secs(1);
+
 /// Pause after a round that could not be logged.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -47,6 +52,8 @@ pub struct Dirty {
 #[derive(Debug, Default)]
 struct Waiting {
     slots: BTreeMap<SlotKey, u64>,
+    /// When slots are to be tallied again, because a commitment in them may be late by then.
+    later: BTreeSet<(Timestamp, SlotKey)>,
     /// First leaf of a batch that is being published and whose slots are not among these yet.
     held_from: Option<u64>,
     stopped: bool,
@@ -73,6 +80,12 @@ impl Dirty {
         self.changed.notify_one();
     }
 
+    /// Has a slot tallied again once a time is over: no result may come to say so.
+    pub fn later(&self, slot: SlotKey, at: Timestamp) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).later.insert((at, slot));
+        self.changed.notify_one();
+    }
+
     /// Ends [`Self::take`].
     pub fn stop(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
@@ -92,10 +105,16 @@ impl Dirty {
     /// Waits for slots; false when stopped.
     fn wait(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.slots.is_empty() && !state.stopped {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let next = state.come_due(now());
+            if !state.slots.is_empty() || state.stopped {
+                return !state.stopped;
+            }
+            state = match next {
+                Some(wait) => self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
-        !state.stopped
     }
 
     /// Takes at most `most` slots, those that wait longest first.
@@ -115,11 +134,34 @@ impl Dirty {
 }
 
 impl Waiting {
+    /// Takes up the slots whose time is over. How long it is until the next one's is.
+    fn come_due(&mut self, now: Timestamp) -> Option<Duration> {
+        while let Some((at, slot)) = self.later.first().copied() {
+            if at >= now {
+                let seconds = at.unix_seconds().saturating_sub(now.unix_seconds()).max(0).unsigned_abs();
+                return Some(Duration::from_secs(seconds) + COME_DUE_AFTER);
+            }
+            self.later.pop_first();
+            // No result of it is new.
+            self.slots.entry(slot).or_insert(u64::MAX);
+        }
+        None
+    }
+
     fn add(&mut self, slots: BTreeMap<SlotKey, u64>) {
         for (slot, leaf) in slots {
             self.slots.entry(slot).or_insert(leaf);
         }
     }
+}
+
+/// What a round of the tally comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// Verdicts that say something new.
+    pub(crate) verdicts: Vec<SignedVerdict>,
+    /// What became of marks.
+    pub(crate) marks: Vec<MarkChanges>,
 }
 
 /// Who tallies and signs.
@@ -151,7 +193,7 @@ impl Teller {
             let round = self.round(ingest, slots.keys(), size);
             took = began.elapsed();
             let logged = match round {
-                Ok(verdicts) => ingest.log_verdicts(verdicts, dirty.reflected(size)).is_ok(),
+                Ok(round) => ingest.log_round(round, dirty.reflected(size)).is_ok(),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a tally failed; it is tried again");
                     false
@@ -165,31 +207,33 @@ impl Teller {
         }
     }
 
-    fn round<'k>(&self, ingest: &Ingest, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Vec<SignedVerdict>, StoreError> {
+    fn round<'k>(&self, ingest: &Ingest, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Round, StoreError> {
         let store = ingest.store();
         let equivocations = store.equivocations();
-        let mut verdicts = Vec::new();
+        let mut round = Round::default();
         for slot in slots {
             let statements = statements(store, *slot, size)?;
+            let commitments = store.commitments(*slot, size)?;
+            let evidence = SlotEvidence {
+                statements: &statements,
+                commitments: &commitments,
+                equivocations: &equivocations,
+                time: now().whole_seconds(),
+                size,
+            };
             let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(|statement| statement.artifact()).collect();
             for artifact in artifacts {
-                verdicts.extend(self.decide(ingest, artifact, &statements, &equivocations, size)?);
+                round.verdicts.extend(self.decide(ingest, artifact, &evidence)?);
             }
+            round.marks.extend(evidence.marks(store)?);
         }
-        Ok(verdicts)
+        Ok(round)
     }
 
     /// A signed verdict, if it says something else than the one in force.
-    fn decide(
-        &self,
-        ingest: &Ingest,
-        artifact: &ArtifactId,
-        statements: &[Arc<VerifiedStatement>],
-        equivocations: &[EquivocationProof],
-        size: u64,
-    ) -> Result<Option<SignedVerdict>, StoreError> {
-        let time = Timestamp::from(std::time::SystemTime::now()).whole_seconds();
-        let circumstances = Circumstances { as_of: Some(time), equivocations, ..Circumstances::default() };
+    fn decide(&self, ingest: &Ingest, artifact: &ArtifactId, evidence: &SlotEvidence<'_>) -> Result<Option<SignedVerdict>, StoreError> {
+        let SlotEvidence { statements, commitments, equivocations, time, size } = *evidence;
+        let circumstances = Circumstances { as_of: Some(time), equivocations, commitments, ..Circumstances::default() };
         let verdict = tally_as_of(&self.policy, artifact, statements.iter().map(Arc::as_ref), circumstances);
         let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
@@ -206,6 +250,31 @@ impl Teller {
         }
         Ok(Some(SignedVerdict { verdict, envelope: envelope.bytes().to_vec(), log_size: size, time }))
     }
+}
+
+/// What is known of a slot.
+#[derive(Clone, Copy)]
+struct SlotEvidence<'e> {
+    statements: &'e [Arc<VerifiedStatement>],
+    commitments: &'e [Arc<VerifiedCommitment>],
+    equivocations: &'e [EquivocationProof],
+    time: Timestamp,
+    /// The log's size that it was read at.
+    size: u64,
+}
+
+impl SlotEvidence<'_> {
+    /// What became of the marks in the slot; nothing where nothing did.
+    fn marks(&self, store: &Store) -> Result<Option<MarkChanges>, StoreError> {
+        let Some(slot) = self.commitments.first().map(|entry| entry.commitment().slot()) else { return Ok(None) };
+        let marks = marks(&slot, self.statements.iter().map(Arc::as_ref), self.commitments.iter().map(Arc::as_ref), Some(self.time));
+        let operators = self.commitments.iter().map(|entry| entry.operator()).collect();
+        Ok(Some(store.mark_changes(&slot, &operators, &marks)?).filter(|changes| !changes.is_empty()))
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
 }
 
 /// All results of a slot that stand in the log before `size`.

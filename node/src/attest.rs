@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use quorate_proto::build_witness::{BuildWitness, Intermediates, Salt};
+use quorate_proto::commitment::{Commitment, Promise, Reveals, Secret, outcome_digest};
 use quorate_proto::comparison::Anomaly;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::FeedPosition;
@@ -77,6 +78,19 @@ pub struct FoundProvenance {
     pub predicate: Provenance,
 }
 
+/// Where and when something is signed.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Who answers for the node.
+    pub operator: OperatorId,
+    /// The place in the node's feed.
+    pub feed: FeedPosition,
+    /// The commitment that it opens, if the node committed.
+    pub reveals: Option<Reveals>,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// A finding that a node has signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
@@ -88,20 +102,27 @@ pub struct Signed {
     pub blobs: Vec<Vec<u8>>,
 }
 
+impl Signed {
+    /// Every file that has to be there before the result is told.
+    pub fn evidence(&self) -> impl Iterator<Item = &[u8]> {
+        self.blobs.iter().map(Vec::as_slice).chain(self.provenance_envelope.as_ref().map(Envelope::bytes))
+    }
+}
+
 impl Finding {
     /// Which artifact this is about.
     pub fn artifact(&self) -> ArtifactId {
         ArtifactId { slot: ArtifactSlot { package: self.package.clone(), file: self.file.clone() }, digest: self.published }
     }
 
-    /// Signs the finding as the feed entry at `position`. The result and its provenance always fit their
+    /// Signs the finding as a feed entry. The result and its provenance always fit their
     /// size limits, whatever a publisher puts into names, addresses and lists: they are shortened where
     /// they must be. A report of differences that no peer could serve is left out.
-    pub fn sign(mut self, key: &SecretKey, operator: OperatorId, position: FeedPosition, now: Timestamp) -> Signed {
+    pub fn sign(mut self, key: &SecretKey, place: Place) -> Signed {
         let provenance_envelope = self.provenance.take().and_then(|provenance| sign_provenance(provenance, key));
         let subject = Subject::new(self.file.as_str(), self.published);
         let blobs = self.evidence();
-        let mut result = self.result(operator, position, now.whole_seconds(), provenance_envelope.as_ref().map(Envelope::digest));
+        let mut result = self.result(place, provenance_envelope.as_ref().map(Envelope::digest));
         limit::lists(&mut result);
         let sign = |result: &RebuildResult| Envelope::sign(Statement::new(vec![subject.clone()], result.clone()).to_payload(), key);
         let mut envelope = sign(&result);
@@ -135,8 +156,10 @@ impl Finding {
         Some(left.witness(&salt))
     }
 
-    fn result(self, operator: OperatorId, feed: FeedPosition, finished_at: Timestamp, provenance: Option<Digest>) -> RebuildResult {
+    fn result(self, place: Place, provenance: Option<Digest>) -> RebuildResult {
+        let Place { operator, feed, reveals, now } = place;
         let build_witness = self.build_witness(&feed.node);
+        let finished_at = now.whole_seconds();
         RebuildResult {
             package: self.package,
             operator,
@@ -153,9 +176,41 @@ impl Finding {
             started_at: self.started_at.whole_seconds().min(finished_at),
             finished_at,
             provenance,
+            reveals,
             feed,
         }
     }
+
+    /// What a commitment to this finding is to.
+    pub fn outcome(&self) -> Digest {
+        outcome_digest(self.published, &self.outcome)
+    }
+}
+
+/// What a node binds itself to.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The task.
+    pub slot: ArtifactSlot,
+    /// What nobody can read yet.
+    pub secret: Secret,
+    /// When it is going to be revealed.
+    pub promise: Promise,
+}
+
+/// Signs a commitment as a feed entry.
+pub fn commit(binding: Binding, key: &SecretKey, place: &Place) -> Envelope {
+    let Binding { slot, secret, promise } = binding;
+    let commitment = Commitment {
+        package: slot.package,
+        file: slot.file,
+        operator: place.operator,
+        commitment: secret.commitment(),
+        signed_at: place.now.whole_seconds(),
+        promise,
+        feed: place.feed,
+    };
+    Envelope::sign(commitment.into_statement().to_payload(), key)
 }
 
 /// This program.
@@ -304,7 +359,7 @@ mod tests {
     fn sign(finding: Finding) -> (Signed, VerifiedStatement) {
         let (root, node, certificate, now) = member();
         let position = FeedPosition { node: node.node_id(), sequence: 0, previous: None };
-        let signed = finding.sign(&node, root.operator_id(), position, now);
+        let signed = finding.sign(&node, Place { operator: root.operator_id(), feed: position, reveals: None, now });
         let verified = VerifiedStatement::verify(signed.envelope.bytes(), &certificate).unwrap();
         (signed, verified)
     }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_gossip::{Multiaddr, Reach};
+use quorate_proto::commitment::SEEN_LISTED_MAX;
+use quorate_proto::hold::Terms;
+use quorate_tally::Policy;
 use serde::Deserialize;
 
 use crate::cache::Reuse;
@@ -18,6 +21,9 @@ use crate::resolve::git::{Direct, GitAccess, Mirror, SourceKeys};
 use crate::sandbox;
 pub use crate::watch::settings::WatchConfig;
 pub use crate::witness::WitnessConfig;
+
+/// Longest `commit.deadline_seconds`: a promise is to reveal within twice that, and at most a day.
+const COMMIT_SECONDS_MAX: u64 = 43_200;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +39,9 @@ pub struct Config {
     /// Where results are handed in besides the mesh.
     #[serde(default)]
     pub coordinator: CoordinatorConfig,
+    /// How results are held back until others have one.
+    #[serde(default)]
+    pub commit: CommitConfig,
     /// How builds run.
     #[serde(default)]
     pub build: BuildConfig,
@@ -122,6 +131,24 @@ impl From<MeshReach> for Reach {
 pub struct CoordinatorConfig {
     /// The gRPC address, such as `http://127.0.0.1:7878`. Default: none; results travel over the mesh alone.
     pub submit: Option<String>,
+}
+
+/// `[commit]`: how results are held back until others have one. Where the policy has one operator, nothing is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommitConfig {
+    /// Whether the node commits to results before it reveals them. Default yes. Votes of a node that does not are
+    /// followers': policies may ask for more.
+    pub enabled: bool,
+    /// How many operators' commitments, the own one among them, are enough to reveal. Default: the policy's
+    /// threshold. Fewer, and others may not have seen enough to vouch for this node.
+    pub operators: Option<usize>,
+    /// Seconds until a result is revealed however few have committed. Default 600; at most 43,200. Too short, and
+    /// slower builders are never waited for; longer, and a verdict waits for those who will never build.
+    pub deadline_seconds: u64,
+    /// Seconds between the last commitment and the revelation once there are enough. Default 2: as long as an entry
+    /// takes to reach everybody.
+    pub settle_seconds: u64,
 }
 
 /// `[build]`: how builds run.
@@ -311,6 +338,22 @@ impl Default for MeshSection {
     }
 }
 
+impl Default for CommitConfig {
+    fn default() -> Self {
+        Self { enabled: true, operators: None, deadline_seconds: 600, settle_seconds: 2 }
+    }
+}
+
+impl CommitConfig {
+    /// How the node holds back under its policy; nothing if it does not.
+    pub fn terms(&self, policy: &Policy) -> Option<Terms> {
+        let operators = self.operators.unwrap_or_else(|| policy.threshold()).min(policy.enrolled().len());
+        let others = u32::try_from(operators.saturating_sub(1).min(SEEN_LISTED_MAX)).unwrap_or(u32::MAX);
+        let (hold, settle) = (Duration::from_secs(self.deadline_seconds), Duration::from_secs(self.settle_seconds));
+        (self.enabled && policy.enrolled().len() > 1).then_some(Terms { enough: others, hold, settle })
+    }
+}
+
 impl Default for BuildConfig {
     fn default() -> Self {
         Self { jobs: 1, python: "python3".into(), work_dir: None, cache_dir: None, definitions: None, toolchains: Toolchains::Exact }
@@ -359,6 +402,12 @@ impl Config {
         }
         if self.mesh.relay && self.mesh.reach == MeshReach::Behind {
             return refuse("mesh.relay", "a node that cannot be dialled cannot carry connections for others".to_owned());
+        }
+        if !(1..=COMMIT_SECONDS_MAX).contains(&self.commit.deadline_seconds) {
+            return refuse("commit.deadline_seconds", format!("1 to {COMMIT_SECONDS_MAX}"));
+        }
+        if self.commit.operators == Some(0) {
+            return refuse("commit.operators", "the own commitment is one".to_owned());
         }
         if let Err((key, reason)) = self.watch.check() {
             return refuse(key, reason);
@@ -448,6 +497,9 @@ mod tests {
         assert!(matches!(load(&format!("colour = 1\n{SMALLEST}")), Err(ConfigError::Malformed { .. })));
         for (section, key) in [
             ("[build]\njobs = 0", "build.jobs"),
+            ("[commit]\ndeadline_seconds = 0", "commit.deadline_seconds"),
+            ("[commit]\ndeadline_seconds = 43201", "commit.deadline_seconds"),
+            ("[commit]\noperators = 0", "commit.operators"),
             ("[watch]\npackages = [\"pkg:golang/x\"]", "watch.packages"),
             ("[watch]\nevery_seconds = 0", "watch.every_seconds"),
             ("[watch.deb]\nsuites = [\"../x\"]", "watch.deb"),

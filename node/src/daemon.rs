@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::blob::{BlobError, BlobStore};
 use crate::config::{Config, ConfigError};
 use crate::durable;
-use crate::feed::{FeedError, Feeds};
+use crate::feed::{FeedError, Feeds, Own};
 use crate::key::KeyFileError;
 use crate::logs::Logs;
 use crate::mesh::{self, MeshStore};
@@ -38,7 +38,7 @@ use crate::watch::{WatchError, Watches};
 use crate::witness::{self, Serving};
 use identity::Identity;
 pub use identity::IdentityError;
-use work::Work;
+use work::{Shared, Work};
 
 /// How often the queue is looked at: a job is noticed within this time.
 const QUEUE_EVERY: Duration = Duration::from_millis(150);
@@ -163,7 +163,8 @@ impl Daemon {
             tracing::warn!(operator = %identity.operator(), "this node's own operator is not enrolled in its policy");
         }
         let blobs = BlobStore::open(&config.data_dir.join("blobs"))?;
-        let feeds = Feeds::open(&config.data_dir, identity.node(), enrolled, blobs)?;
+        let own = Own { node: identity.node(), operator: identity.operator() };
+        let feeds = Feeds::open(&config.data_dir, own, enrolled, blobs)?;
         // The folder is ours from here on: what an earlier process said of itself is no longer true.
         let _ = std::fs::remove_file(&ready);
         let queue = Queue::open(&config.data_dir)?;
@@ -180,7 +181,8 @@ impl Daemon {
         let showing = tokio::spawn(show::run(mesh.clone(), feeds.clone(), logs, config.data_dir.clone()));
         let signed = Arc::new(Notify::new());
         start_submitter(&config, &feeds, &signed)?;
-        let work = Work::new(feeds.clone(), queue.clone(), mesh.clone(), identity, signed);
+        let terms = config.commit.terms(&policy);
+        let work = Work::new(Shared { feeds: feeds.clone(), queue: queue.clone(), mesh: mesh.clone(), signed }, identity, terms);
         let signed_already = feeds.clone();
         let watches = Watches::start(&config, &queue, &(Arc::new(move |artifact: &_| signed_already.has_signed(artifact)) as _))?;
         let daemon =

@@ -8,6 +8,7 @@
 
 mod door;
 mod file;
+mod holds;
 mod intake;
 mod own;
 mod proofs;
@@ -23,15 +24,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use data_encoding::HEXLOWER;
 use quorate_gossip::Accepted;
+use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::feed::{EquivocationProof, FeedPosition, FeedStep};
-use quorate_proto::result::RebuildResult;
-use quorate_proto::statement::Statement;
-use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{ArtifactId, NodeId, OperatorId, Timestamp};
+use quorate_proto::verified::FeedItem;
+use quorate_proto::{ArtifactId, NodeId, OperatorId, TaskId, Timestamp};
 use tokio::sync::watch;
 
 use crate::blob::{BlobError, BlobStore};
@@ -39,6 +39,8 @@ use crate::durable;
 use door::Door;
 use file::FeedFile;
 pub use file::FeedFileError;
+use holds::Holds;
+pub use holds::{Due, Promised, Step};
 use own::OwnFiles;
 pub use own::begin;
 use proofs::Proofs;
@@ -68,6 +70,16 @@ struct State {
     wanted: Wanted,
     /// What the own feed holds a result for: a file whose bytes have changed is another artifact.
     signed: BTreeSet<ArtifactId>,
+    holds: Holds,
+}
+
+/// Whose own feed a folder holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// The node.
+    pub node: NodeId,
+    /// Who answers for it.
+    pub operator: OperatorId,
 }
 
 /// Why feeds cannot be opened or the own one not be continued. None of these is a peer's fault.
@@ -105,6 +117,9 @@ pub enum FeedError {
         /// The mark file.
         path: PathBuf,
     },
+    /// The system gave no random bytes to hide a commitment with.
+    #[error("no random bytes: {0}")]
+    Random(String),
     /// The own entry would not count at peers.
     #[error("own entry would be rejected: {0}")]
     Refused(&'static str),
@@ -128,7 +143,8 @@ pub enum FeedError {
 impl Feeds {
     /// Locks the folder, reads every feed, cuts off what was never finished, and refuses when the own
     /// feed is not what it was.
-    pub fn open(data_dir: &Path, own: NodeId, enrolled: BTreeSet<OperatorId>, blobs: BlobStore) -> Result<Self, FeedError> {
+    pub fn open(data_dir: &Path, own: Own, enrolled: BTreeSet<OperatorId>, blobs: BlobStore) -> Result<Self, FeedError> {
+        let Own { node: own, operator } = own;
         let dir = own::feeds_dir(data_dir);
         fs::create_dir_all(&dir).map_err(|source| FeedError::Io { path: dir.clone(), source })?;
         let lock = own::lock(data_dir)?;
@@ -142,9 +158,11 @@ impl Feeds {
             proofs: Proofs::open(data_dir, &enrolled)?,
             wanted: Wanted::default(),
             signed: BTreeSet::new(),
+            holds: Holds::open(data_dir, operator, own)?,
         };
         state.load_own(&dir, own, &own_files)?;
         state.load_others(&dir, own)?;
+        state.holds.loaded();
         state.wanted.retain(|digest| !blobs.has(digest));
         let inner = Inner {
             data_dir: data_dir.to_owned(),
@@ -180,8 +198,28 @@ impl Feeds {
         feed.append(batch)?;
         // From here on the entry exists; the mark comes before anybody hears of it.
         inner.own_files.publish(head.next())?;
-        state.signed.insert(verified.artifact().clone());
+        state.signed.extend(verified.result().map(|result| result.artifact().clone()));
+        state.holds.saw(&verified, now())?;
         Ok(item)
+    }
+
+    /// Whether an entry that `make` returns for the next place would be signed and taken: the errors of [`Self::sign`],
+    /// and nothing is written.
+    pub fn rehearse(&self, make: impl FnOnce(FeedPosition) -> Result<FeedItem, FeedError>) -> Result<(), FeedError> {
+        let inner = &*self.0;
+        let position = inner.lock().feed(inner, inner.own).head().position(inner.own);
+        inner.verify_own(&make(position)?, &position).map(drop)
+    }
+
+    /// What comes next for a result that is ready to be signed: a commitment to it, time, or its signature. Durable
+    /// before it is told.
+    pub fn step(&self, due: &Due<'_>) -> Result<Step, FeedError> {
+        self.0.lock().holds.step(due, now())
+    }
+
+    /// Whether there may be something to do about a task whose [`Self::step`] was to wait until a time.
+    pub fn is_due(&self, task: &TaskId, until: Timestamp, settle: Duration) -> bool {
+        self.0.lock().holds.is_due(task, until, settle, now())
     }
 
     /// Whether the own feed holds a result for this very file. Waits while an entry is being written.
@@ -232,9 +270,13 @@ pub fn begun(data_dir: &Path) -> Result<Vec<NodeId>, FeedError> {
 }
 
 /// Reads a feed of a folder without locking or changing it: each entry's statement, in order.
-pub fn read(data_dir: &Path, node: NodeId) -> Result<Vec<Statement<RebuildResult>>, FeedError> {
+pub fn read(data_dir: &Path, node: NodeId) -> Result<Vec<EntryStatement>, FeedError> {
     let path = own::feeds_dir(data_dir).join(format!("{}.feed", own::stem(&node)));
-    Ok(FeedFile::read(&path, node)?.results)
+    Ok(FeedFile::read(&path, node)?.entries)
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 impl State {
@@ -252,11 +294,23 @@ impl State {
         if held != published {
             files.publish(held)?;
         }
-        for statement in opened.results {
-            self.signed.insert(statement.artifact());
-            self.wanted.extend(own, statement.predicate.evidence());
+        for entry in &opened.entries {
+            if let EntryStatement::Result(statement) = entry {
+                self.signed.insert(statement.artifact());
+            }
         }
-        self.feeds.insert(own, opened.file);
+        self.take_up(opened)
+    }
+
+    /// Whatever follows from the entries of a feed that was read.
+    fn take_up(&mut self, opened: file::Opened) -> Result<(), FeedError> {
+        let node = opened.file.node();
+        for (sequence, entry) in (0..).zip(&opened.entries) {
+            self.wanted.extend(node, entry.evidence());
+            let digest = opened.file.digest(sequence).expect("every entry that was read has a digest");
+            self.holds.load(entry, digest)?;
+        }
+        self.feeds.insert(node, opened.file);
         Ok(())
     }
 
@@ -284,10 +338,7 @@ impl State {
             tracing::warn!(node = %opened.file.node(), held, bytes = opened.tail_bytes, "feed: damaged end is cut off and fetched again");
             opened.file.cut_tail()?;
         }
-        let evidence = opened.results.iter().flat_map(|statement| statement.predicate.evidence());
-        self.wanted.extend(opened.file.node(), evidence);
-        self.feeds.insert(opened.file.node(), opened.file);
-        Ok(())
+        self.take_up(opened)
     }
 
     fn feed(&mut self, inner: &Inner, node: NodeId) -> &mut FeedFile {
@@ -304,8 +355,8 @@ impl Inner {
     }
 
     /// An own entry goes through the same checks as everybody's, whoever is enrolled.
-    fn verify_own(&self, item: &FeedItem, position: &FeedPosition) -> Result<VerifiedStatement, FeedError> {
-        let own = self.door.verify(item, Timestamp::from(std::time::SystemTime::now())).map_err(FeedError::Refused)?;
+    fn verify_own(&self, item: &FeedItem, position: &FeedPosition) -> Result<VerifiedEntry, FeedError> {
+        let own = self.door.verify(item, now()).map_err(FeedError::Refused)?;
         if own.position() == *position { Ok(own) } else { Err(FeedError::Refused("foreign-feed")) }
     }
 

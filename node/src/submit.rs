@@ -12,8 +12,8 @@ use std::time::Duration;
 use quorate_proto::api::submit_outcome::Status;
 use quorate_proto::api::{SubmitBlobsRequest, SubmitRequest};
 use quorate_proto::dsse::Envelope;
-use quorate_proto::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
-use quorate_proto::statement::Statement;
+use quorate_proto::entry::EntryStatement;
+use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, api};
 use tokio::sync::Notify;
@@ -182,8 +182,8 @@ impl Refused {
 
 fn named_by(item: &FeedItem) -> Vec<Digest> {
     let envelope = Envelope::parse(&item.envelope, RESULT_ENVELOPE_BYTES_MAX).ok();
-    let statement = envelope.and_then(|envelope| Statement::<RebuildResult>::parse(envelope.payload()).ok());
-    statement.map(|statement| statement.predicate.evidence()).unwrap_or_default()
+    let entry = envelope.and_then(|envelope| EntryStatement::parse(envelope.payload()).ok());
+    entry.map(|entry| entry.evidence()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use quorate_gossip::{FeedStore as _, Mesh, MeshConfig, Multiaddr};
 use quorate_node::attest::Finding;
 use quorate_node::blob::BlobStore;
 use quorate_node::daemon::Ready;
-use quorate_node::feed::{self, Feeds};
+use quorate_node::feed::{self, Feeds, Own};
 use quorate_node::pipeline::Job;
 use quorate_node::queue::Queue;
 use quorate_proto::result::{Environment, EnvironmentClass, NotAttemptedReason, Outcome, RegistryView};
@@ -223,7 +223,8 @@ impl Listener {
 }
 
 fn try_open(dir: &TempDir, key: &SecretKey, enrolled: BTreeSet<OperatorId>) -> Option<Feeds> {
-    Feeds::open(dir.path(), key.node_id(), enrolled, BlobStore::open(&dir.path().join("blobs")).unwrap()).ok()
+    let own = Own { node: key.node_id(), operator: SecretKey::from_seed(&[41; 32]).operator_id() };
+    Feeds::open(dir.path(), own, enrolled, BlobStore::open(&dir.path().join("blobs")).unwrap()).ok()
 }
 
 fn open(dir: &TempDir, key: &SecretKey, enrolled: BTreeSet<OperatorId>) -> Feeds {
@@ -323,6 +324,34 @@ async fn a_node_that_was_killed_finds_its_peer_in_its_book_and_says_how_it_stand
     let away = run(&["peers", "--dir", text(&data)]);
     assert_eq!(away.status.code(), Some(2));
     assert!(String::from_utf8(away.stderr).unwrap().contains("hint:"));
+}
+
+/// The other operator never answers: the result comes when its time is over, whatever happened meanwhile.
+#[test]
+fn a_node_that_is_killed_while_it_holds_a_result_back_reveals_it_after_the_next_start() {
+    let node = Node::new(&[]);
+    let other = SecretKey::from_seed(&[7; 32]).operator_id();
+    append(&node.path("policy.toml"), &format!("[[operator]]\nname = \"bravo\"\nkey = \"{other}\"\n"));
+    let policy = fs::read_to_string(node.path("policy.toml")).unwrap().replace("threshold = 1", "threshold = 2");
+    fs::write(node.path("policy.toml"), policy).unwrap();
+    append(&node.path("node.toml"), "[commit]\ndeadline_seconds = 3\n");
+    node.add_built(1);
+    let mut child = node.start_ready();
+    until("the commitment", || node.entries().len() == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(node.entries()[0]["entry"], "commitment");
+    let child = node.start_ready();
+    until("the result", || node.entries().len() == 2 && node.queued() == 0);
+    let result = &node.entries()[1];
+    assert_eq!((&result["entry"], &result["reveals"]), (&Value::from("result"), &Value::from(0)));
+    assert_eq!(fs::read_dir(node.path("data/holds")).unwrap().count(), 0);
+    assert_eq!(terminate(child), 0);
+}
+
+fn append(path: &Path, text: &str) {
+    let held = fs::read_to_string(path).unwrap();
+    fs::write(path, held + text).unwrap();
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub struct Bundle {
     pub proof: String,
     /// Every result of the artifact's slot that the verdict considered.
     pub results: Vec<BundledItem>,
+    /// Every commitment to the slot's task that the verdict considered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<BundledItem>,
     /// Pairs of items that prove an equivocation, if any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub equivocations: Vec<[BundledItem; 2]>,

@@ -23,6 +23,19 @@ pub enum Level {
     Different,
 }
 
+impl Level {
+    /// The level's name, as in the JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Byte => "byte",
+            Self::Stream => "stream",
+            Self::Normal => "normal",
+            Self::Manifest => "manifest",
+            Self::Different => "different",
+        }
+    }
+}
+
 /// How much an attacker could hide behind a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::verified::{FeedItem, RejectError, VerifiedStatement};
+use crate::entry::VerifiedEntry;
+use crate::verified::{FeedItem, RejectError};
 use crate::{Digest, NodeId, OperatorId};
 
 /// An entry's place in its feed.
@@ -98,8 +99,8 @@ impl FeedHead {
 impl EquivocationProof {
     /// Checks both items and that they contradict each other.
     pub fn verify(first: FeedItem, second: FeedItem, enrolled: &BTreeSet<OperatorId>) -> Result<Self, EquivocationError> {
-        let a = VerifiedStatement::verify_item(&first, enrolled).map_err(EquivocationError::Item)?;
-        let b = VerifiedStatement::verify_item(&second, enrolled).map_err(EquivocationError::Item)?;
+        let a = VerifiedEntry::verify_item(&first, enrolled).map_err(EquivocationError::Item)?;
+        let b = VerifiedEntry::verify_item(&second, enrolled).map_err(EquivocationError::Item)?;
         let (at, other) = (a.position(), b.position());
         if at.node != other.node || at.sequence != other.sequence || a.digest() == b.digest() {
             return Err(EquivocationError::NoContradiction);

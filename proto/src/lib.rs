@@ -2,8 +2,9 @@
 //!
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
 //! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`task`], [`key`], [`time`], then
-//! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`provenance`],
-//! [`build_witness`], [`witness_check`], [`certificate`]), [`feed`], the door [`verified`], [`wire`], and the export [`link`].
+//! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`commitment`], [`provenance`],
+//! [`build_witness`], [`witness_check`], [`certificate`]), [`feed`], the door [`verified`] and [`entry`], when a node may
+//! reveal ([`hold`]), [`wire`], and the export [`link`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
@@ -12,10 +13,13 @@ mod base64;
 pub mod build_witness;
 pub mod bundle;
 pub mod certificate;
+pub mod commitment;
 pub mod comparison;
 pub mod digest;
 pub mod dsse;
+pub mod entry;
 pub mod feed;
+pub mod hold;
 pub mod key;
 pub mod link;
 pub mod provenance;

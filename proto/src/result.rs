@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::build_witness::BuildWitness;
+use crate::commitment::Reveals;
 use crate::comparison::{Anomaly, Difference, Level, PassUse};
 use crate::feed::FeedPosition;
 use crate::statement::{Predicate, Statement, Subject};
@@ -67,6 +68,9 @@ pub struct RebuildResult {
     /// SHA-256 of the provenance's envelope, if anything was built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Digest>,
+    /// The commitment that this opens, if the node committed to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveals: Option<Reveals>,
     /// Where this stands in the node's feed.
     pub feed: FeedPosition,
 }
@@ -457,6 +461,9 @@ impl Predicate for RebuildResult {
         if let Some(witness) = &self.build_witness {
             self.outcome.rebuilt().ok_or("a build witness of what was not rebuilt")?;
             witness.check()?;
+        }
+        if let Some(reveals) = &self.reveals {
+            reveals.check(&self.feed)?;
         }
         self.outcome.check(subject.digest.sha256)
     }

@@ -1,7 +1,8 @@
 //! The one door for results: bytes become a [`VerifiedStatement`] or a named [`RejectError`].
 //!
 //! Order of the checks: size, form, certificate, signature, statement, agreement between them.
-//! Nothing else builds a [`VerifiedStatement`], and the tally takes nothing else.
+//! Nothing else builds a [`VerifiedStatement`], and the tally takes nothing else for a vote. Other entries of
+//! feeds come through the same door as [`VerifiedEntry`](crate::entry::VerifiedEntry).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,13 +44,13 @@ pub enum RejectError {
     /// The envelope is malformed, too large, or not signed by the certified node.
     #[error("envelope does not count")]
     Envelope(#[source] DsseError),
-    /// The payload is no rebuild result.
+    /// The payload is no statement that stands in feeds.
     #[error("statement does not count")]
     Statement(#[source] StatementError),
     /// Signed outside of the certificate's validity.
     #[error("signed at {signed_at}, outside of the certificate's validity (until {not_after})")]
     ExpiredCertificate {
-        /// The statement's `finishedAt`.
+        /// When the statement says that it was signed.
         signed_at: Timestamp,
         /// The certificate's end.
         not_after: Timestamp,
@@ -57,8 +58,8 @@ pub enum RejectError {
     /// The feed position names another node than the one that signed.
     #[error("feed position names node {0}, which did not sign this")]
     ForeignFeed(NodeId),
-    /// The result names another operator than the certificate.
-    #[error("the result is one of operator {0}, not of the one whose certificate came with it")]
+    /// The entry names another operator than the certificate.
+    #[error("the entry is one of operator {0}, not of the one whose certificate came with it")]
     ForeignOperator(OperatorId),
     /// Sequence 0 has a predecessor, or a later one has none.
     #[error("sequence {0} and `previous` do not go together")]
@@ -84,6 +85,35 @@ impl RejectError {
     }
 }
 
+/// Size, form and signature.
+pub(crate) fn open(envelope: &[u8], certificate: &VerifiedCertificate) -> Result<Envelope, RejectError> {
+    let envelope = Envelope::parse(envelope, RESULT_ENVELOPE_BYTES_MAX).map_err(RejectError::Envelope)?;
+    envelope.verify(&certificate.node()).map_err(RejectError::Envelope)?;
+    Ok(envelope)
+}
+
+/// Whether what an entry says of itself agrees with the certificate that it came with.
+pub(crate) fn agree(
+    position: &FeedPosition,
+    operator: OperatorId,
+    signed_at: Timestamp,
+    certificate: &VerifiedCertificate,
+) -> Result<(), RejectError> {
+    if position.node != certificate.node() {
+        return Err(RejectError::ForeignFeed(position.node));
+    }
+    if operator != certificate.operator() {
+        return Err(RejectError::ForeignOperator(operator));
+    }
+    if (position.sequence == 0) != position.previous.is_none() {
+        return Err(RejectError::BrokenChain(position.sequence));
+    }
+    if !certificate.covers(signed_at) {
+        return Err(RejectError::ExpiredCertificate { signed_at, not_after: certificate.not_after() });
+    }
+    Ok(())
+}
+
 impl VerifiedStatement {
     /// Verifies an item whose certificate was not seen before.
     pub fn verify_item(item: &FeedItem, enrolled: &BTreeSet<OperatorId>) -> Result<Self, RejectError> {
@@ -93,33 +123,17 @@ impl VerifiedStatement {
 
     /// Verifies an envelope of a node whose certificate is known.
     pub fn verify(envelope: &[u8], certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
-        let envelope = Envelope::parse(envelope, RESULT_ENVELOPE_BYTES_MAX).map_err(RejectError::Envelope)?;
-        Self::verify_envelope(&envelope, certificate)
+        let envelope = open(envelope, certificate)?;
+        let statement = Statement::parse(envelope.payload()).map_err(RejectError::Statement)?;
+        Self::of(statement, envelope.digest(), certificate)
     }
 
-    /// The same for an envelope that was parsed already, maybe under a wider limit.
-    pub fn verify_envelope(envelope: &Envelope, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
-        let (got, limit) = (envelope.bytes().len(), RESULT_ENVELOPE_BYTES_MAX);
-        if got > limit {
-            return Err(RejectError::Envelope(DsseError::TooLarge { got, limit }));
-        }
-        envelope.verify(&certificate.node()).map_err(RejectError::Envelope)?;
-        let statement = Statement::<RebuildResult>::parse(envelope.payload()).map_err(RejectError::Statement)?;
-        let (position, signed_at) = (statement.predicate.feed, statement.predicate.finished_at);
-        if position.node != certificate.node() {
-            return Err(RejectError::ForeignFeed(position.node));
-        }
-        if statement.predicate.operator != certificate.operator() {
-            return Err(RejectError::ForeignOperator(statement.predicate.operator));
-        }
-        if (position.sequence == 0) != position.previous.is_none() {
-            return Err(RejectError::BrokenChain(position.sequence));
-        }
-        if !certificate.covers(signed_at) {
-            return Err(RejectError::ExpiredCertificate { signed_at, not_after: certificate.not_after() });
-        }
+    /// A statement that its node has signed.
+    pub(crate) fn of(statement: Statement<RebuildResult>, digest: Digest, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
+        let RebuildResult { feed, operator, finished_at, .. } = &statement.predicate;
+        agree(feed, *operator, *finished_at, certificate)?;
         let artifact = statement.artifact();
-        Ok(Self { operator: certificate.operator(), statement, artifact, digest: envelope.digest() })
+        Ok(Self { operator: certificate.operator(), statement, artifact, digest })
     }
 
     /// Who votes.

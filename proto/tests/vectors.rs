@@ -5,13 +5,15 @@
 
 use std::path::PathBuf;
 
+use quorate_proto::commitment::{Secret, outcome_digest};
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::key::{PublicKey as _, SecretKey};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::wire::{Beginning, BeginningWanted, SyncRequest, SyncResponse, Told, heads_digest, notices_digest};
-use quorate_proto::{Digest, OperatorId, Purl};
-use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical};
+use quorate_proto::{Digest, OperatorId, Purl, TaskId};
+use quorate_tests::{Member, NONCE, SIGNED_AT, artifact, different, equivalent, failed, identical};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -88,13 +90,70 @@ fn certificates_and_feeds() {
 }
 
 #[test]
+fn commitments() {
+    let (mut alpha, mut beta) = (Member::new(1), Member::new(2));
+    let click = artifact("click", "8.1.8", b"click");
+    let enrolled = [alpha.operator(), beta.operator()].into();
+    let outcomes = [identical(&click), equivalent(), different("other", "click/evil.py"), failed()];
+    let hashed: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            let digest = outcome_digest(click.digest, outcome);
+            let task = TaskId::of(&click.slot);
+            let secret = Secret { operator: alpha.operator(), node: alpha.node(), task, outcome: digest, nonce: NONCE };
+            json!({ "published": click.digest, "outcome": outcome, "outcomeDigest": digest, "commitment": secret.commitment() })
+        })
+        .collect();
+    let items =
+        [("alpha commits", alpha.commits(&click, &identical(&click), 1)), ("beta commits", beta.commits(&click, &identical(&click), 1))];
+    let revealed = [
+        ("alpha reveals, and has seen beta's", alpha.reveals(&click, identical(&click), 0, &[items[1].1.clone()])),
+        ("beta reveals something else than it committed to", beta.reveals(&click, different("x", "y"), 0, &[items[0].1.clone()])),
+    ];
+    let entry = |item| VerifiedEntry::verify_item(item, &enrolled).unwrap();
+    let commitments: Vec<_> = items.iter().map(|(_, item)| entry(item)).collect();
+    let rows = items.iter().chain(&revealed).map(|(what, item)| {
+        let opens = entry(item).result().map(|result| {
+            let commitment = commitments.iter().filter_map(VerifiedEntry::commitment).find(|c| c.node() == result.node());
+            commitment.unwrap().is_opened_by(result)
+        });
+        json!({
+            "what": what,
+            "opens": opens,
+            "payload": text(Envelope::parse(&item.envelope, 1 << 20).unwrap().payload()),
+            "certificate": text(&item.certificate),
+            "envelope": text(&item.envelope),
+            "envelopeDigest": Digest::of(&item.envelope),
+        })
+    });
+    let vectors = json!({
+        "description": "what a commitment is to, and entries that commit and reveal; `opens`: whether a result opens its node's commitment",
+        "package": click.slot.package,
+        "file": click.slot.file,
+        "task": TaskId::of(&click.slot),
+        "operator": alpha.operator(),
+        "node": alpha.node(),
+        "nonce": NONCE,
+        "commitments": hashed,
+        "entries": rows.collect::<Vec<_>>(),
+    });
+    check("statement-commitments.json", &vectors);
+}
+
+/// The same payload and signature: were it read, it would convict the node of two histories.
+fn padded_in_the_middle(envelope: &str, payload: &[u8]) -> Vec<u8> {
+    let base64 = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
+    let (head, tail) = payload.split_at(1);
+    envelope.replacen(&base64(payload), &(base64(head) + &base64(tail)), 1).into_bytes()
+}
+
+#[test]
 fn refused_items() {
     let (member, mut thief, click) = (Member::new(1), Member::new(2), artifact("click", "8.1.8", b"click"));
     let enrolled: BTreeSet<OperatorId> = [member.operator()].into();
-    let position = member.position();
-    let good = member.result(&click, identical(&click), position);
-    let payload =
-        String::from_utf8(Envelope::parse(&member.sign(&click, good.clone()).envelope, 1 << 20).unwrap().payload().to_vec()).unwrap();
+    let good = member.result(&click, identical(&click), member.position());
+    let signed = Envelope::parse(&member.sign(&click, good.clone()).envelope, 1 << 20).unwrap();
+    let payload = String::from_utf8(signed.payload().to_vec()).unwrap();
     let changed = |from: &str, to: &str| {
         assert!(payload.contains(from), "{from}");
         let envelope = Envelope::sign(payload.replacen(from, to, 1).into_bytes(), member.key());
@@ -102,11 +161,9 @@ fn refused_items() {
     };
     let sound = changed("\"pkg:pypi/click@8.1.8\"", "\"pkg:pypi/click@8.1.8\"");
     let reencoded = String::from_utf8(sound.envelope.clone()).unwrap().replacen("\":", "\": ", 1).into_bytes();
-    // The same payload and signature: were it read, it would convict the node of two histories.
-    let payload_text = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
-    let (head, tail) = payload.as_bytes().split_at(1);
-    let pieces =
-        text(&sound.envelope).replacen(&payload_text(payload.as_bytes()), &(payload_text(head) + &payload_text(tail)), 1).into_bytes();
+    let pieces = padded_in_the_middle(text(&sound.envelope), payload.as_bytes());
+    let stranger = thief.says(&click, identical(&click));
+    let others = thief.says(&click, identical(&click)).envelope;
     let early = Member::with_validity(1, 0, SIGNED_AT - 200, SIGNED_AT - 100);
     let long = Member::with_validity(1, 0, SIGNED_AT, SIGNED_AT + 31 * 86_400);
     let found = |more: &str| changed("\"foundBy\":\"tag\"", &format!("\"foundBy\":\"tag\",{more}"));
@@ -116,15 +173,11 @@ fn refused_items() {
     };
     let rows = [
         ("sound", "accepted", sound.clone()),
-        ("an operator who is not enrolled", "unknown-operator", thief.says(&click, identical(&click))),
+        ("an operator who is not enrolled", "unknown-operator", stranger),
         ("certified by another operator as well", "unknown-operator", FeedItem { certificate: thief.certifies(&member), ..sound.clone() }),
         ("white space in the envelope", "malformed-envelope", FeedItem { envelope: reencoded, ..sound.clone() }),
         ("a payload whose base64 is padded in the middle", "malformed-envelope", FeedItem { envelope: pieces, ..sound.clone() }),
-        (
-            "another node's envelope",
-            "bad-signature",
-            FeedItem { envelope: thief.says(&click, identical(&click)).envelope, ..sound.clone() },
-        ),
+        ("another node's envelope", "bad-signature", FeedItem { envelope: others, ..sound.clone() }),
         ("a certificate in place of a result", "bad-signature", FeedItem { envelope: sound.certificate.clone(), ..sound.clone() }),
         ("a certificate that has ended", "expired-certificate", FeedItem { certificate: early.certificate().to_vec(), ..sound.clone() }),
         ("a certificate of 31 days", "bad-certificate", FeedItem { certificate: long.certificate().to_vec(), ..sound.clone() }),

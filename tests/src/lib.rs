@@ -3,7 +3,11 @@
 //! Nothing here is faked: certificates, envelopes and feeds are made by the same code that nodes
 //! use, and pass the same door.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use quorate_proto::certificate::NodeCertificate;
+use quorate_proto::commitment::{Commitment, Nonce, Promise, Reveals, Secret, outcome_digest};
 use quorate_proto::comparison::{Difference, DifferenceClass, Executable, Level, PassUse, Risk};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::{FeedHead, FeedPosition};
@@ -14,10 +18,13 @@ use quorate_proto::result::{
 };
 use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::verified::FeedItem;
-use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, NormalDigest, OperatorId, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, NormalDigest, OperatorId, TaskId, Timestamp};
 
 /// When every result of the harness is signed: 2026-01-15T00:00:00Z.
 pub const SIGNED_AT: i64 = 1_768_435_200;
+
+/// What hides every commitment of the harness.
+pub const NONCE: Nonce = Nonce::from_bytes([7; 32]);
 
 /// An operator with one node and that node's feed.
 #[derive(Debug)]
@@ -92,6 +99,45 @@ impl Member {
         item
     }
 
+    /// Commits to an outcome as the next entry of the feed, and holds it for ten minutes until `enough` others have.
+    pub fn commits(&mut self, artifact: &ArtifactId, outcome: &Outcome, enough: u32) -> FeedItem {
+        let (feed, now) = (self.position(), Timestamp::from_unix_seconds(SIGNED_AT));
+        let secret = Secret {
+            operator: self.operator(),
+            node: self.node(),
+            task: TaskId::of(&artifact.slot),
+            outcome: outcome_digest(artifact.digest, outcome),
+            nonce: NONCE,
+        };
+        let commitment = Commitment {
+            package: artifact.slot.package.clone(),
+            file: artifact.slot.file.clone(),
+            operator: self.operator(),
+            commitment: secret.commitment(),
+            signed_at: now,
+            promise: Promise::new(enough, Duration::from_mins(10), now),
+            feed,
+        };
+        self.append(commitment)
+    }
+
+    /// Signs any commitment as the next entry of the feed.
+    pub fn append(&mut self, commitment: Commitment) -> FeedItem {
+        let envelope = Envelope::sign(commitment.into_statement().to_payload(), &self.node).bytes().to_vec();
+        self.head = FeedHead::behind(self.head.next() + 1, Digest::of(&envelope));
+        FeedItem { certificate: self.certificate.clone(), envelope }
+    }
+
+    /// Signs the result that opens the commitment at `sequence` as the next entry of the feed, naming what it saw.
+    pub fn reveals(&mut self, artifact: &ArtifactId, outcome: Outcome, sequence: u64, seen: &[FeedItem]) -> FeedItem {
+        let seen: BTreeSet<_> = seen.iter().map(|item| Digest::of(&item.envelope)).collect();
+        let reveals = Reveals { sequence, nonce: NONCE, seen: seen.into_iter().collect(), after: None };
+        let result = RebuildResult { reveals: Some(reveals), ..self.result(artifact, outcome, self.position()) };
+        let item = self.sign(artifact, result);
+        self.head = FeedHead::behind(self.head.next() + 1, Digest::of(&item.envelope));
+        item
+    }
+
     /// Signs a result for any position, without moving the feed.
     pub fn says_at(&self, feed: FeedPosition, artifact: &ArtifactId, outcome: Outcome) -> FeedItem {
         self.sign(artifact, self.result(artifact, outcome, feed))
@@ -160,6 +206,7 @@ fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator:
         started_at: signed_at,
         finished_at: signed_at,
         provenance: None,
+        reveals: None,
         feed,
     }
 }

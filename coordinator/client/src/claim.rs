@@ -3,8 +3,11 @@
 //! A claim is a verdict's envelope and, where a log was asked for, the proof that it stands in
 //! it. Nothing here decides whether a policy is met; [`crate::assess`] does.
 
+use std::sync::Arc;
+
 use quorate_proto::bundle::Bundle;
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::VerifiedStatement;
@@ -216,8 +219,30 @@ pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, ground
 /// alone, as of `now`. Nothing if the claim is no verdict about `artifact`.
 pub(crate) fn named_verdict(claim: Option<&Claim>, artifact: &ArtifactId, basis: Basis<'_>, now: Timestamp) -> Option<Verdict> {
     let verdict = claim?.verdict(artifact).ok()?;
-    let proofs = claimed_equivocations(&verdict, basis.evidence);
-    Some(tally_as_of(basis.policy, artifact, &named_statements(&verdict, basis.evidence), circumstances(Some(now), &proofs)))
+    Some(Named::of(&verdict, basis.evidence).tally(basis.policy, artifact, Some(now)))
+}
+
+/// What a verdict names of the evidence.
+struct Named {
+    statements: Vec<VerifiedStatement>,
+    commitments: Vec<Arc<VerifiedCommitment>>,
+    equivocations: Vec<EquivocationProof>,
+}
+
+impl Named {
+    fn of(verdict: &Verdict, evidence: &Evidence) -> Self {
+        let named = verdict.rests_on();
+        Self {
+            statements: named_statements(verdict, evidence),
+            commitments: evidence.commitments().iter().filter(|entry| named.contains(&entry.digest())).cloned().collect(),
+            equivocations: claimed_equivocations(verdict, evidence),
+        }
+    }
+
+    fn tally(&self, policy: &Policy, artifact: &ArtifactId, as_of: Option<Timestamp>) -> Verdict {
+        let Self { statements, commitments, equivocations } = self;
+        tally_as_of(policy, artifact, statements, Circumstances { as_of, equivocations, commitments, ..Circumstances::default() })
+    }
 }
 
 /// The results that a verdict names, and of operators of whom it names none, those about other
@@ -236,23 +261,18 @@ fn claimed_equivocations(verdict: &Verdict, evidence: &Evidence) -> Vec<Equivoca
     evidence.equivocations().iter().filter(|proof| equivocated(proof.operator())).cloned().collect()
 }
 
-fn circumstances(as_of: Option<Timestamp>, equivocations: &[EquivocationProof]) -> Circumstances<'_> {
-    Circumstances { as_of, equivocations, ..Circumstances::default() }
-}
-
 /// Tallies again what the verdict names, as of the time that it names, and compares everything but the
-/// flags, which rest on results that it does not name.
+/// flags, which rest on results and commitments that it does not name.
 fn recompute(verdict: &Verdict, basis: Basis<'_>) -> Standing {
     let named = verdict.rests_on();
-    let proofs = claimed_equivocations(verdict, basis.evidence);
-    let statements = named_statements(verdict, basis.evidence);
-    let mut recomputed = tally_as_of(basis.policy, &verdict.artifact, &statements, circumstances(verdict.as_of, &proofs));
+    let mut recomputed = Named::of(verdict, basis.evidence).tally(basis.policy, &verdict.artifact, verdict.as_of);
+    recomputed.as_of = verdict.as_of;
     recomputed.flags.clone_from(&verdict.flags);
     recomputed.other_digests.clone_from(&verdict.other_digests);
     if recomputed != *verdict {
         return Standing::Contradicts { recomputed: recomputed.state };
     }
-    let known = circumstances(verdict.as_of, basis.evidence.equivocations());
+    let known = Circumstances { as_of: verdict.as_of, ..basis.evidence.circumstances(Timestamp::from_unix_seconds(0)) };
     let all = tally_as_of(basis.policy, &verdict.artifact, basis.evidence.statements(), known);
     let newer = all.rests_on().iter().filter(|digest| !named.contains(digest)).count();
     if newer > 0 { Standing::Older { newer } } else { Standing::Follows }

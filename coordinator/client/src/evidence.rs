@@ -4,7 +4,9 @@
 //! a server, a bundle and an enemy are treated alike.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
@@ -29,6 +31,9 @@ pub(crate) struct Door<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
     statements: Vec<VerifiedStatement>,
+    commitments: Vec<Arc<VerifiedCommitment>>,
+    /// Where every entry that counts stands in its feed.
+    places: Vec<(NodeId, u64, Digest)>,
     items: BTreeMap<Digest, FeedItem>,
     equivocations: Vec<EquivocationProof>,
     given: BTreeSet<Digest>,
@@ -57,15 +62,19 @@ impl Evidence {
         if !self.given.insert(digest) && self.items.contains_key(&digest) {
             return;
         }
-        match VerifiedStatement::verify_item(item, door.enrolled) {
-            Ok(statement) if statement.is_ahead_of(door.now) => {
+        match VerifiedEntry::verify_item(item, door.enrolled) {
+            Ok(entry) if entry.is_ahead_of(door.now) => {
                 // This machine's clock may be the wrong one: the same as not having it yet.
                 self.given.remove(&digest);
                 self.refuse(FUTURE);
             }
-            Ok(statement) => {
-                self.statements.push(statement);
+            Ok(entry) => {
+                self.places.push((entry.node(), entry.position().sequence, digest));
                 self.items.insert(digest, item.clone());
+                match entry {
+                    VerifiedEntry::Result(statement) => self.statements.push(*statement),
+                    VerifiedEntry::Commitment(commitment) => self.commitments.push(Arc::from(commitment)),
+                }
             }
             Err(error) => self.refuse(error.name()),
         }
@@ -78,10 +87,9 @@ impl Evidence {
     /// Contradictions among the items themselves prove as much as pairs that were handed over.
     fn find_equivocations(&mut self, door: Door<'_>) {
         let mut seen: BTreeMap<(NodeId, u64), Digest> = BTreeMap::new();
-        for statement in &self.statements {
-            let place = (statement.node(), statement.position().sequence);
-            let first = *seen.entry(place).or_insert(statement.digest());
-            let (Some(a), Some(b)) = (self.items.get(&first), self.items.get(&statement.digest())) else { continue };
+        for (node, sequence, digest) in &self.places {
+            let first = *seen.entry((*node, *sequence)).or_insert(*digest);
+            let (Some(a), Some(b)) = (self.items.get(&first), self.items.get(digest)) else { continue };
             self.equivocations.extend(EquivocationProof::verify(a.clone(), b.clone(), door.enrolled));
         }
     }
@@ -103,7 +111,13 @@ impl Evidence {
 
     /// What a tally of the statements depends on besides them.
     pub(crate) fn circumstances(&self, now: Timestamp) -> Circumstances<'_> {
-        Circumstances { as_of: Some(now), equivocations: &self.equivocations, ..Circumstances::default() }
+        let (equivocations, commitments) = (&self.equivocations, &self.commitments);
+        Circumstances { as_of: Some(now), equivocations, commitments, ..Circumstances::default() }
+    }
+
+    /// Every commitment that counts.
+    pub(crate) fn commitments(&self) -> &[Arc<VerifiedCommitment>] {
+        &self.commitments
     }
 
     /// Whether an envelope of this digest was handed over, whatever became of it.

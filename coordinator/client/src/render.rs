@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_tally::{Ballot, Consequence, State};
+use quorate_tally::{Ballot, Consequence, Grade, State, Verdict};
 
 use crate::assess::Assessment;
 use crate::claim::{LogCheck, Opinion, Standing, Witnessed};
@@ -29,6 +29,9 @@ pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
     for spread in verdict.distinct.iter().filter(|spread| spread.agree < spread.needed && verdict.agree >= verdict.threshold) {
         line(&mut text, "distinct", &format!("those who agree differ in {}: {} of {}", spread.over, spread.agree, spread.needed));
     }
+    if let Some(grades) = grades(verdict) {
+        line(&mut text, "grades", &grades);
+    }
     for flag in &verdict.flags {
         line(&mut text, "flag", &paint.tone(Tone::Bad, flag.name()));
     }
@@ -49,6 +52,17 @@ pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
     text
 }
 
+/// How sure it is that votes are their operators' own; nothing where everybody may have copied.
+fn grades(verdict: &Verdict) -> Option<String> {
+    let of = |grade: Grade| {
+        let names: Vec<_> = verdict.votes.iter().filter(|vote| vote.grade == Some(grade)).map(|vote| plain(&vote.name)).collect();
+        (!names.is_empty()).then(|| format!("{grade}: {}", names.join(", ")))
+    };
+    let all: Vec<_> = Grade::ALL.into_iter().rev().filter_map(of).collect();
+    let better = verdict.votes.iter().any(|vote| vote.grade > Some(Grade::Follower));
+    better.then(|| all.join("; "))
+}
+
 /// One line below a verdict.
 pub(crate) fn line(text: &mut String, label: &str, content: &str) {
     let _ = writeln!(text, "  {label:<LABEL_WIDTH$}{content}");
@@ -62,6 +76,7 @@ pub(crate) fn ballot(ballot: &Ballot) -> String {
         Ballot::Different { rebuilt } => format!("different, got {}", short(rebuilt)),
         Ballot::NotBuilt { class } => format!("not built ({})", plain(class)),
         Ballot::NotCounted { reason } => format!("not counted: {}", plain(reason)),
+        Ballot::Pending { reason } => format!("waits: {}", plain(reason)),
         Ballot::Split => "its nodes contradict each other".to_owned(),
         Ballot::Equivocated => "has signed two histories".to_owned(),
         Ballot::Absent => "no result".to_owned(),
@@ -73,7 +88,7 @@ pub(crate) const fn ballot_tone(ballot: &Ballot) -> Tone {
     match ballot {
         Ballot::Identical | Ballot::Equivalent { .. } => Tone::Good,
         Ballot::Different { .. } | Ballot::Split | Ballot::Equivocated => Tone::Bad,
-        Ballot::NotBuilt { .. } | Ballot::NotCounted { .. } => Tone::Unsure,
+        Ballot::NotBuilt { .. } | Ballot::NotCounted { .. } | Ballot::Pending { .. } => Tone::Unsure,
         Ballot::Absent => Tone::Faint,
     }
 }

@@ -122,6 +122,9 @@ pub(crate) struct VerdictAnswer {
 pub(crate) struct ResultsAnswer {
     /// Items about the slot.
     pub(crate) results: Vec<ItemAnswer>,
+    /// Commitments to the slot's task.
+    #[serde(default)]
+    pub(crate) commitments: Vec<ItemAnswer>,
     /// Pairs that contradict each other.
     #[serde(default)]
     pub(crate) equivocations: Vec<[ItemAnswer; 2]>,

@@ -116,6 +116,7 @@ impl ArtifactPage {
                 td data-label="Says" {
                     span class={ "says v-" (style) } { span class="mark" aria-hidden="true" { (mark) } (says) }
                     @if let Some(detail) = words::ballot_detail(&vote.ballot) { span class="detail" { (detail) } }
+                    @if let Some(grade) = vote.grade { span class="detail" title=(words::grade(grade)) { (grade) } }
                 }
                 @if let Some((leaf, statement)) = rests_on {
                     @let result = statement.result();

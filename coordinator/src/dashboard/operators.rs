@@ -5,23 +5,37 @@ use quorate_proto::OperatorId;
 use quorate_tally::Policy;
 
 use super::words;
-use crate::store::{NodeSummary, Store, StoreError};
+use crate::store::{NodeSummary, Store, StoreError, StoredMark};
 
 /// Nodes shown of one operator.
 const NODES_SHOWN: usize = 50;
 
+/// Marks shown of one operator.
+const MARKS_SHOWN: usize = 20;
+
 /// What the page shows.
 pub(super) struct Operators {
     threshold: usize,
-    rows: Vec<(String, OperatorId, Vec<NodeSummary>)>,
+    rows: Vec<Row>,
+}
+
+/// An operator.
+struct Row {
+    name: String,
+    operator: OperatorId,
+    nodes: Vec<NodeSummary>,
+    marks: Vec<StoredMark>,
 }
 
 impl Operators {
     pub(super) fn load(store: &Store, policy: &Policy) -> Result<Self, StoreError> {
         let enrolled = policy.enrolled().iter();
-        let rows = enrolled.map(|operator| Ok((policy.name_of(operator), *operator, store.nodes_of(*operator)?)));
-        let mut rows = rows.collect::<Result<Vec<_>, StoreError>>()?;
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let row = |operator: &OperatorId| {
+            let (nodes, marks) = (store.nodes_of(*operator)?, store.marks_of(*operator)?);
+            Ok(Row { name: policy.name_of(operator), operator: *operator, nodes, marks })
+        };
+        let mut rows = enrolled.map(row).collect::<Result<Vec<_>, StoreError>>()?;
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { threshold: policy.threshold(), rows })
     }
 
@@ -34,7 +48,7 @@ impl Operators {
                     strong { (self.threshold) } " must agree. One operator has one vote, however many nodes it runs."
                 }
             }
-            @for (name, operator, nodes) in &self.rows {
+            @for Row { name, operator, nodes, marks } in &self.rows {
                 section class="operator" {
                     h2 { (words::plain(name, 64)) }
                     p class="digest" { code class="break" { (operator) } }
@@ -43,9 +57,24 @@ impl Operators {
                     } @else {
                         (nodes_table(nodes))
                     }
+                    @if !marks.is_empty() { (marks_list(marks)) }
                 }
             }
         }
+    }
+}
+
+/// What the operator's nodes promised and did not keep.
+fn marks_list(marks: &[StoredMark]) -> Markup {
+    html! {
+        p class="alarm" { strong { (marks.len()) } " broken promises, the first of them:" }
+        ul class="marks" { @for stored in marks.iter().take(MARKS_SHOWN) {
+            li {
+                span class="badge flag" { (stored.mark.kind) } " " (words::broken(stored.mark.kind)) ": "
+                (words::plain(&stored.slot.package.to_string(), 120)) " " (words::plain(stored.slot.file.as_str(), 120))
+                " " code title=(stored.mark.node) { (words::short(&stored.mark.node.to_string())) "…" }
+            }
+        } }
     }
 }
 
@@ -54,7 +83,7 @@ fn nodes_table(nodes: &[NodeSummary]) -> Markup {
         table class="list" {
             thead { tr {
                 th scope="col" { "Node" }
-                th scope="col" class="num" { "Results" }
+                th scope="col" class="num" { "Entries" }
                 th scope="col" { "Last (UTC)" }
                 th scope="col" { "Certified until" }
                 th scope="col" { "Feed" }
@@ -62,7 +91,7 @@ fn nodes_table(nodes: &[NodeSummary]) -> Markup {
             tbody { @for node in nodes.iter().take(NODES_SHOWN) {
                 tr {
                     td data-label="Node" { code class="break" title=(node.node) { (words::short(&node.node.to_string())) "…" } }
-                    td data-label="Results" class="num" { (words::number(node.results)) }
+                    td data-label="Entries" class="num" { (words::number(node.entries)) }
                     td data-label="Last (UTC)" class="time" { @if let Some(last) = node.last { (words::time(last)) } @else { "–" } }
                     td data-label="Certified until" class="time" { (words::time(node.certified_until)) }
                     td data-label="Feed" {

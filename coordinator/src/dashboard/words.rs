@@ -3,7 +3,7 @@
 use quorate_proto::comparison::{AnomalyKind, DifferenceClass, Executable, Level, Risk, Side};
 use quorate_proto::result::{FoundBy, SourceKind};
 use quorate_proto::{Purl, Timestamp};
-use quorate_tally::{Ballot, Flag, State};
+use quorate_tally::{Ballot, Flag, Grade, MarkKind, State};
 use serde::Serialize;
 
 /// A stranger's text: at most `max` characters, without control and bidi characters. Escaping is maud's.
@@ -123,6 +123,7 @@ pub(super) fn ballot(ballot: &Ballot) -> (&'static str, &'static str, &'static s
         Ballot::Different { .. } => ("differ", "≠", "Differs"),
         Ballot::NotBuilt { .. } => ("failed", "×", "Not built"),
         Ballot::NotCounted { .. } => ("failed", "–", "Not counted"),
+        Ballot::Pending { .. } => ("absent", "·", "Waits for a grade"),
         Ballot::Split => ("differ", "⇄", "Contradicts itself"),
         Ballot::Equivocated => ("differ", "‼", "Two histories"),
         Ballot::Absent => ("absent", "·", "Not yet"),
@@ -135,8 +136,27 @@ pub(super) fn ballot_detail(ballot: &Ballot) -> Option<String> {
         Ballot::Equivalent { level } => Some(level_text(*level).to_owned()),
         Ballot::Different { rebuilt } => Some(format!("rebuilt to {}", short(rebuilt))),
         Ballot::NotBuilt { class } => Some(plain(&class.replace('-', " "), 60)),
-        Ballot::NotCounted { reason } => Some(plain(reason, 160)),
+        Ballot::NotCounted { reason } | Ballot::Pending { reason } => Some(plain(reason, 160)),
         Ballot::Identical | Ballot::Split | Ballot::Equivocated | Ballot::Absent => None,
+    }
+}
+
+/// What a grade means.
+pub(super) fn grade(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Blind => "bound to it before there was anything to copy",
+        Grade::Witnessed => "another operator confirms that it was built",
+        Grade::Follower => "there was something to copy",
+    }
+}
+
+/// What a mark means.
+pub(super) fn broken(kind: MarkKind) -> &'static str {
+    match kind {
+        MarkKind::Premature => "revealed a result before the time it had promised",
+        MarkKind::SecondCommitment => "committed twice to one task",
+        MarkKind::FalseReveal => "revealed another result than it had committed to",
+        MarkKind::Open => "did not reveal a result that it had committed to",
     }
 }
 

@@ -136,7 +136,8 @@ impl Coordinator for Service {
             let size = store.log().published().head.size;
             store.results(SlotKey::of(&artifact.slot), size)
         });
-        let items = found.await?.results.iter().map(|(_, item, _)| item.to_message()).collect();
+        let found = found.await?;
+        let items = found.results.iter().map(|(_, item, _)| item).chain(&found.commitments).map(FeedItem::to_message).collect();
         Ok(Response::new(api::ListResultsResponse { items }))
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
@@ -29,7 +30,7 @@ pub struct Admitted {
     /// Its certificate.
     pub certificate: Arc<VerifiedCertificate>,
     /// What it says.
-    pub statement: Arc<VerifiedStatement>,
+    pub entry: VerifiedEntry,
     /// Its exact bytes.
     pub envelope: Vec<u8>,
 }
@@ -67,6 +68,8 @@ pub(crate) struct Effects {
     pub nodes: HashMap<NodeId, NodeState>,
     /// Results by their leaves.
     pub statements: Vec<(u64, Arc<VerifiedStatement>)>,
+    /// Commitments by their leaves.
+    pub commitments: Vec<(u64, Arc<VerifiedCommitment>)>,
     /// Slots with a new result, and its leaf.
     pub dirty: BTreeMap<SlotKey, u64>,
     /// Nodes that were caught.
@@ -86,6 +89,40 @@ pub(crate) struct Batch<'s> {
     effects: Effects,
     toolchains: Toolchains,
 }
+
+/// Where an entry and the certificate that it counts under stand in the log.
+#[derive(Clone, Copy)]
+struct Leaves {
+    leaf: u64,
+    certificate: u64,
+}
+
+impl Leaves {
+    const BYTES: usize = 16;
+
+    fn write(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.leaf.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.certificate.to_be_bytes());
+        bytes
+    }
+}
+
+/// Rows of marks to be put and to be removed.
+#[derive(Debug, Default)]
+pub(crate) struct MarkChanges {
+    pub new: Vec<(Vec<u8>, Vec<u8>)>,
+    pub gone: Vec<Vec<u8>>,
+}
+
+impl MarkChanges {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// Commitments of a node to one task that are looked at, the first: nobody makes a tally long by committing.
+const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
 
 enum Place {
     Fits(FeedHead),
@@ -109,19 +146,19 @@ impl<'s> Batch<'s> {
 
     /// Takes an item in, or says why not. Complexity: O(1) index look-ups.
     pub(crate) fn offer(&mut self, item: Admitted) -> Result<Accepted, StoreError> {
-        match self.place(&item.statement)? {
+        match self.place(&item.entry)? {
             Place::Fits(head) => {
                 let certificate = self.certificate_for(&item)?;
                 let leaf = self.push(item.envelope)?;
-                self.apply_result(leaf, certificate, head, item.statement)?;
+                self.apply_entry(Leaves { leaf, certificate }, head, item.entry)?;
                 Ok(Accepted::New)
             }
             Place::Duplicate => Ok(Accepted::Duplicate),
             Place::Gap(expected) => Ok(Accepted::Gap { expected }),
-            Place::Contradicts(held) if !self.equivocated(item.statement.node()) => {
+            Place::Contradicts(held) if !self.equivocated(item.entry.node()) => {
                 let certificate = self.certificate_for(&item)?;
                 let leaf = self.push(item.envelope)?;
-                self.apply_contradiction(leaf, certificate, held, &item.statement)?;
+                self.apply_contradiction(Leaves { leaf, certificate }, held, item.entry.node())?;
                 Ok(Accepted::Equivocation)
             }
             Place::Fork | Place::Contradicts(_) => Ok(Accepted::Rejected(reason::FORK)),
@@ -154,34 +191,34 @@ impl<'s> Batch<'s> {
             Leaf::Policy(digest) => self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec()),
             Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
             Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
-            Leaf::Result(node) => self.replay_result(leaf, node, &bytes)?,
+            Leaf::Result(node) | Leaf::Commitment(node) => self.replay_entry(leaf, node, &bytes)?,
         }
         Ok(())
     }
 
-    fn replay_result(&mut self, leaf: u64, node: NodeId, bytes: &[u8]) -> Result<(), StoreError> {
+    fn replay_entry(&mut self, leaf: u64, node: NodeId, bytes: &[u8]) -> Result<(), StoreError> {
         let out_of_place = || StoreError::Leaf(LeafError::OutOfPlace(node));
         let state = self.state(node).cloned().ok_or_else(out_of_place)?;
-        let statement = Arc::new(leaf::result(bytes, &state.certificate)?);
-        let certificate = state.row.certificate;
-        match self.place(&statement)? {
-            Place::Fits(head) => self.apply_result(leaf, certificate, head, statement),
-            Place::Contradicts(held) if !state.row.equivocated => self.apply_contradiction(leaf, certificate, held, &statement),
+        let entry = leaf::entry(bytes, &state.certificate)?;
+        let leaves = Leaves { leaf, certificate: state.row.certificate };
+        match self.place(&entry)? {
+            Place::Fits(head) => self.apply_entry(leaves, head, entry),
+            Place::Contradicts(held) if !state.row.equivocated => self.apply_contradiction(leaves, held, node),
             _ => Err(out_of_place()),
         }
     }
 
-    fn place(&self, statement: &VerifiedStatement) -> Result<Place, StoreError> {
-        let position = statement.position();
+    fn place(&self, entry: &VerifiedEntry) -> Result<Place, StoreError> {
+        let position = entry.position();
         let head = self.state(position.node).map_or_else(FeedHead::default, |state| state.row.head);
-        Ok(match head.step(&position, statement.digest()) {
+        Ok(match head.step(&position, entry.digest()) {
             FeedStep::Append(head) => Place::Fits(head),
             FeedStep::Gap { expected } => Place::Gap(expected),
             FeedStep::Fork => Place::Fork,
             FeedStep::Past => {
                 let chunk = self.rows.get(&rows::feed_chunk(position.node, position.sequence))?.unwrap_or_default();
                 let first = FeedRow::read(&chunk, position.sequence).ok_or(IndexError::Row("feed"))?;
-                if first.digest == statement.digest() { Place::Duplicate } else { Place::Contradicts(first) }
+                if first.digest == entry.digest() { Place::Duplicate } else { Place::Contradicts(first) }
             }
         })
     }
@@ -189,9 +226,9 @@ impl<'s> Batch<'s> {
     /// The leaf of the certificate that an item counts under. The one in force stays in force while it
     /// says the same, so that nobody fills the log by swapping certificates.
     fn certificate_for(&mut self, item: &Admitted) -> Result<u64, StoreError> {
-        let signed_at = item.statement.result().finished_at;
-        if let Some(state) = self.state(item.statement.node())
-            && state.certificate.operator() == item.statement.operator()
+        let signed_at = item.entry.signed_at();
+        if let Some(state) = self.state(item.entry.node())
+            && state.certificate.operator() == item.entry.operator()
             && state.certificate.covers(signed_at)
         {
             return Ok(state.row.certificate);
@@ -209,13 +246,37 @@ impl<'s> Batch<'s> {
         self.effects.nodes.insert(node, NodeState { row, certificate });
     }
 
-    fn apply_result(&mut self, leaf: u64, certificate: u64, head: FeedHead, statement: Arc<VerifiedStatement>) -> Result<(), StoreError> {
-        let position = statement.position();
-        let row = FeedRow { digest: statement.digest(), leaf, certificate };
+    fn apply_entry(&mut self, leaves: Leaves, head: FeedHead, entry: VerifiedEntry) -> Result<(), StoreError> {
+        let position = entry.position();
+        let row = FeedRow { digest: entry.digest(), leaf: leaves.leaf, certificate: leaves.certificate };
         let chunk_key = rows::feed_chunk(position.node, position.sequence);
         self.rows.extend(chunk_key, &row.write())?;
         self.move_head(position.node, head)?;
+        match entry {
+            VerifiedEntry::Result(statement) => self.apply_result(leaves, Arc::from(statement)),
+            VerifiedEntry::Commitment(commitment) => self.apply_commitment(leaves, Arc::from(commitment)),
+        }
+    }
 
+    fn apply_commitment(&mut self, leaves: Leaves, entry: Arc<VerifiedCommitment>) -> Result<(), StoreError> {
+        let slot = SlotKey::of(&entry.commitment().slot());
+        let key = rows::commitments(slot, entry.node());
+        let mut all = self.rows.get(&key)?.unwrap_or_default();
+        if all.len() < COMMITMENTS_OF_A_NODE_MAX * Leaves::BYTES {
+            all.extend(leaves.write());
+            self.rows.put(key, all);
+        }
+        let until = entry.commitment().promise.reveal_by;
+        self.rows.put(rows::open_commitment(entry.node(), entry.position().sequence), rows::open_value(slot, until));
+        self.effects.commitments.push((leaves.leaf, entry));
+        Ok(())
+    }
+
+    fn apply_result(&mut self, leaves: Leaves, statement: Arc<VerifiedStatement>) -> Result<(), StoreError> {
+        let Leaves { leaf, certificate } = leaves;
+        if let Some(reveals) = &statement.result().reveals {
+            self.rows.remove(rows::open_commitment(statement.node(), reveals.sequence));
+        }
         let artifact = ArtifactKey::of(statement.artifact());
         self.rows.append(&rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
         self.rows.append(&rows::operator_slots_prefix(statement.operator()), artifact.slot.as_bytes())?;
@@ -238,8 +299,8 @@ impl<'s> Batch<'s> {
     }
 
     /// The second history is kept as evidence; the feed stays as it was seen first.
-    fn apply_contradiction(&mut self, leaf: u64, certificate: u64, held: FeedRow, statement: &VerifiedStatement) -> Result<(), StoreError> {
-        let node = statement.node();
+    fn apply_contradiction(&mut self, leaves: Leaves, held: FeedRow, node: NodeId) -> Result<(), StoreError> {
+        let Leaves { leaf, certificate } = leaves;
         let mut state = self.state(node).cloned().ok_or(LeafError::OutOfPlace(node))?;
         let row = EquivocationRow { leaves: [held.leaf, leaf], certificates: [held.certificate, certificate] };
         self.rows.put(rows::equivocation(node), row.write());
@@ -269,6 +330,12 @@ impl<'s> Batch<'s> {
         self.rows.put(rows::verdict(&artifact), row.write());
         self.effects.verdicts.push((artifact, before, row));
         Ok(())
+    }
+
+    /// What the marks that entries about a slot show have become.
+    pub(crate) fn marks(&mut self, changes: MarkChanges) {
+        changes.gone.into_iter().for_each(|key| self.rows.remove(key));
+        changes.new.into_iter().for_each(|(key, value)| self.rows.put(key, value));
     }
 
     /// Results before this leaf are in verdicts: what a restart need not tally again.

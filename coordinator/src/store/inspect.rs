@@ -1,5 +1,6 @@
 //! Reading a data directory without writing to it, for `check`.
 
+use quorate_proto::entry::EntryStatement;
 use quorate_tlog::{Entry, Hash, TilePath, TileReader as _, TreeHead};
 
 use super::files::Paths;
@@ -61,7 +62,10 @@ impl Inspection {
             let left = usize::try_from(end - leaf).unwrap_or(usize::MAX);
             for entry in self.bundle(bundle, published.size)?.iter().take(left) {
                 match Leaf::read(entry.as_bytes())? {
-                    Leaf::Result(_) => results += u64::from(self.check_result(leaf, entry.as_bytes())?),
+                    Leaf::Result(_) => results += u64::from(self.check_entry(leaf, entry.as_bytes())?),
+                    Leaf::Commitment(_) => {
+                        self.check_entry(leaf, entry.as_bytes())?;
+                    }
                     Leaf::Verdict(statement) => {
                         verdicts += 1;
                         self.check_verdict(leaf, &ArtifactKey::of(&statement.predicate.verdict.artifact))?;
@@ -76,11 +80,11 @@ impl Inspection {
         Ok((results, verdicts))
     }
 
-    /// A result stands in its feed and in its slot; the second history of an equivocator in neither.
-    fn check_result(&self, index: u64, bytes: &[u8]) -> Result<bool, StoreError> {
+    /// An entry stands in its feed, and a result in its slot; the second history of an equivocator in neither.
+    fn check_entry(&self, index: u64, bytes: &[u8]) -> Result<bool, StoreError> {
         let wrong = |what: &str| StoreError::Resume(format!("leaf {index}: {what}"));
-        let statement = leaf::unverified_result(bytes)?;
-        let position = statement.predicate.feed;
+        let entry = leaf::unverified_entry(bytes)?;
+        let position = entry.position();
         let chunk = self.index.get(&rows::feed_chunk(position.node, position.sequence))?.unwrap_or_default();
         let row = rows::FeedRow::read(&chunk, position.sequence).ok_or_else(|| wrong("not in its feed"))?;
         if row.leaf != index {
@@ -88,6 +92,7 @@ impl Inspection {
             let known = rows::EquivocationRow::read(&proof)?.leaves.contains(&index);
             return if known { Ok(false) } else { Err(wrong("another leaf in its feed")) };
         }
+        let EntryStatement::Result(statement) = entry else { return Ok(true) };
         let slot = rows::SlotKey::of(&statement.artifact().slot);
         for row in self.index.scan(&rows::slot_prefix(slot), Order::Ascending) {
             if rows::numbers(&row?.1).chunks(2).any(|pair| pair[0] == index) {

@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
+use quorate_proto::commitment::Commitment;
 use quorate_proto::dsse::{DsseError, Envelope};
+use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate, Statement, StatementError, predicate_type};
 use quorate_proto::verified::{RejectError, VerifiedStatement};
@@ -25,6 +27,8 @@ pub const POLICY_LEAF_BYTES_MAX: usize = ENTRY_BYTES_MAX - POLICY_MAGIC.len();
 pub(crate) enum Leaf {
     /// A node's result, not yet verified: its certificate stands earlier in the log.
     Result(NodeId),
+    /// A node's commitment to one, not yet verified.
+    Commitment(NodeId),
     /// A node's certificate.
     Certificate(Box<VerifiedCertificate>),
     /// A verdict.
@@ -45,14 +49,14 @@ pub enum LeafError {
     /// A certificate that does not hold.
     #[error("leaf is no certificate")]
     Certificate(#[source] quorate_proto::certificate::CertificateError),
-    /// A result that does not hold.
-    #[error("leaf is no result")]
-    Result(#[source] RejectError),
+    /// An entry of a feed that does not hold.
+    #[error("leaf is no entry of a feed")]
+    Entry(#[source] RejectError),
     /// Of another kind.
     #[error("leaf has the predicate type `{0}`")]
     Kind(String),
-    /// A result whose node has no certificate before it, or that does not fit its feed.
-    #[error("result of {0} does not follow from the leaves before it")]
+    /// An entry whose node has no certificate before it, or that does not fit its feed.
+    #[error("entry of {0} does not follow from the leaves before it")]
     OutOfPlace(NodeId),
 }
 
@@ -65,7 +69,9 @@ impl Leaf {
         let payload = envelope.payload();
         let kind = predicate_type(payload).map_err(LeafError::Statement)?;
         if kind == RebuildResult::TYPE {
-            unverified_result(bytes).map(|statement| Self::Result(statement.predicate.feed.node))
+            unverified_entry(bytes).map(|entry| Self::Result(entry.position().node))
+        } else if kind == Commitment::TYPE {
+            unverified_entry(bytes).map(|entry| Self::Commitment(entry.position().node))
         } else if kind == NodeCertificate::TYPE {
             certificate(bytes).map(Box::new).map(Self::Certificate)
         } else if kind == VerdictSummary::TYPE {
@@ -85,15 +91,20 @@ pub(crate) fn certificate(bytes: &[u8]) -> Result<VerifiedCertificate, LeafError
     VerifiedCertificate::verify(bytes, &operator).map_err(LeafError::Certificate)
 }
 
-/// What a result from the log says; its signature is not checked.
-pub(crate) fn unverified_result(bytes: &[u8]) -> Result<Statement<RebuildResult>, LeafError> {
+/// What a feed's entry from the log says; its signature is not checked.
+pub(crate) fn unverified_entry(bytes: &[u8]) -> Result<EntryStatement, LeafError> {
     let envelope = Envelope::parse(bytes, ENTRY_BYTES_MAX).map_err(LeafError::Envelope)?;
-    Statement::parse(envelope.payload()).map_err(LeafError::Statement)
+    EntryStatement::parse(envelope.payload()).map_err(LeafError::Statement)
 }
 
 /// A result from the log.
 pub(crate) fn result(bytes: &[u8], certificate: &VerifiedCertificate) -> Result<VerifiedStatement, LeafError> {
-    VerifiedStatement::verify(bytes, certificate).map_err(LeafError::Result)
+    VerifiedStatement::verify(bytes, certificate).map_err(LeafError::Entry)
+}
+
+/// A feed's entry from the log.
+pub(crate) fn entry(bytes: &[u8], certificate: &VerifiedCertificate) -> Result<VerifiedEntry, LeafError> {
+    VerifiedEntry::verify(bytes, certificate).map_err(LeafError::Entry)
 }
 
 /// A verdict from the log.

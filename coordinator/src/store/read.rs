@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
@@ -72,6 +73,8 @@ pub struct VerdictPage {
 pub struct SlotResults {
     /// Leaf, exact bytes and meaning, in the order of the log.
     pub results: Vec<(u64, FeedItem, Arc<VerifiedStatement>)>,
+    /// Commitments to the slot's task, in the order of the log.
+    pub commitments: Vec<FeedItem>,
     /// Proofs against operators with a result here.
     pub equivocations: Vec<EquivocationProof>,
     /// The log's size that this was read at.
@@ -83,9 +86,9 @@ pub struct SlotResults {
 pub struct NodeSummary {
     /// The node.
     pub node: NodeId,
-    /// How many results it has signed.
-    pub results: u64,
-    /// When the last of them was finished.
+    /// How many entries its feed has.
+    pub entries: u64,
+    /// When the last of them was signed.
     pub last: Option<Timestamp>,
     /// Whether it signed two histories.
     pub equivocated: bool,
@@ -201,7 +204,40 @@ impl Store {
         }
         let here = |proof: &&EquivocationProof| results.iter().any(|(_, _, statement)| statement.operator() == proof.operator());
         let equivocations = self.equivocations().iter().filter(here).cloned().collect();
-        Ok(SlotResults { results, equivocations, log_size })
+        let mut commitments = Vec::new();
+        for (leaf, certificate) in self.commitment_rows(slot, log_size)? {
+            commitments.push(self.item(leaf, certificate)?);
+        }
+        Ok(SlotResults { results, commitments, equivocations, log_size })
+    }
+
+    /// The commitments to a slot's task that stand in the log before `log_size`.
+    pub(crate) fn commitments(&self, slot: SlotKey, log_size: u64) -> Result<Vec<Arc<VerifiedCommitment>>, StoreError> {
+        let rows = self.commitment_rows(slot, log_size)?.into_iter();
+        rows.filter_map(|(leaf, certificate)| self.commitment(leaf, certificate).transpose()).collect()
+    }
+
+    /// Leaves of the commitments to a slot's task and of their certificates, in the order of the log.
+    fn commitment_rows(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.index.scan(&rows::commitments_prefix(slot), Order::Ascending) {
+            let numbers = rows::numbers(&row?.1);
+            found.extend(numbers.as_chunks::<2>().0.iter().map(|[leaf, certificate]| (*leaf, *certificate)));
+        }
+        found.retain(|(leaf, _)| *leaf < log_size);
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn commitment(&self, leaf: u64, certificate: u64) -> Result<Option<Arc<VerifiedCommitment>>, StoreError> {
+        if let Some(commitment) = self.commitments.get(&leaf) {
+            return Ok(Some(commitment));
+        }
+        let certificate = self.certificate(certificate)?;
+        let VerifiedEntry::Commitment(commitment) = leaf::entry(&self.leaf(leaf)?, &certificate)? else { return Ok(None) };
+        let commitment = Arc::<VerifiedCommitment>::from(commitment);
+        self.commitments.put(leaf, Arc::clone(&commitment));
+        Ok(Some(commitment))
     }
 
     /// Leaves of the results and certificates of a slot, before `log_size`.
@@ -241,7 +277,7 @@ impl Store {
 
     /// Where a result's bytes stand in its feed; none for the second history of an equivocator.
     fn feed_row_of(&self, leaf: u64, bytes: &[u8]) -> Result<Option<FeedRow>, StoreError> {
-        let position = leaf::unverified_result(bytes)?.predicate.feed;
+        let position = leaf::unverified_entry(bytes)?.position();
         Ok(self.feed_row(position.node, position.sequence)?.filter(|row| row.leaf == leaf))
     }
 
@@ -308,13 +344,13 @@ impl Store {
     }
 
     fn node_summary(&self, node: NodeId, row: &NodeRow) -> Result<NodeSummary, StoreError> {
-        let results = row.head.next();
-        let last = match results.checked_sub(1).map(|sequence| self.feed_row(node, sequence)).transpose()?.flatten() {
-            Some(last) => Some(self.statement(last.leaf, last.certificate)?.result().finished_at),
+        let entries = row.head.next();
+        let last = match entries.checked_sub(1).map(|sequence| self.feed_row(node, sequence)).transpose()?.flatten() {
+            Some(last) => Some(leaf::entry(&self.leaf(last.leaf)?, &self.certificate(last.certificate)?)?.signed_at()),
             None => None,
         };
         let certified_until = self.certificate(row.certificate)?.not_after();
-        Ok(NodeSummary { node, results, last, equivocated: row.equivocated, certified_until })
+        Ok(NodeSummary { node, entries, last, equivocated: row.equivocated, certified_until })
     }
 
     /// The proof that a leaf is in the log of the checkpoint that is handed out; none if it came later.

@@ -4,8 +4,8 @@
 //! stand for texts of any length, so that no key and no value is long.
 
 use quorate_proto::feed::FeedHead;
-use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl};
-use quorate_tally::{ENGINE, Flag, State};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
+use quorate_tally::{ENGINE, Flag, Mark, State};
 
 use super::index::IndexError;
 
@@ -200,6 +200,51 @@ pub(crate) fn artifact(artifact: &ArtifactKey) -> Vec<u8> {
 /// Of a posting list of result and certificate leaves.
 pub(crate) fn slot_prefix(slot: SlotKey) -> Vec<u8> {
     key(b's', &[&slot.0])
+}
+
+/// Of the commitments to a slot's task.
+pub(crate) fn commitments_prefix(slot: SlotKey) -> Vec<u8> {
+    key(b'c', &[&slot.0])
+}
+
+/// Leaves of a node's commitments to a slot's task and of their certificates.
+pub(crate) fn commitments(slot: SlotKey, node: NodeId) -> Vec<u8> {
+    key(b'c', &[&slot.0, node.as_bytes()])
+}
+
+pub(crate) const OPEN_PREFIX: &[u8] = b"k/";
+
+/// A commitment that no result has revealed.
+pub(crate) fn open_commitment(node: NodeId, sequence: u64) -> Vec<u8> {
+    key(b'k', &[node.as_bytes(), &sequence.to_be_bytes()])
+}
+
+/// Its slot, and until when it is to be revealed.
+pub(crate) fn open_value(slot: SlotKey, until: Timestamp) -> Vec<u8> {
+    [slot.0.as_slice(), &until.unix_seconds().to_be_bytes()].concat()
+}
+
+pub(crate) fn read_open(value: &[u8]) -> Result<(SlotKey, Timestamp), IndexError> {
+    let (slot, seconds) = value.split_first_chunk::<32>().ok_or(IndexError::Row("open commitment"))?;
+    let seconds = seconds.try_into().map(i64::from_be_bytes).map_err(|_| IndexError::Row("open commitment"))?;
+    Ok((SlotKey(*slot), Timestamp::from_unix_seconds(seconds)))
+}
+
+/// Of an operator's marks.
+pub(crate) fn marks_prefix(operator: OperatorId) -> Vec<u8> {
+    key(b'b', &[operator.as_bytes()])
+}
+
+/// Of an operator's marks in a slot.
+pub(crate) fn slot_marks_prefix(operator: OperatorId, slot: SlotKey) -> Vec<u8> {
+    key(b'b', &[operator.as_bytes(), &slot.0])
+}
+
+/// A mark: its value says which.
+pub(crate) fn mark(mark: &Mark, slot: SlotKey) -> Vec<u8> {
+    let shown_by: Vec<u8> = mark.shown_by.iter().flat_map(|digest| *digest.as_bytes()).collect();
+    let which = Digest::of(&[mark.kind.name().as_bytes(), mark.node.as_bytes(), &shown_by].concat());
+    key(b'b', &[mark.operator.as_bytes(), &slot.0, which.as_bytes()])
 }
 
 /// Of a package in any version and from any registry.

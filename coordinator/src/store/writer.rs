@@ -25,7 +25,7 @@ use super::leaves::LeafReader;
 use super::log::{Grown, Log, LogKey, Publisher};
 use super::rows::{self, SlotKey, VerdictRow};
 use super::stage::Stage;
-use super::{STATEMENTS_KEPT, Store, StoreError};
+use super::{COMMITMENTS_KEPT, STATEMENTS_KEPT, Store, StoreError};
 use crate::cache::Bounded;
 
 /// Fresh rows that are folded at the latest: about 200 bytes of memory each.
@@ -72,6 +72,7 @@ impl Writer {
             index,
             reader,
             statements: Bounded::new(STATEMENTS_KEPT),
+            commitments: Bounded::new(COMMITMENTS_KEPT),
             census: Mutex::new(Census::default()),
             equivocations: RwLock::new(Arc::new(Vec::new())),
             wanted_turn: AtomicU64::new(0),
@@ -129,6 +130,9 @@ impl Writer {
         let mut effects = durable.effects;
         for (leaf, statement) in &effects.statements {
             self.store.statements.put(*leaf, Arc::clone(statement));
+        }
+        for (leaf, commitment) in &effects.commitments {
+            self.store.commitments.put(*leaf, Arc::clone(commitment));
         }
         for (_, before, now) in &effects.verdicts {
             self.count(*before, *now);

@@ -126,6 +126,7 @@ impl Node {
             started_at: self.now,
             finished_at: self.now,
             provenance: built.then(|| Digest::of(&self.provenance(artifact))),
+            reveals: None,
             feed: self.head.position(self.key.node_id()),
         }
     }

@@ -1,5 +1,6 @@
 //! The real binary, over its real interfaces.
 
+mod commitments;
 mod fixture;
 mod harness;
 mod http;

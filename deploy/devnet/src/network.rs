@@ -198,6 +198,11 @@ policy = "../enrolled.toml"
 listen = ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"]
 bootstrap = [{}]
 
+[commit]
+# All nodes build at once: whoever has not committed by then is not waited for.
+deadline_seconds = 60
+settle_seconds = 1
+
 [build]
 # Downloads are checked by digest, so nodes on one machine can share them.
 cache_dir = "{cache}"

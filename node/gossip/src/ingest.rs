@@ -6,8 +6,8 @@ use libp2p::PeerId;
 use libp2p::gossipsub::MessageId;
 use quorate_proto::NodeId;
 use quorate_proto::dsse::Envelope;
-use quorate_proto::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
-use quorate_proto::statement::Statement;
+use quorate_proto::entry::EntryStatement;
+use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
 use tokio::sync::mpsc;
 
@@ -90,6 +90,6 @@ fn needs_node(outcome: Accepted) -> bool {
 /// Whose feed an item belongs to, by its own word: meaningful once the store has verified it.
 fn node_of(item: &FeedItem) -> Option<NodeId> {
     let envelope = Envelope::parse(&item.envelope, RESULT_ENVELOPE_BYTES_MAX).ok()?;
-    let statement = Statement::<RebuildResult>::parse(envelope.payload()).ok()?;
-    Some(statement.predicate.feed.node)
+    let entry = EntryStatement::parse(envelope.payload()).ok()?;
+    Some(entry.position().node)
 }

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use quorate_node::feed;
 use quorate_proto::NodeId;
-use quorate_proto::result::RebuildResult;
-use quorate_proto::statement::Statement;
+use quorate_proto::entry::EntryStatement;
 use serde_json::{Value, json};
 
 use super::Format;
@@ -54,31 +53,52 @@ fn own(dir: &std::path::Path) -> anyhow::Result<NodeId> {
     }
 }
 
-fn line(entry: &Statement<RebuildResult>) -> String {
-    let result = &entry.predicate;
-    let artifact = entry.artifact();
-    format!(
-        "{:>6}  {}  {:<20}  {}  {}",
-        result.feed.sequence,
-        result.finished_at,
-        result.outcome.class(),
-        result.package,
-        artifact.slot.file
-    )
+fn line(entry: &EntryStatement) -> String {
+    let (at, says, package, file) = match entry {
+        EntryStatement::Result(statement) => {
+            let result = &statement.predicate;
+            (result.finished_at, result.outcome.class(), &result.package, statement.artifact().slot.file)
+        }
+        EntryStatement::Commitment(statement) => {
+            let commitment = &statement.predicate;
+            (commitment.signed_at, "(committed)", &commitment.package, commitment.file.clone())
+        }
+    };
+    format!("{:>6}  {at}  {says:<20}  {package}  {file}", entry.position().sequence)
 }
 
-fn view(entry: &Statement<RebuildResult>) -> Value {
-    let result = &entry.predicate;
-    let artifact = entry.artifact();
-    json!({
-        "schema": "quorate-feed/v1",
-        "sequence": result.feed.sequence,
-        "previous": result.feed.previous,
-        "package": result.package,
-        "artifact": artifact.slot.file,
-        "published": artifact.digest,
-        "result": result.outcome.class(),
-        "finishedAt": result.finished_at,
-        "provenance": result.provenance,
-    })
+fn view(entry: &EntryStatement) -> Value {
+    let position = entry.position();
+    match entry {
+        EntryStatement::Result(statement) => {
+            let (result, artifact) = (&statement.predicate, statement.artifact());
+            json!({
+                "schema": "quorate-feed/v1",
+                "entry": "result",
+                "sequence": position.sequence,
+                "previous": position.previous,
+                "package": result.package,
+                "artifact": artifact.slot.file,
+                "published": artifact.digest,
+                "result": result.outcome.class(),
+                "finishedAt": result.finished_at,
+                "provenance": result.provenance,
+                "reveals": result.reveals.as_ref().map(|reveals| reveals.sequence),
+            })
+        }
+        EntryStatement::Commitment(statement) => {
+            let commitment = &statement.predicate;
+            json!({
+                "schema": "quorate-feed/v1",
+                "entry": "commitment",
+                "sequence": position.sequence,
+                "previous": position.previous,
+                "package": commitment.package,
+                "artifact": commitment.file,
+                "signedAt": commitment.signed_at,
+                "holdUntil": commitment.promise.hold_until,
+                "revealBy": commitment.promise.reveal_by,
+            })
+        }
+    }
 }

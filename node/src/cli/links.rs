@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use quorate_node::{feed, key};
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::EntryStatement;
 use quorate_proto::key::PublicKey as _;
 use quorate_proto::{Digest, link};
 
@@ -32,10 +33,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let key = key::load(&args.key.clone().unwrap_or_else(|| args.dir.join("node.key"))).context("loading the node's key")?;
-    let results = feed::read(&args.dir, key.node_id()).context("reading the feed")?;
+    let entries = feed::read(&args.dir, key.node_id()).context("reading the feed")?;
+    let results = entries.iter().filter_map(|entry| match entry {
+        EntryStatement::Result(result) => Some(result),
+        EntryStatement::Commitment(_) => None,
+    });
     // The newest: it is the one that counts.
-    let newest = results.iter().rfind(|result| result.artifact().digest == args.artifact);
-    let Some(payload) = newest.and_then(link::payload) else {
+    let newest = results.filter(|result| result.artifact().digest == args.artifact).last();
+    let Some(payload) = newest.and_then(|result| link::payload(result)) else {
         eprintln!("this node has rebuilt nothing for {}", args.artifact);
         return Ok(ExitCode::from(NOTHING_REBUILT));
     };

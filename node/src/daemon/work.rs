@@ -1,27 +1,39 @@
 //! The way of a job: built, staged, signed, told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use quorate_gossip::Mesh;
-use quorate_proto::dsse::Envelope;
+use quorate_proto::commitment::Reveals;
+use quorate_proto::hold::Terms;
+use quorate_proto::provenance::BLOB_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
-use quorate_proto::{NodeId, Timestamp};
+use quorate_proto::{NodeId, SecretKey, TaskId, Timestamp};
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 use super::DaemonError;
 use super::builds::{Builds, Built, Failure};
 use super::identity::Identity;
-use crate::attest::Finding;
+use crate::attest::{self, Binding, Finding, Place};
 use crate::blob::BlobError;
 use crate::config::Config;
-use crate::feed::{FeedError, Feeds};
+use crate::feed::{Due, FeedError, Feeds, Promised, Step};
 use crate::pipeline::{Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
 use crate::queue::{JobId, Pending, Queue, State};
 
 /// How often an expired certificate is complained about.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
+
+/// What others of the node use as well.
+pub(super) struct Shared {
+    pub(super) feeds: Feeds,
+    pub(super) queue: Queue,
+    pub(super) mesh: Mesh,
+    /// Told of new entries.
+    pub(super) signed: Arc<Notify>,
+}
 
 pub(super) struct Work {
     feeds: Feeds,
@@ -29,6 +41,10 @@ pub(super) struct Work {
     mesh: Mesh,
     identity: Identity,
     signed: Arc<Notify>,
+    /// How results are held back, if they are.
+    terms: Option<Terms>,
+    /// Jobs whose results are held back, until when. A hint: a restart looks at each again.
+    held: HashMap<JobId, (TaskId, Timestamp)>,
     /// Made with the first build: a node that only relays needs no sandbox.
     engine: Arc<OnceCell<Engine>>,
     builds: Builds,
@@ -36,8 +52,10 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(feeds: Feeds, queue: Queue, mesh: Mesh, identity: Identity, signed: Arc<Notify>) -> Self {
-        Self { feeds, queue, mesh, identity, signed, engine: Arc::default(), builds: Builds::default(), complained: None }
+    pub(super) fn new(shared: Shared, identity: Identity, terms: Option<Terms>) -> Self {
+        let Shared { feeds, queue, mesh, signed } = shared;
+        let (engine, builds) = (Arc::default(), Builds::default());
+        Self { feeds, queue, mesh, identity, signed, terms, held: HashMap::new(), engine, builds, complained: None }
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -90,10 +108,13 @@ impl Work {
         Ok(())
     }
 
-    /// Signs a staged outcome and tells the mesh. A feed that cannot be written ends the node: what it
-    /// holds is in doubt until it is read again. An outcome that no peer would take is put aside: it comes
-    /// from a publisher, and must not stop what others are waiting for.
+    /// Goes on with a staged outcome: commits to it, keeps it back, or signs it. A feed that cannot be written ends
+    /// the node: what it holds is in doubt until it is read again. An outcome that no peer would take is put aside:
+    /// it comes from a publisher, and must not stop what others are waiting for.
     async fn sign(&mut self, id: JobId) -> Result<(), DaemonError> {
+        if self.rests(id).await? {
+            return Ok(());
+        }
         let now = now().whole_seconds();
         let Some(certificate) = self.identity.certificate(now) else {
             self.complain("expired-certificate");
@@ -102,49 +123,114 @@ impl Work {
         let certificate = certificate.bytes().to_vec();
         let Some(finding) = self.queue.staged(id)? else { return Ok(()) };
         let artifact = finding.artifact();
-        let (feeds, wanted) = (self.feeds.clone(), artifact.clone());
-        if tokio::task::spawn_blocking(move || feeds.has_signed(&wanted)).await.map_err(|_| DaemonError::Task)? {
-            self.queue.finish(id)?;
-            return Ok(());
-        }
-        let item = match self.append(finding, certificate, now).await? {
-            Ok(item) => item,
+        let (slot, outcome, terms) = (artifact.slot.clone(), finding.outcome(), self.terms);
+        let wanted = artifact.clone();
+        let step = self.on_feeds(move |feeds| {
+            if feeds.has_signed(&wanted) {
+                return Ok(None);
+            }
+            feeds.step(&Due { slot: &slot, outcome, terms: terms.as_ref() }).map(Some)
+        });
+        let appended = match step.await? {
+            None => return self.finish(id),
+            Some(Step::Wait { until }) => {
+                self.held.insert(id, (TaskId::of(&artifact.slot), until));
+                return Ok(());
+            }
+            Some(Step::Commit(promised)) => self.commit(finding, promised, certificate, now).await?,
+            Some(Step::Sign(reveals)) => self.append(finding, reveals, certificate, now).await?,
+        };
+        match appended {
+            Ok(Appended::Commitment(item)) => {
+                tracing::info!(artifact = %artifact.slot.file, package = %artifact.slot.package, "committed to a result");
+                self.tell(&item);
+            }
+            Ok(Appended::Result(item)) => {
+                tracing::info!(artifact = %artifact.slot.file, package = %artifact.slot.package, "result signed");
+                self.tell(&item);
+                self.finish(id)?;
+            }
             Err(Unsigned::Finding(reason)) => {
                 tracing::error!(job = %id, package = %artifact.slot.package, reason, "outcome can never be signed; put aside");
                 self.queue.reject(id, &reason)?;
-                return Ok(());
             }
-            Err(Unsigned::Certificate(reason)) => {
-                self.complain(reason);
-                return Ok(());
-            }
-        };
-        tracing::info!(artifact = %artifact.slot.file, package = %artifact.slot.package, "result signed");
-        self.mesh.publish(&item);
-        self.signed.notify_one();
-        self.queue.finish(id)?;
+            Err(Unsigned::Certificate(reason)) => self.complain(reason),
+        }
         Ok(())
     }
 
-    /// Evidence first, then the entry that names it.
-    async fn append(&self, finding: Finding, certificate: Vec<u8>, now: Timestamp) -> Result<Result<FeedItem, Unsigned>, DaemonError> {
+    /// Whether a job's result is held back and nothing has changed.
+    async fn rests(&mut self, id: JobId) -> Result<bool, DaemonError> {
+        let Some((task, until)) = self.held.get(&id).copied() else { return Ok(false) };
+        let settle = self.terms.map_or(Duration::ZERO, |terms| terms.settle);
+        let due = self.on_feeds(move |feeds| Ok(feeds.is_due(&task, until, settle))).await?;
+        if due {
+            self.held.remove(&id);
+        }
+        Ok(!due)
+    }
+
+    fn tell(&self, item: &FeedItem) {
+        self.mesh.publish(item);
+        self.signed.notify_one();
+    }
+
+    fn finish(&mut self, id: JobId) -> Result<(), DaemonError> {
+        self.held.remove(&id);
+        Ok(self.queue.finish(id)?)
+    }
+
+    /// Feeds are files: whoever asks them may wait for the disk.
+    async fn on_feeds<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Feeds) -> Result<T, FeedError> + Send + 'static,
+    ) -> Result<T, DaemonError> {
         let feeds = self.feeds.clone();
-        let key = quorate_proto::SecretKey::from_seed(&self.identity.key().seed());
-        let operator = self.identity.operator();
-        let appended = tokio::task::spawn_blocking(move || {
-            feeds.sign(|position| {
-                let signed = finding.sign(&key, operator, position, now);
-                let provenance = signed.provenance_envelope.as_ref().map(Envelope::bytes);
-                for evidence in signed.blobs.iter().map(Vec::as_slice).chain(provenance) {
+        Ok(tokio::task::spawn_blocking(move || ask(&feeds)).await.map_err(|_| DaemonError::Task)??)
+    }
+
+    /// Says that there is a result, and not which. First that it can be told: what could not be revealed must not
+    /// be promised.
+    async fn commit(&self, finding: Finding, step: Promised, certificate: Vec<u8>, now: Timestamp) -> Settled {
+        let (key, operator) = (self.key(), self.identity.operator());
+        let appended = self.on_feeds(move |feeds| {
+            let place = |feed| Place { operator, feed, reveals: None, now };
+            let binding = Binding { slot: finding.artifact().slot, secret: step.secret, promise: step.promise };
+            let rehearsed = feeds.rehearse(|feed| {
+                let signed = finding.sign(&key, place(feed));
+                let too_large = signed.evidence().find(|evidence| evidence.len() > BLOB_BYTES_MAX);
+                match too_large {
+                    Some(evidence) => Err(BlobError::TooLarge { got: evidence.len() }.into()),
+                    None => Ok(FeedItem { certificate: certificate.clone(), envelope: signed.envelope.bytes().to_vec() }),
+                }
+            });
+            Ok(rehearsed.and_then(|()| {
+                feeds.sign(|feed| {
+                    let envelope = attest::commit(binding, &key, &place(feed));
+                    Ok(FeedItem { certificate, envelope: envelope.bytes().to_vec() })
+                })
+            }))
+        });
+        settled(appended.await?.map(Appended::Commitment))
+    }
+
+    /// Evidence first, then the entry that names it.
+    async fn append(&self, finding: Finding, reveals: Option<Reveals>, certificate: Vec<u8>, now: Timestamp) -> Settled {
+        let (key, operator) = (self.key(), self.identity.operator());
+        let appended = self.on_feeds(move |feeds| {
+            Ok(feeds.sign(|feed| {
+                let signed = finding.sign(&key, Place { operator, feed, reveals, now });
+                for evidence in signed.evidence() {
                     feeds.blobs().put(evidence)?;
                 }
                 Ok::<_, FeedError>(FeedItem { certificate, envelope: signed.envelope.bytes().to_vec() })
-            })
+            }))
         });
-        match appended.await.map_err(|_| DaemonError::Task)? {
-            Ok(item) => Ok(Ok(item)),
-            Err(error) => unsigned(error).map(Err).map_err(DaemonError::from),
-        }
+        settled(appended.await?.map(Appended::Result))
+    }
+
+    fn key(&self) -> SecretKey {
+        SecretKey::from_seed(&self.identity.key().seed())
     }
 
     fn complain(&mut self, reason: &'static str) {
@@ -158,6 +244,19 @@ impl Work {
     pub(super) async fn stop(self) {
         self.builds.stop().await;
     }
+}
+
+/// An entry that is durable.
+enum Appended {
+    Commitment(FeedItem),
+    Result(FeedItem),
+}
+
+/// What became of an entry.
+type Settled = Result<Result<Appended, Unsigned>, DaemonError>;
+
+fn settled(appended: Result<Appended, FeedError>) -> Settled {
+    appended.map_or_else(|error| Ok(Err(unsigned(error)?)), |appended| Ok(Ok(appended)))
 }
 
 /// Why an outcome was not signed, when the feed is none the worse for it.

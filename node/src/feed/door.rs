@@ -1,11 +1,12 @@
-//! The door for items: bytes become verified statements, certificates are checked once.
+//! The door for items: bytes become verified entries, certificates are checked once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
-use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
+use quorate_proto::entry::VerifiedEntry;
+use quorate_proto::verified::{FeedItem, RejectError};
 use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
 use quorate_proto::{Digest, OperatorId, Timestamp};
 
@@ -28,17 +29,17 @@ impl Door {
         &self.enrolled
     }
 
-    /// The statement, or the name of the reason why it does not count.
-    pub(super) fn verify(&self, item: &FeedItem, now: Timestamp) -> Result<VerifiedStatement, &'static str> {
+    /// The entry, or the name of the reason why it does not count.
+    pub(super) fn verify(&self, item: &FeedItem, now: Timestamp) -> Result<VerifiedEntry, &'static str> {
         if item.certificate.len().saturating_add(item.envelope.len()) > FEED_ITEM_BYTES_MAX {
             return Err("oversized");
         }
         let certificate = self.certificate(&item.certificate).map_err(|e| e.name())?;
-        let statement = VerifiedStatement::verify(&item.envelope, &certificate).map_err(|e| e.name())?;
-        if statement.is_ahead_of(now) {
+        let entry = VerifiedEntry::verify(&item.envelope, &certificate).map_err(|e| e.name())?;
+        if entry.is_ahead_of(now) {
             return Err(reason::FUTURE);
         }
-        Ok(statement)
+        Ok(entry)
     }
 
     fn certificate(&self, bytes: &[u8]) -> Result<VerifiedCertificate, RejectError> {

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::EntryStatement;
 use quorate_proto::feed::{FeedHead, FeedPosition, FeedStep};
-use quorate_proto::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
-use quorate_proto::statement::Statement;
+use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, NodeId};
 
@@ -71,7 +71,7 @@ pub enum FeedFileError {
 pub(super) struct Opened {
     pub(super) file: FeedFile,
     /// Every entry's statement, in order.
-    pub(super) results: Vec<Statement<RebuildResult>>,
+    pub(super) entries: Vec<EntryStatement>,
     /// Bytes behind the last whole record: a record that was never finished, or damage.
     pub(super) tail_bytes: u64,
 }
@@ -93,10 +93,11 @@ impl FeedFile {
         };
         let (found, good) = record::scan(&bytes);
         let mut file = Self { length: good as u64, ..Self::empty(path.to_owned(), node) };
-        let mut results = Vec::with_capacity(found.len());
+        let mut entries = Vec::with_capacity(found.len());
         for record in found {
             let broken = |reason: String| FeedFileError::Broken { path: path.to_owned(), sequence: file.head.next(), reason };
-            let (position, digest, result) = parse(record.content).map_err(broken)?;
+            let (digest, entry) = parse(record.content).map_err(broken)?;
+            let position = entry.position();
             let FeedStep::Append(head) = file.head.step(&position, digest) else {
                 return Err(broken(format!("it says that it has sequence {}", position.sequence)));
             };
@@ -105,9 +106,9 @@ impl FeedFile {
             }
             file.entries.push(Entry { digest, offset: record.offset as u64, length: record.content.len() });
             file.head = head;
-            results.push(result);
+            entries.push(entry);
         }
-        Ok(Opened { file, results, tail_bytes: (bytes.len() - good) as u64 })
+        Ok(Opened { file, entries, tail_bytes: (bytes.len() - good) as u64 })
     }
 
     /// A feed of which nothing is held yet. The file is made with the first entry.
@@ -242,9 +243,9 @@ impl Batch {
     }
 }
 
-fn parse(content: &[u8]) -> Result<(FeedPosition, Digest, Statement<RebuildResult>), String> {
+fn parse(content: &[u8]) -> Result<(Digest, EntryStatement), String> {
     let item = FeedItem::decode(content).map_err(|e| e.to_string())?;
     let envelope = Envelope::parse(&item.envelope, RESULT_ENVELOPE_BYTES_MAX).map_err(|e| e.to_string())?;
-    let statement = Statement::<RebuildResult>::parse(envelope.payload()).map_err(|e| e.to_string())?;
-    Ok((statement.predicate.feed, envelope.digest(), statement))
+    let entry = EntryStatement::parse(envelope.payload()).map_err(|e| e.to_string())?;
+    Ok((envelope.digest(), entry))
 }

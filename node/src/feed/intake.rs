@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::{EquivocationProof, FeedPosition, FeedStep};
-use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, NodeId, Timestamp};
 
 use super::file::Batch;
@@ -33,17 +34,30 @@ pub(super) fn take_in(inner: &Inner, items: &[FeedItem], now: Timestamp) -> Vec<
     let verified: Vec<_> = items.iter().map(|item| inner.door.verify(item, now)).collect();
     let mut state = inner.lock();
     let mut intake = Intake { inner, state: &mut state, items, pending: BTreeMap::new() };
-    let place = |(index, verified): (usize, &Result<VerifiedStatement, &'static str>)| match verified {
+    let place = |(index, verified): (usize, &Result<VerifiedEntry, &'static str>)| match verified {
         Ok(verified) => intake.place(index, verified),
         Err(name) => Accepted::Rejected(name),
     };
     let mut outcomes: Vec<Accepted> = verified.iter().enumerate().map(place).collect();
     intake.write(&mut outcomes);
+    for (entry, outcome) in verified.iter().zip(&outcomes) {
+        if let (Ok(entry), Accepted::New) = (entry, outcome) {
+            look_at(&mut state, entry, now);
+        }
+    }
     outcomes
 }
 
+/// What was seen of tasks is known here from the moment that it is durable. Where that cannot be written down, it
+/// is lost with a restart: then the node names fewer commitments than it saw, never more.
+fn look_at(state: &mut State, entry: &VerifiedEntry, now: Timestamp) {
+    if let Err(error) = state.holds.saw(entry, now) {
+        tracing::error!(error = &error as &dyn std::error::Error, "what was seen of a task that is held back is not durable");
+    }
+}
+
 impl Intake<'_> {
-    fn place(&mut self, index: usize, verified: &VerifiedStatement) -> Accepted {
+    fn place(&mut self, index: usize, verified: &VerifiedEntry) -> Accepted {
         let (position, digest) = (verified.position(), verified.digest());
         if position.node == self.inner.own {
             return self.place_own(&position, digest);
@@ -55,7 +69,7 @@ impl Intake<'_> {
             FeedStep::Append(head) => {
                 waiting.batch.push(&self.items[index], digest, head);
                 waiting.indices.push(index);
-                waiting.evidence.extend(verified.result().evidence());
+                waiting.evidence.extend(verified.evidence());
                 Accepted::New
             }
             FeedStep::Gap { expected } => Accepted::Gap { expected },

@@ -4,19 +4,24 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::NodeCertificate;
+use quorate_proto::commitment::{Nonce, Promise, Reveals, Secret, outcome_digest};
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::{FeedHead, FeedPosition};
+use quorate_proto::hold::Terms;
 use quorate_proto::result::{Builder, Environment, EnvironmentClass, NotAttemptedReason, Outcome, RebuildResult, RegistryView};
 use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::verified::FeedItem;
-use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, SecretKey, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, SecretKey, TaskId, Timestamp};
 use tempfile::TempDir;
 
-use super::{FeedError, FeedFileError, Feeds, begin, own, record};
+use super::{Due, FeedError, FeedFileError, Feeds, Own, Promised, Step, begin, own, record};
+use crate::attest::{self, Binding, Place};
 use crate::blob::BlobStore;
 
 const NOW: i64 = 1_700_000_000;
@@ -26,6 +31,8 @@ struct Author {
     key: SecretKey,
     head: FeedHead,
     flavour: u8,
+    /// When it signs.
+    at: Timestamp,
 }
 
 impl Author {
@@ -35,12 +42,17 @@ impl Author {
             key: SecretKey::from_seed(&[number | 0x80; 32]),
             head: FeedHead::default(),
             flavour: 0,
+            at: Timestamp::from_unix_seconds(NOW),
         }
+    }
+
+    fn today(number: u8) -> Self {
+        Self { at: super::now().whole_seconds(), ..Self::new(number) }
     }
 
     fn twin(&self) -> Self {
         let key = |key: &SecretKey| SecretKey::from_seed(&key.seed());
-        Self { root: key(&self.root), key: key(&self.key), head: self.head, flavour: self.flavour + 1 }
+        Self { root: key(&self.root), key: key(&self.key), head: self.head, flavour: self.flavour + 1, at: self.at }
     }
 
     fn node(&self) -> NodeId {
@@ -55,11 +67,32 @@ impl Author {
     }
 
     fn item(&self, feed: FeedPosition) -> FeedItem {
-        let at = Timestamp::from_unix_seconds(NOW);
-        let (not_before, not_after) = (Timestamp::from_unix_seconds(NOW - 1000), Timestamp::from_unix_seconds(NOW + 1000));
+        self.tells(feed, slot(feed.sequence), None)
+    }
+
+    fn moved(&mut self, item: FeedItem) -> FeedItem {
+        self.head = FeedHead::behind(self.head.next() + 1, Digest::of(&item.envelope));
+        item
+    }
+
+    fn certificate(&self) -> Vec<u8> {
+        let end = |seconds| Timestamp::from_unix_seconds(self.at.unix_seconds() + seconds);
+        let (not_before, not_after) = (end(-1000), end(1000));
         let certificate = NodeCertificate { operator: self.root.operator_id(), node: self.node(), not_before, not_after }.sign(&self.root);
+        certificate.bytes().to_vec()
+    }
+
+    fn commits(&self, feed: FeedPosition, slot: ArtifactSlot, secret: &Secret, promise: Promise) -> FeedItem {
+        let binding = Binding { slot, secret: *secret, promise };
+        let place = Place { operator: self.root.operator_id(), feed, reveals: None, now: self.at };
+        let envelope = attest::commit(binding, &self.key, &place);
+        FeedItem { certificate: self.certificate(), envelope: envelope.bytes().to_vec() }
+    }
+
+    fn tells(&self, feed: FeedPosition, slot: ArtifactSlot, reveals: Option<Reveals>) -> FeedItem {
+        let at = self.at;
         let result = RebuildResult {
-            package: format!("pkg:pypi/sample@{}", feed.sequence).parse().unwrap(),
+            package: slot.package,
             operator: self.root.operator_id(),
             registry: RegistryView {
                 url: "https://registry.example/a".to_owned(),
@@ -69,7 +102,7 @@ impl Author {
                 observed_at: at,
             },
             source: None,
-            outcome: Outcome::NotAttempted { reason: NotAttemptedReason::UnsupportedKind },
+            outcome: OUTCOME,
             anomalies: Vec::new(),
             assists: Vec::new(),
             violations: Vec::new(),
@@ -80,11 +113,18 @@ impl Author {
             started_at: at,
             finished_at: at,
             provenance: None,
+            reveals,
             feed,
         };
         let payload = Statement::new(vec![Subject::new("sample.whl", Digest::of(b"artifact"))], result).to_payload();
-        FeedItem { certificate: certificate.bytes().to_vec(), envelope: Envelope::sign(payload, &self.key).bytes().to_vec() }
+        FeedItem { certificate: self.certificate(), envelope: Envelope::sign(payload, &self.key).bytes().to_vec() }
     }
+}
+
+const OUTCOME: Outcome = Outcome::NotAttempted { reason: NotAttemptedReason::UnsupportedKind };
+
+fn slot(number: u64) -> ArtifactSlot {
+    ArtifactSlot { package: format!("pkg:pypi/sample@{number}").parse().unwrap(), file: "sample.whl".parse().unwrap() }
 }
 
 struct Bench {
@@ -95,7 +135,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let bench = Self { dir: tempfile::tempdir().unwrap(), own: Author::new(1), other: Author::new(2) };
+        Self::of(Author::new(1), Author::new(2))
+    }
+
+    /// Whose promises are not over yet.
+    fn today() -> Self {
+        Self::of(Author::today(1), Author::today(2))
+    }
+
+    fn of(own: Author, other: Author) -> Self {
+        let bench = Self { dir: tempfile::tempdir().unwrap(), own, other };
         begin(bench.dir.path(), &bench.own.node()).unwrap();
         bench
     }
@@ -111,7 +160,8 @@ impl Bench {
 
 fn open(dir: &Path, own: &Author, other: &Author) -> Result<Feeds, FeedError> {
     let enrolled: BTreeSet<OperatorId> = [own.root.operator_id(), other.root.operator_id()].into();
-    Feeds::open(dir, own.node(), enrolled, BlobStore::open(&dir.join("blobs")).unwrap())
+    let own = Own { node: own.node(), operator: own.root.operator_id() };
+    Feeds::open(dir, own, enrolled, BlobStore::open(&dir.join("blobs")).unwrap())
 }
 
 fn sign(feeds: &Feeds, author: &Author) -> FeedItem {
@@ -119,7 +169,7 @@ fn sign(feeds: &Feeds, author: &Author) -> FeedItem {
 }
 
 fn take(feeds: &Feeds, items: &[FeedItem]) -> Vec<Accepted> {
-    feeds.take_in(items, Timestamp::from_unix_seconds(NOW))
+    feeds.take_in(items, super::now())
 }
 
 fn held(feeds: &Feeds, author: &Author) -> Vec<FeedItem> {
@@ -326,12 +376,140 @@ fn an_own_entry_that_peers_would_reject_is_never_written() {
     assert_eq!(fs::read(bench.path(&bench.own, "mark")).unwrap(), b"0\n");
 }
 
+const TERMS: Terms = Terms { enough: 1, hold: Duration::from_hours(1), settle: Duration::ZERO };
+
+fn outcome() -> Digest {
+    outcome_digest(Digest::of(b"artifact"), &OUTCOME)
+}
+
+fn step(feeds: &Feeds, slot: &ArtifactSlot) -> Step {
+    feeds.step(&Due { slot, outcome: outcome(), terms: Some(&TERMS) }).unwrap()
+}
+
+/// Asks for the commitment of a task and signs it.
+fn commit(feeds: &Feeds, author: &Author, task: &ArtifactSlot) -> FeedItem {
+    let Step::Commit(Promised { secret, promise }) = step(feeds, task) else { panic!("nothing is committed to yet") };
+    feeds.sign(|position| Ok(author.commits(position, task.clone(), &secret, promise))).unwrap()
+}
+
+impl Author {
+    fn commits_next(&mut self, task: &ArtifactSlot) -> FeedItem {
+        let secret = Secret {
+            operator: self.root.operator_id(),
+            node: self.node(),
+            task: TaskId::of(task),
+            outcome: outcome(),
+            nonce: Nonce::from_bytes([1; 32]),
+        };
+        let promise = TERMS.promise(self.at);
+        let item = self.commits(self.head.position(self.node()), task.clone(), &secret, promise);
+        self.moved(item)
+    }
+
+    fn tells_next(&mut self, task: &ArtifactSlot) -> FeedItem {
+        let item = self.tells(self.head.position(self.node()), task.clone(), None);
+        self.moved(item)
+    }
+}
+
+/// The rows of holds: the node stops between any two writes, and commits once, and reveals what it committed to.
+#[test]
+fn a_node_that_stops_anywhere_between_commitment_and_result_commits_once_and_reveals_it() {
+    let mut bench = Bench::today();
+    let task = slot(7);
+    let Step::Commit(Promised { secret, .. }) = step(&bench.open().unwrap(), &task) else { panic!("nothing is committed to yet") };
+    let feeds = bench.open().unwrap();
+    assert!(matches!(step(&feeds, &task), Step::Commit(Promised { secret: again, .. }) if again == secret), "the nonce is durable first");
+    let commitment = commit(&feeds, &bench.own, &task);
+    assert!(matches!(step(&feeds, &task), Step::Wait { .. }));
+    drop(feeds);
+    let feeds = bench.open().unwrap();
+    assert!(matches!(step(&feeds, &task), Step::Wait { .. }), "it is not committed to twice");
+    let theirs = bench.other.commits_next(&task);
+    assert_eq!(take(&feeds, std::slice::from_ref(&theirs)), [Accepted::New]);
+    let result = bench.other.tells_next(&task);
+    assert_eq!(take(&feeds, std::slice::from_ref(&result)), [Accepted::New]);
+    drop(feeds);
+    let feeds = bench.open().unwrap();
+    let Step::Sign(Some(reveals)) = step(&feeds, &task) else { panic!("somebody has told its result") };
+    assert_eq!((reveals.sequence, &reveals.seen), (0, &vec![Digest::of(&theirs.envelope)]));
+    assert_eq!(reveals.after, Some(Digest::of(&result.envelope)));
+    let told = feeds.sign(|position| Ok(bench.own.tells(position, task.clone(), Some(reveals)))).unwrap();
+    let enrolled = [bench.own.root.operator_id()].into();
+    let entry = |item| VerifiedEntry::verify_item(item, &enrolled).unwrap();
+    assert!(entry(&commitment).commitment().unwrap().is_opened_by(entry(&told).result().unwrap()));
+    let hold = bench.dir.path().join("holds").join(format!("{}.json", TaskId::of(&task).to_hex()));
+    assert!(!hold.exists() && matches!(step(&feeds, &task), Step::Sign(None)));
+    drop(feeds);
+    // Removing the hold failed, though the result is durable: the feed shows that it is over.
+    fs::write(
+        &hold,
+        serde_json::to_vec(&serde_json::json!({
+            "slot": task, "outcome": outcome(), "nonce": secret.nonce, "sighting": { "seen": {} },
+        }))
+        .unwrap(),
+    )
+    .unwrap();
+    let feeds = bench.open().unwrap();
+    assert!(!hold.exists() && matches!(step(&feeds, &task), Step::Sign(None)));
+}
+
+#[test]
+fn what_is_taken_in_after_a_result_is_not_said_to_be_seen_before_it() {
+    let bench = Bench::today();
+    let task = slot(7);
+    let feeds = bench.open().unwrap();
+    commit(&feeds, &bench.own, &task);
+    let (mut other, mut late) = (Author::today(3), Author::today(2));
+    let enrolled: BTreeSet<OperatorId> = [&bench.own, &late, &other].map(|author| author.root.operator_id()).into();
+    drop(feeds);
+    let reopen = || {
+        let own = Own { node: bench.own.node(), operator: bench.own.root.operator_id() };
+        Feeds::open(bench.dir.path(), own, enrolled.clone(), BlobStore::open(&bench.dir.path().join("blobs")).unwrap()).unwrap()
+    };
+    let feeds = reopen();
+    let (result, late) = (other.tells_next(&task), late.commits_next(&task));
+    take(&feeds, &[result.clone(), late]);
+    let check = |feeds: Feeds| {
+        let Step::Sign(Some(reveals)) = step(&feeds, &task) else { panic!("a result is there") };
+        assert_eq!((reveals.seen.len(), reveals.after), (0, Some(Digest::of(&result.envelope))));
+    };
+    check(feeds);
+    check(reopen());
+}
+
+#[test]
+fn nobody_commits_to_what_somebody_has_told_nor_without_terms() {
+    let mut bench = Bench::today();
+    let feeds = bench.open().unwrap();
+    take(&feeds, &[bench.other.tells_next(&slot(1))]);
+    assert_eq!(step(&feeds, &slot(1)), Step::Sign(None));
+    assert_eq!(feeds.step(&Due { slot: &slot(2), outcome: outcome(), terms: None }).unwrap(), Step::Sign(None));
+    drop(feeds);
+    assert_eq!(step(&bench.open().unwrap(), &slot(1)), Step::Sign(None), "nor after a restart");
+}
+
+/// Row "damage": without its nonce a commitment cannot be revealed. The node does not commit again: that would be
+/// a second commitment, as a liar makes one.
+#[test]
+fn a_damaged_hold_is_put_aside_and_its_task_is_not_committed_to_again() {
+    let bench = Bench::today();
+    let (task, feeds) = (slot(7), bench.open().unwrap());
+    commit(&feeds, &bench.own, &task);
+    drop(feeds);
+    let hold = bench.dir.path().join("holds").join(format!("{}.json", TaskId::of(&task).to_hex()));
+    fs::write(&hold, b"{\"half\":").unwrap();
+    let feeds = bench.open().unwrap();
+    assert!(hold.with_extension("malformed").exists());
+    assert_eq!(step(&feeds, &task), Step::Sign(None));
+}
+
 /// The lock is held for as long as the disk takes: who asks meanwhile must not hold up everybody else.
 #[tokio::test]
 #[expect(clippy::await_holding_lock, reason = "it stands for a writer on another thread")]
 async fn a_slow_disk_does_not_stop_the_runtime_while_a_peer_asks_for_heads() {
     use quorate_gossip::FeedStore as _;
-    let bench = Bench::new();
+    let bench = Bench::today();
     let feeds = bench.open().unwrap();
     let writing = feeds.0.lock();
     // One thread runs this test: a wait for the lock on it would never end.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use quorate_node::feed;
 use quorate_node::pipeline::Job;
+use quorate_proto::entry::EntryStatement;
 use quorate_proto::result::RebuildResult;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -190,7 +191,11 @@ impl Node {
     pub(crate) fn results(&self) -> Vec<RebuildResult> {
         let data = self.path("data");
         let own = feed::begun(&data).unwrap();
-        feed::read(&data, own[0]).unwrap().into_iter().map(|statement| statement.predicate).collect()
+        let result = |entry| match entry {
+            EntryStatement::Result(statement) => Some(statement.predicate),
+            EntryStatement::Commitment(_) => None,
+        };
+        feed::read(&data, own[0]).unwrap().into_iter().filter_map(result).collect()
     }
 
     /// Why jobs were put aside, or are tried again later; nothing when all goes well.

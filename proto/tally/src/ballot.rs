@@ -8,6 +8,7 @@ use quorate_proto::result::{Outcome, RebuildResult};
 use quorate_proto::{Digest, OperatorId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::grade::Grade;
 use crate::policy::Rules;
 
 /// One enrolled operator's vote on one artifact.
@@ -20,8 +21,14 @@ pub struct Vote {
     pub name: String,
     /// What it says.
     pub ballot: Ballot,
+    /// How sure it is that it is the operator's own; of several nodes' results the best. None without a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
     /// Envelope digests of the results that this rests on, sorted.
     pub results: Vec<Digest>,
+    /// Envelope digests of the commitments that these open, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<Digest>,
 }
 
 /// What an operator says.
@@ -44,6 +51,11 @@ pub enum Ballot {
     NotBuilt {
         /// The result class.
         class: String,
+    },
+    /// A result of a grade that the policy does not take. It may get another yet.
+    Pending {
+        /// Which it has, and which are taken.
+        reason: String,
     },
     /// A result that the policy does not count.
     NotCounted {
@@ -76,7 +88,7 @@ impl Ballot {
 
     /// The ballot of two nodes of one operator: commutative, associative, idempotent.
     pub(crate) fn join(self, other: Self) -> Self {
-        use Ballot::{Absent, Different, Equivalent, Equivocated, Identical, NotBuilt, NotCounted, Split};
+        use Ballot::{Absent, Different, Equivalent, Equivocated, Identical, NotBuilt, NotCounted, Pending, Split};
         match (self, other) {
             (a, b) if a == b => a,
             (Equivocated, _) | (_, Equivocated) => Equivocated,
@@ -90,7 +102,9 @@ impl Ballot {
             | (_, counted @ (Identical | Equivalent { .. } | Different { .. })) => counted,
             (NotBuilt { class: a }, NotBuilt { class: b }) => NotBuilt { class: a.min(b) },
             (NotCounted { reason: a }, NotCounted { reason: b }) => NotCounted { reason: a.min(b) },
+            (Pending { reason: a }, Pending { reason: b }) => Pending { reason: a.min(b) },
             (built @ NotBuilt { .. }, _) | (_, built @ NotBuilt { .. }) => built,
+            (waits @ Pending { .. }, _) | (_, waits @ Pending { .. }) => waits,
             (kept @ NotCounted { .. }, Absent) | (Absent, kept) => kept,
         }
     }

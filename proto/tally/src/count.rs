@@ -1,19 +1,22 @@
 //! Counting: one vote an operator, over the enrolled and nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, OperatorId, Timestamp};
 
 use crate::ENGINE;
 use crate::ballot::{Ballot, Vote};
-use crate::flags::flags;
+use crate::flags::{flags, open};
+use crate::grade::{Confirmation, Grades};
 use crate::heard::Heard;
 use crate::policy::{Attribute, Policy};
 use crate::quorum::{Quorum, Side, reached};
 use crate::severity::Severity;
-use crate::verdict::{GroupCount, Spread, State, Verdict};
+use crate::verdict::{Flag, GroupCount, Spread, State, Verdict};
 
 /// Other digests that a verdict lists, the smallest.
 const OTHER_DIGESTS_MAX: usize = 8;
@@ -25,8 +28,10 @@ pub struct Circumstances<'a> {
     pub as_of: Option<Timestamp>,
     /// Operators' nodes that have signed two histories.
     pub equivocations: &'a [EquivocationProof],
-    /// Operators that committed to a result in the artifact's slot and did not reveal it in time.
-    pub withheld: &'a [OperatorId],
+    /// Commitments to results in the artifact's slot. Others are ignored.
+    pub commitments: &'a [Arc<VerifiedCommitment>],
+    /// Build witnesses that other operators confirm.
+    pub confirmations: &'a [Confirmation],
 }
 
 /// The verdict on `artifact` as of no time; see [`tally_as_of`].
@@ -51,7 +56,8 @@ pub fn tally_as_of<'s>(
     circumstances: Circumstances<'_>,
 ) -> Verdict {
     let heard = Heard::of(policy, artifact, statements);
-    Case { policy, artifact, heard: &heard, circumstances }.decided().1
+    let grades = Grades::of(policy, artifact, &heard, circumstances);
+    Case { policy, artifact, heard: &heard, grades: &grades, circumstances }.decided().1
 }
 
 /// What is tallied.
@@ -60,6 +66,7 @@ pub(crate) struct Case<'c, 's> {
     pub(crate) policy: &'c Policy,
     pub(crate) artifact: &'c ArtifactId,
     pub(crate) heard: &'c Heard<'s>,
+    pub(crate) grades: &'c Grades,
     pub(crate) circumstances: Circumstances<'c>,
 }
 
@@ -93,24 +100,45 @@ impl<'c> Case<'c, '_> {
         let votes = self.votes();
         let count = Count::of(self, &votes);
         let mut verdict = count.verdict(self, count.state());
-        verdict.flags = flags(self.policy, self.artifact, self.heard, &votes, self.circumstances.withheld);
+        let open: Vec<_> = open(self.policy, self.artifact, self.heard, self.circumstances.commitments).collect();
+        verdict.flags = flags(self.artifact, self.heard, &votes);
+        if open.iter().any(|commitment| self.circumstances.as_of.is_some_and(|now| now > commitment.commitment().promise.reveal_by)) {
+            verdict.flags.insert(Flag::Withheld);
+        }
+        if !open.is_empty() {
+            verdict.as_of = self.circumstances.as_of;
+        }
         verdict.votes = votes;
         (count, verdict)
     }
 
     /// One vote for every enrolled operator, in the order of their names.
     fn votes(&self) -> Vec<Vote> {
-        let rules = self.policy.rules_for(&self.artifact.slot.package);
         let equivocators = self.equivocators();
         let vote = |operator: OperatorId, name: &String| {
             let start = if equivocators.contains(&operator) { Ballot::Equivocated } else { Ballot::Absent };
             let words = || self.heard.words(&operator, self.artifact.digest);
-            let ballots = words().map(|s| Ballot::of(s.result(), rules, self.circumstances.as_of));
+            let ballot = words().map(|word| self.ballot(word)).fold(start, Ballot::join);
+            let grade = words().map(|word| self.grades.grade(word.digest())).max();
             let mut results: Vec<_> = words().map(VerifiedStatement::digest).collect();
             results.sort_unstable();
-            Vote { operator, name: name.clone(), ballot: ballots.fold(start, Ballot::join), results }
+            let mut commitments: Vec<_> = words().filter_map(|word| self.grades.opened(word.digest())).collect();
+            commitments.sort_unstable();
+            Vote { operator, name: name.clone(), ballot, grade, results, commitments }
         };
         self.policy.voters().iter().map(|voter| vote(voter.operator, &voter.name)).collect()
+    }
+
+    /// What a result comes to, with its grade.
+    pub(crate) fn ballot(&self, statement: &VerifiedStatement) -> Ballot {
+        let rules = self.policy.rules_for(&self.artifact.slot.package);
+        match Ballot::of(statement.result(), rules, self.circumstances.as_of) {
+            objected @ Ballot::NotCounted { .. } => objected,
+            ballot => match rules.waits_for_grade(self.grades.grade(statement.digest())) {
+                Some(reason) => Ballot::Pending { reason },
+                None => ballot,
+            },
+        }
     }
 
     /// Operators that speak here and have signed two histories, as far as their keys were not revoked before.
@@ -199,7 +227,7 @@ impl<'c> Count<'c> {
                 other.severity = other.severity.max(case.severity(vote));
             }
             Ballot::NotBuilt { .. } => self.failed.add(voter),
-            Ballot::Absent => self.open.add(voter),
+            Ballot::Absent | Ballot::Pending { .. } => self.open.add(voter),
             Ballot::NotCounted { .. } | Ballot::Split | Ballot::Equivocated => {}
         }
     }

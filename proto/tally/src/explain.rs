@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::ballot::Ballot;
 use crate::count::{Case, Circumstances, Count};
+use crate::grade::{Grade, Grades, counted};
 use crate::heard::Heard;
+use crate::marks::{Mark, marks};
 use crate::policy::Policy;
 use crate::verdict::{State, Verdict};
 
@@ -29,6 +31,19 @@ pub struct Explanation {
     pub entries: Vec<Entry>,
     /// Every state in order. The first that applies is taken.
     pub states: Vec<StateStep>,
+    /// Promises about this slot that enrolled operators' nodes broke.
+    pub marks: Vec<MarkStep>,
+}
+
+/// A broken promise, and whose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MarkStep {
+    /// The operator, as the policy names it.
+    pub name: String,
+    /// The mark.
+    #[serde(flatten)]
+    pub mark: Mark,
 }
 
 /// What became of a result.
@@ -45,6 +60,9 @@ pub struct ResultStep {
     pub result: Digest,
     /// The class of the result.
     pub says: String,
+    /// How sure it is that the result is the operator's own, if it is its node's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
     /// Whether it has a part in the verdict.
     pub weight: Weight,
 }
@@ -58,6 +76,11 @@ pub enum Weight {
     /// It is its node's word, and a rule of the policy does not let it count.
     NotCounted {
         /// Which.
+        reason: String,
+    },
+    /// It is its node's word, and waits for another grade.
+    Pending {
+        /// Which it has, and which are taken.
         reason: String,
     },
     /// The node has said something newer.
@@ -104,7 +127,8 @@ pub struct StateStep {
 /// Explains the verdict that [`tally_as_of`](crate::tally_as_of) gives on the same arguments.
 pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedStatement], circumstances: Circumstances<'_>) -> Explanation {
     let heard = Heard::of(policy, artifact, statements);
-    let case = Case { policy, artifact, heard: &heard, circumstances };
+    let grades = Grades::of(policy, artifact, &heard, circumstances);
+    let case = Case { policy, artifact, heard: &heard, grades: &grades, circumstances };
     let (count, verdict) = case.decided();
     let step = |state: State| StateStep { state, applies: count.applies(state), because: count.because(state) };
     let about = statements.iter().filter(|statement| statement.artifact().slot == artifact.slot);
@@ -115,6 +139,7 @@ pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedSta
         rules: policy.rules_for(&artifact.slot.package).pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
         entries: entries(policy, artifact, &verdict),
         states: State::ORDER.into_iter().map(step).collect(),
+        marks: case.marks(statements),
         results,
         verdict,
     }
@@ -128,14 +153,23 @@ fn entries(policy: &Policy, artifact: &ArtifactId, verdict: &Verdict) -> Vec<Ent
 }
 
 impl Case<'_, '_> {
+    fn marks(&self, statements: &[VerifiedStatement]) -> Vec<MarkStep> {
+        let commitments = counted(self.policy, self.artifact, self.circumstances.commitments);
+        let marks = marks(&self.artifact.slot, statements, commitments, self.circumstances.as_of);
+        marks.into_iter().map(|mark| MarkStep { name: self.policy.name_of(&mark.operator), mark }).collect()
+    }
+
     fn step(&self, statement: &VerifiedStatement) -> ResultStep {
+        let weight = self.weight(statement);
+        let is_word = matches!(weight, Weight::Counts | Weight::NotCounted { .. } | Weight::Pending { .. });
         ResultStep {
+            grade: is_word.then(|| self.grades.grade(statement.digest())),
             operator: self.policy.name_of(&statement.operator()),
             node: statement.node(),
             sequence: statement.position().sequence,
             result: statement.digest(),
             says: statement.result().outcome.class().to_owned(),
-            weight: self.weight(statement),
+            weight,
         }
     }
 
@@ -159,9 +193,9 @@ impl Case<'_, '_> {
         if !self.heard.words(&operator, self.artifact.digest).any(|word| word.digest() == digest) {
             return Weight::Superseded;
         }
-        let rules = self.policy.rules_for(&self.artifact.slot.package);
-        match Ballot::of(statement.result(), rules, self.circumstances.as_of) {
+        match self.ballot(statement) {
             Ballot::NotCounted { reason } => Weight::NotCounted { reason },
+            Ballot::Pending { reason } => Weight::Pending { reason },
             _ => Weight::Counts,
         }
     }

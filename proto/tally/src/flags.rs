@@ -1,18 +1,21 @@
 //! Flags: alarms beside a state. None of them needs a quorum; one witness is enough to look.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::result::Source;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactId, Digest, OperatorId};
+use quorate_proto::{ArtifactId, Digest};
 
 use crate::ballot::{Ballot, Vote};
+use crate::grade::counted;
 use crate::heard::Heard;
 use crate::policy::Policy;
 use crate::verdict::Flag;
 
-/// The alarms about `artifact`. `withheld` are those who committed to a result and did not reveal it.
-pub(crate) fn flags(policy: &Policy, artifact: &ArtifactId, heard: &Heard<'_>, votes: &[Vote], withheld: &[OperatorId]) -> BTreeSet<Flag> {
+/// The alarms about `artifact` that results raise.
+pub(crate) fn flags(artifact: &ArtifactId, heard: &Heard<'_>, votes: &[Vote]) -> BTreeSet<Flag> {
     let mut flags = BTreeSet::new();
     if votes.iter().any(|vote| vote.ballot == Ballot::Equivocated) {
         flags.insert(Flag::Equivocation);
@@ -26,10 +29,19 @@ pub(crate) fn flags(policy: &Policy, artifact: &ArtifactId, heard: &Heard<'_>, v
     if is_source_split(heard.all().filter(|statement| statement.artifact().digest == artifact.digest)) {
         flags.insert(Flag::SourceSplit);
     }
-    if withheld.iter().any(|operator| policy.enrolled().contains(operator)) {
-        flags.insert(Flag::Withheld);
-    }
     flags
+}
+
+/// Commitments that no result has revealed, rightly or not.
+pub(crate) fn open<'c>(
+    policy: &'c Policy,
+    artifact: &'c ArtifactId,
+    heard: &Heard<'_>,
+    commitments: &'c [Arc<VerifiedCommitment>],
+) -> impl Iterator<Item = &'c VerifiedCommitment> {
+    let reveals = |statement: &VerifiedStatement| Some((statement.node(), statement.result().reveals.as_ref()?.sequence));
+    let revealed: BTreeSet<_> = if commitments.is_empty() { BTreeSet::new() } else { heard.all().filter_map(reveals).collect() };
+    counted(policy, artifact, commitments).filter(move |entry| !revealed.contains(&(entry.node(), entry.position().sequence)))
 }
 
 /// One node, and so no split view, has seen two files in the slot.

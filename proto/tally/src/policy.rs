@@ -108,6 +108,9 @@ impl Policy {
         let mut everybody = Side::empty(self.voters.len());
         (0..self.voters.len()).for_each(|voter| everybody.add(voter));
         for rules in &self.rules {
+            if !rules.take_a_grade() {
+                return Err(PolicyError::Grades);
+            }
             let (threshold, operators) = (rules.threshold, self.size());
             if !(1..=operators).contains(&threshold) {
                 return Err(PolicyError::Threshold { threshold, operators });

@@ -198,9 +198,10 @@ impl std::fmt::Display for Flag {
 }
 
 impl Verdict {
-    /// Digests of every result that was considered, agreeing and dissenting, sorted.
+    /// Digests of every result that was considered, agreeing and dissenting, and of the commitments that these open,
+    /// sorted.
     pub fn rests_on(&self) -> Vec<Digest> {
-        let digests: BTreeSet<_> = self.votes.iter().flat_map(|vote| vote.results.iter().copied()).collect();
+        let digests: BTreeSet<_> = self.votes.iter().flat_map(|vote| vote.results.iter().chain(&vote.commitments).copied()).collect();
         digests.into_iter().collect()
     }
 
@@ -261,6 +262,11 @@ impl Verdict {
         } else {
             format!("no result yet from {}", absent.join(", "))
         });
+        for vote in &self.votes {
+            if let Ballot::Pending { reason } = &vote.ballot {
+                parts.push(format!("{} is {reason}", vote.name));
+            }
+        }
         Some(parts.join("; "))
     }
 

@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, Timestamp};
@@ -17,6 +19,7 @@ struct Case {
     what: &'static str,
     policy: String,
     items: Vec<FeedItem>,
+    commitments: Vec<FeedItem>,
     equivocations: Vec<[FeedItem; 2]>,
     as_of: Option<Timestamp>,
 }
@@ -46,21 +49,28 @@ fn votes(members: &mut [Member], row: &str) -> Vec<FeedItem> {
 fn pictured(what: &'static str, row: &str, threshold: usize, rules: &str) -> Case {
     let mut members = five();
     let policy = format!("{}{rules}", policy(threshold, &members));
-    Case { what, policy, items: votes(&mut members, row), equivocations: Vec::new(), as_of: None }
+    Case { what, policy, items: votes(&mut members, row), commitments: Vec::new(), equivocations: Vec::new(), as_of: None }
 }
 
 /// One operator with three nodes that say what the picture says.
 fn joined(what: &'static str, row: &str) -> Case {
     let mut nodes = Member::with_nodes(1, 3);
     let policy = policy(1, [&nodes[0]]);
-    Case { what, policy, items: votes(&mut nodes, row), equivocations: Vec::new(), as_of: None }
+    Case { what, policy, items: votes(&mut nodes, row), commitments: Vec::new(), equivocations: Vec::new(), as_of: None }
 }
 
 fn superseded() -> Case {
     let mut members = five();
     let mut items = votes(&mut members, "aiiff");
     items.push(members[0].says(&click(), identical(&click())));
-    Case { what: "a node's later word counts", policy: policy(3, &members), items, equivocations: Vec::new(), as_of: None }
+    Case {
+        what: "a node's later word counts",
+        policy: policy(3, &members),
+        items,
+        commitments: Vec::new(),
+        equivocations: Vec::new(),
+        as_of: None,
+    }
 }
 
 fn registry_split() -> Case {
@@ -68,7 +78,14 @@ fn registry_split() -> Case {
     let mut items = votes(&mut members, "iii..");
     let other = ArtifactId { digest: Digest::of(b"other"), ..click() };
     items.push(members[3].says(&other, failed()));
-    Case { what: "other bytes under the same name", policy: policy(3, &members), items, equivocations: Vec::new(), as_of: None }
+    Case {
+        what: "other bytes under the same name",
+        policy: policy(3, &members),
+        items,
+        commitments: Vec::new(),
+        equivocations: Vec::new(),
+        as_of: None,
+    }
 }
 
 /// The operator's other node, which says nothing here, has signed two histories.
@@ -77,7 +94,14 @@ fn equivocated() -> Case {
     let items = votes(&mut members, "iii..");
     let node = Member::with_nodes(1, 2).remove(1);
     let pair = [identical(&click()), failed()].map(|outcome| node.says_at(node.position(), &click(), outcome));
-    Case { what: "an operator with an equivocating node", policy: policy(3, &members), items, equivocations: vec![pair], as_of: None }
+    Case {
+        what: "an operator with an equivocating node",
+        policy: policy(3, &members),
+        items,
+        commitments: Vec::new(),
+        equivocations: vec![pair],
+        as_of: None,
+    }
 }
 
 fn certified_twice() -> Case {
@@ -88,6 +112,7 @@ fn certified_twice() -> Case {
         what: "a result under another operator's certificate does not count",
         policy: policy(3, &members),
         items,
+        commitments: Vec::new(),
         equivocations: Vec::new(),
         as_of: None,
     }
@@ -147,6 +172,30 @@ fn ruled_cases() -> Vec<Case> {
     ]
 }
 
+/// Four of five operators commit and reveal; the last of them is seen by nobody, and its commitment is open if it
+/// withholds.
+fn graded(what: &'static str, rules: &str, withholds: bool) -> Case {
+    let mut members = five();
+    let commitments: Vec<_> = members[..4].iter_mut().map(|member| member.commits(&click(), &identical(&click()), 2)).collect();
+    let told = if withholds { 3 } else { 4 };
+    let reveal = |(at, member): (usize, &mut Member)| {
+        let seen: Vec<_> = (0..3).filter(|other| *other != at).map(|other| commitments[other].clone()).collect();
+        member.reveals(&click(), identical(&click()), 0, &seen)
+    };
+    let items = members[..told].iter_mut().enumerate().map(reveal).collect();
+    let (policy, equivocations) = (format!("{rules}{}", policy(3, &members)), Vec::new());
+    Case { what, policy, items, commitments, equivocations, as_of: Some(Timestamp::from_unix_seconds(SIGNED_AT + 3_600)) }
+}
+
+/// Grades, what they are asked for, and what is withheld.
+fn graded_cases() -> Vec<Case> {
+    vec![
+        graded("who is seen by enough others is blind", "", false),
+        graded("votes of other grades wait", "grades = [\"blind\"]\n", false),
+        graded("a commitment that is not revealed", "", true),
+    ]
+}
+
 fn cases() -> Vec<Case> {
     vec![
         pictured("reproduced", "iiiii", 3, ""),
@@ -175,7 +224,9 @@ fn row(case: &Case) -> Value {
     let statements: Vec<_> = case.items.iter().filter_map(|item| VerifiedStatement::verify_item(item, rules.enrolled()).ok()).collect();
     let prove = |[first, second]: &[FeedItem; 2]| EquivocationProof::verify(first.clone(), second.clone(), rules.enrolled()).unwrap();
     let proofs: Vec<_> = case.equivocations.iter().map(prove).collect();
-    let circumstances = Circumstances { as_of: case.as_of, equivocations: &proofs, ..Circumstances::default() };
+    let committed = |item| VerifiedEntry::verify_item(item, rules.enrolled()).unwrap().commitment().cloned().map(Arc::new);
+    let commitments: Vec<_> = case.commitments.iter().filter_map(committed).collect();
+    let circumstances = Circumstances { as_of: case.as_of, equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
     let exact = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let item = |item: &FeedItem| json!({ "certificate": exact(&item.certificate), "envelope": exact(&item.envelope) });
     json!({
@@ -183,6 +234,7 @@ fn row(case: &Case) -> Value {
         "policy": case.policy,
         "artifact": click(),
         "results": case.items.iter().map(item).collect::<Vec<_>>(),
+        "commitments": case.commitments.iter().map(item).collect::<Vec<_>>(),
         "equivocations": case.equivocations.iter().map(|pair| pair.each_ref().map(item)).collect::<Vec<_>>(),
         "asOf": case.as_of,
         "verdict": tally_as_of(&rules, &click(), &statements, circumstances),
@@ -191,8 +243,9 @@ fn row(case: &Case) -> Value {
 
 #[test]
 fn verdicts() {
-    let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).map(row).collect();
-    let vectors = json!({ "description": "policy, results, proofs of equivocation and a time in, verdict out", "vectors": rows });
+    let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).collect();
+    let vectors =
+        json!({ "description": "policy, results, commitments, proofs of equivocation and a time in, verdict out", "vectors": rows });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use quorate_proto::bundle::Bundle;
 use quorate_proto::certificate::NodeCertificate;
+use quorate_proto::commitment::Commitment;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::provenance::Provenance;
 use quorate_proto::result::RebuildResult;
@@ -17,6 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
         let again = Statement::<RebuildResult>::parse(&statement.to_payload());
         assert_eq!(again.as_ref(), Ok(&statement));
         let _ = statement.artifact();
+    }
+    if let Ok(statement) = Statement::<Commitment>::parse(bytes) {
+        assert_eq!(Statement::<Commitment>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
+        let _ = statement.predicate.task();
     }
     let _ = Statement::<Provenance>::parse(bytes);
     let _ = Statement::<NodeCertificate>::parse(bytes);

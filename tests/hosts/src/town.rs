@@ -142,7 +142,7 @@ impl Node {
     fn configure<'a>(&self, peers: impl Iterator<Item = &'a Host>) -> anyhow::Result<()> {
         let config = format!(
             "data_dir = \"data\"\n[node]\nkey = \"data/node.key\"\ncertificate = \"data/certificate.json\"\npolicy = \"../policy.toml\"\n\
-             [mesh]\nlisten = {}\nbootstrap = {}\n",
+             [commit]\nenabled = false\n[mesh]\nlisten = {}\nbootstrap = {}\n",
             listen(),
             addresses(peers)
         );

@@ -5,9 +5,12 @@
 //! "Leaves". Believes the log in nothing but its order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
+use quorate_proto::commitment::Commitment;
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::{EntryStatement, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
@@ -22,6 +25,9 @@ use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead};
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
 
+/// Commitments of a node to one task that a tally looks at, the first.
+const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
+
 /// What was read so far.
 #[derive(Default)]
 pub(super) struct Audit {
@@ -30,6 +36,7 @@ pub(super) struct Audit {
     certificates: BTreeMap<NodeId, VerifiedCertificate>,
     places: BTreeMap<(NodeId, u64), (Digest, FeedItem)>,
     slots: BTreeMap<ArtifactSlot, Vec<(u64, VerifiedStatement)>>,
+    commitments: BTreeMap<ArtifactSlot, Vec<(u64, Arc<VerifiedCommitment>)>>,
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -94,8 +101,8 @@ impl Audit {
         let kind = predicate_type(envelope.payload()).map_err(|error| error.to_string())?;
         if kind == NodeCertificate::TYPE {
             self.certificate(bytes)
-        } else if kind == RebuildResult::TYPE {
-            self.result(leaf, bytes, envelope.payload())
+        } else if kind == RebuildResult::TYPE || kind == Commitment::TYPE {
+            self.feed_entry(leaf, bytes, envelope.payload())
         } else if kind == VerdictSummary::TYPE {
             self.verdict(leaf, envelope.payload())
         } else {
@@ -112,25 +119,38 @@ impl Audit {
         Ok(())
     }
 
-    fn result(&mut self, leaf: u64, bytes: &[u8], payload: &[u8]) -> Result<(), String> {
-        self.counts.results += 1;
-        let node = Statement::<RebuildResult>::parse(payload).map_err(|error| error.to_string())?.predicate.feed.node;
+    fn feed_entry(&mut self, leaf: u64, bytes: &[u8], payload: &[u8]) -> Result<(), String> {
+        let node = EntryStatement::parse(payload).map_err(|error| error.to_string())?.position().node;
         let certificate = self.certificates.get(&node).ok_or("a result without a certificate before it")?;
-        let statement = VerifiedStatement::verify(bytes, certificate).map_err(|error| error.to_string())?;
+        let entry = VerifiedEntry::verify(bytes, certificate).map_err(|error| error.to_string())?;
+        self.counts.results += u64::from(entry.result().is_some());
         let item = FeedItem { certificate: certificate.bytes().to_vec(), envelope: bytes.to_vec() };
-        let place = (node, statement.position().sequence);
+        let place = (node, entry.position().sequence);
         if let Some((held, first)) = self.places.get(&place) {
-            if *held == statement.digest() {
-                return Err("a result that is in the log already".to_owned());
+            if *held == entry.digest() {
+                return Err("an entry that is in the log already".to_owned());
             }
             let operators = BTreeSet::from([certificate.operator()]);
             let proof = EquivocationProof::verify(first.clone(), item, &operators).map_err(|error| error.to_string())?;
             self.proofs.push((leaf, proof));
             return Ok(());
         }
-        self.places.insert(place, (statement.digest(), item));
-        self.slots.entry(statement.artifact().slot.clone()).or_default().push((leaf, statement));
+        self.places.insert(place, (entry.digest(), item));
+        match entry {
+            VerifiedEntry::Result(statement) => {
+                self.slots.entry(statement.artifact().slot.clone()).or_default().push((leaf, *statement));
+            }
+            VerifiedEntry::Commitment(commitment) => self.commitment(leaf, Arc::from(commitment)),
+        }
         Ok(())
+    }
+
+    /// Of a node the first few to one task are looked at.
+    fn commitment(&mut self, leaf: u64, commitment: Arc<VerifiedCommitment>) {
+        let held = self.commitments.entry(commitment.commitment().slot()).or_default();
+        if held.iter().filter(|(_, other)| other.node() == commitment.node()).count() < COMMITMENTS_OF_A_NODE_MAX {
+            held.push((leaf, commitment));
+        }
     }
 
     fn verdict(&mut self, leaf: u64, payload: &[u8]) -> Result<(), String> {
@@ -162,7 +182,10 @@ impl Audit {
         let called = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
         let known = self.proofs.iter().filter(|(leaf, proof)| *leaf < size || called(proof.operator()));
         let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
-        let circumstances = Circumstances { as_of: verdict.as_of, equivocations: &proofs, ..Circumstances::default() };
+        let committed = self.commitments.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
+        let commitments: Vec<_> = committed.iter().filter(|(leaf, _)| *leaf < size).map(|(_, entry)| Arc::clone(entry)).collect();
+        let circumstances =
+            Circumstances { as_of: verdict.as_of, equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
         tally_as_of(policy, &verdict.artifact, &statements, circumstances)
     }
 }

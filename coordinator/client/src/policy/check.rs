@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use quorate_proto::{ArtifactId, Digest, Timestamp};
-use quorate_tally::explain::{ResultStep, Weight};
-use quorate_tally::{Consequence, Explanation, explain};
+use quorate_tally::explain::{MarkStep, ResultStep, Weight};
+use quorate_tally::{Consequence, Explanation, Grade, explain};
 use serde::Serialize;
 
 use crate::answer::Answer;
@@ -78,6 +78,10 @@ fn human(assessment: &Assessment, explanation: &Explanation, paint: Paint) -> St
     }
     let _ = writeln!(text, "\n2. what became of each result");
     results(&mut text, &explanation.results, paint);
+    for MarkStep { name, mark } in &explanation.marks {
+        let row = format!("{:<16} {:<24} {} (mark)", plain(name), short(&mark.node.to_string()), mark.kind);
+        let _ = writeln!(text, "   {}", paint.tone(Tone::Bad, &row));
+    }
     let _ = writeln!(text, "\n3. what each operator says");
     for vote in &explanation.verdict.votes {
         let ballot = paint.tone(render::ballot_tone(&vote.ballot), &render::ballot(&vote.ballot));
@@ -100,7 +104,8 @@ fn results(text: &mut String, results: &[ResultStep], paint: Paint) {
             other => paint.tone(Tone::Unsure, &fate(other)),
         };
         let place = format!("{} #{}", short(&step.node.to_string()), step.sequence);
-        let _ = writeln!(text, "   {:<16} {place:<24} {:<20} {fate}", plain(&step.operator), plain(&step.says));
+        let grade = step.grade.map_or("", Grade::name);
+        let _ = writeln!(text, "   {:<16} {place:<24} {:<20} {grade:<10} {fate}", plain(&step.operator), plain(&step.says));
     }
 }
 
@@ -108,6 +113,7 @@ fn fate(weight: &Weight) -> String {
     match weight {
         Weight::Counts => "counts".to_owned(),
         Weight::NotCounted { reason } => format!("does not count: {}", plain(reason)),
+        Weight::Pending { reason } => format!("waits: {}", plain(reason)),
         Weight::Superseded => "the node has said something newer".to_owned(),
         Weight::OtherFile { digest } => format!("is about another file of this name, {}", short(&digest.to_string())),
         Weight::Retracted => "was taken back".to_owned(),

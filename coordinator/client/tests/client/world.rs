@@ -113,6 +113,7 @@ impl World {
             verdict: verdict.to_owned(),
             proof: prove(verdict.as_bytes(), &log(ORIGIN, 7)),
             results: self.items.iter().map(item).collect(),
+            commitments: Vec::new(),
             equivocations: self.pairs.iter().map(|[a, b]| [item(a), item(b)]).collect(),
         }
     }

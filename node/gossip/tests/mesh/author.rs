@@ -126,6 +126,7 @@ pub(crate) fn statement(
         started_at: at,
         finished_at: at,
         provenance,
+        reveals: None,
         feed,
     };
     Statement::new(vec![Subject::new("sample.whl", Digest::of(b"artifact"))], result).to_payload()

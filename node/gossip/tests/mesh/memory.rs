@@ -5,8 +5,9 @@ use std::sync::Mutex;
 
 use quorate_gossip::store::reason;
 use quorate_gossip::{Accepted, FeedStore};
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::{EquivocationProof, FeedHead, FeedStep};
-use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, Notice, Told};
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
 
@@ -50,8 +51,8 @@ impl MemoryStore {
         if item.encode().len() > FEED_ITEM_BYTES_MAX {
             return Err("oversized");
         }
-        let verified = VerifiedStatement::verify_item(item, &self.enrolled).map_err(|e| e.name())?;
-        if verified.result().finished_at > Timestamp::from_unix_seconds(SIGNED_AT + 300) {
+        let verified = VerifiedEntry::verify_item(item, &self.enrolled).map_err(|e| e.name())?;
+        if verified.signed_at() > Timestamp::from_unix_seconds(SIGNED_AT + 300) {
             return Err(reason::FUTURE);
         }
         let mut state = self.state.lock().unwrap();
@@ -62,7 +63,7 @@ impl MemoryStore {
             FeedStep::Append(head) => {
                 feed.head = head;
                 feed.items.push((verified.digest(), item.clone()));
-                wanted.extend(verified.result().evidence().into_iter().filter(|digest| !blobs.contains_key(digest)));
+                wanted.extend(verified.evidence().into_iter().filter(|digest| !blobs.contains_key(digest)));
                 Ok(Accepted::New)
             }
             FeedStep::Gap { expected } => Ok(Accepted::Gap { expected }),

@@ -68,6 +68,9 @@ pub enum PolicyError {
         /// How many values there should be.
         needed: usize,
     },
+    /// No vote could ever count.
+    #[error("`grades` is empty: a vote of no grade counts; leave it out to take every grade")]
+    Grades,
     /// An advisory about nothing, or about two things.
     #[error("advisory `{0}` needs either `digest` or `package`")]
     Advisory(String),

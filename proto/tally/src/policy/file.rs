@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::pattern::PurlPattern;
 use super::{Consequence, LogPolicy};
+use crate::grade::Grade;
 use crate::verdict::State;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -17,6 +18,7 @@ pub(super) struct PolicyFile {
     pub(super) version: u32,
     pub(super) threshold: usize,
     pub(super) max_age_days: Option<u32>,
+    pub(super) grades: Option<Vec<Grade>>,
     pub(super) operator: Vec<Operator>,
     #[serde(default)]
     pub(super) group: Vec<Group>,
@@ -104,6 +106,7 @@ pub(super) struct PackageRule {
     pub(super) pattern: PurlPattern,
     pub(super) threshold: Option<usize>,
     pub(super) max_age_days: Option<u32>,
+    pub(super) grades: Option<Vec<Grade>>,
     pub(super) distinct: Option<BTreeMap<Attribute, usize>>,
     pub(super) allow: Option<Allow>,
     pub(super) accept: Option<Accept>,

@@ -9,6 +9,7 @@ use quorate_proto::result::{Outcome, RebuildResult};
 use super::Consequence;
 use super::file::{Accept, Allow, Attribute, PackageRule, PolicyFile};
 use super::pattern::PurlPattern;
+use crate::grade::Grade;
 use crate::verdict::State;
 
 /// The rules for some packages.
@@ -21,6 +22,8 @@ pub(crate) struct Rules {
     /// How many different values of an attribute those who agree must have at least.
     pub(crate) distinct: BTreeMap<Attribute, usize>,
     max_age_days: Option<u32>,
+    /// Of which grades a vote has to be.
+    grades: BTreeSet<Grade>,
     allow: Allow,
     accept: BTreeSet<State>,
     states: BTreeMap<State, Consequence>,
@@ -34,6 +37,7 @@ impl Rules {
             threshold: file.threshold,
             distinct: file.distinct.clone(),
             max_age_days: file.max_age_days,
+            grades: file.grades.as_deref().unwrap_or(&Grade::ALL).iter().copied().collect(),
             allow: file.allow.clone(),
             accept: states(&file.accept),
             states: file.states.clone(),
@@ -49,6 +53,7 @@ impl Rules {
             threshold: rule.threshold.unwrap_or(self.threshold),
             distinct: rule.distinct.clone().unwrap_or_else(|| self.distinct.clone()),
             max_age_days: rule.max_age_days.or(self.max_age_days),
+            grades: rule.grades.as_ref().map_or_else(|| self.grades.clone(), |grades| grades.iter().copied().collect()),
             allow: rule.allow.clone().unwrap_or_else(|| self.allow.clone()),
             accept: rule.accept.as_ref().map_or_else(|| self.accept.clone(), states),
             states: rule.states.clone().unwrap_or_else(|| self.states.clone()),
@@ -58,6 +63,20 @@ impl Rules {
     /// Whether they look at a time.
     pub(super) fn ages(&self) -> bool {
         self.max_age_days.is_some()
+    }
+
+    /// Whether a vote of any grade can count.
+    pub(super) fn take_a_grade(&self) -> bool {
+        !self.grades.is_empty()
+    }
+
+    /// Why a vote of this grade waits for another, if it does.
+    pub(crate) fn waits_for_grade(&self, grade: Grade) -> Option<String> {
+        if self.grades.contains(&grade) {
+            return None;
+        }
+        let asked: Vec<_> = self.grades.iter().rev().map(|grade| grade.name()).collect();
+        Some(format!("graded {grade}, asked for is {}", asked.join(" or ")))
     }
 
     /// Why a result does not count as of a time, if it does not. Without a time none is young enough.

@@ -4,6 +4,8 @@
 
 mod doctor;
 mod fixture;
+mod grades;
+mod marks;
 mod properties;
 mod rules;
 mod votes;

@@ -260,9 +260,6 @@ fn flags_stand_beside_any_state() {
     moved.source.as_mut().unwrap().commit = Some("0".repeat(40));
     let split = [items.clone(), vec![members[1].sign(&click(), moved)]].concat();
     assert_eq!(flags(&split, at(0)), [Flag::SourceSplit].into());
-    let (withheld, stranger) = ([members[2].operator()], [Member::new(9).operator()]);
-    assert_eq!(flags(&items, Circumstances { withheld: &withheld, ..at(0) }), [Flag::Withheld].into());
-    assert_eq!(flags(&items, Circumstances { withheld: &stranger, ..at(0) }), [].into());
 }
 
 #[test]
