@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_gossip::{Accepted, FeedStore, Mesh, MeshConfig, Multiaddr};
 use quorate_node::blob::BlobStore;
-use quorate_node::feed::{self, Feeds};
+use quorate_node::feed::{self, Feeds, Own};
 use quorate_node::logs::Logs;
 use quorate_node::mesh::MeshStore;
 use quorate_proto::verified::FeedItem;
@@ -106,7 +106,7 @@ impl Node {
         let key = SecretKey::from_seed(&[seed; 32]);
         feed::begin(dir.path(), &key.node_id()).unwrap();
         let blobs = BlobStore::open(&dir.path().join("blobs")).unwrap();
-        let feeds = Feeds::open(dir.path(), key.node_id(), [].into(), blobs).unwrap();
+        let feeds = Feeds::open(dir.path(), Own { node: key.node_id(), operator: key.operator_id() }, [].into(), blobs).unwrap();
         let logs = Logs::open(dir.path(), &[log().verifier().clone()]).unwrap();
         let (mesh, addresses) = start(seed, MeshStore::new(feeds, logs.clone(), dir.path()), bootstrap).await;
         Self { logs, mesh, addresses, _dir: dir }

@@ -34,12 +34,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let key = key::load(&args.key.clone().unwrap_or_else(|| args.dir.join("node.key"))).context("loading the node's key")?;
     let entries = feed::read(&args.dir, key.node_id()).context("reading the feed")?;
-    let results = entries.iter().filter_map(|entry| match entry {
+    let mut results = entries.iter().filter_map(|entry| match entry {
         EntryStatement::Result(result) => Some(result),
         EntryStatement::Commitment(_) => None,
     });
     // The newest: it is the one that counts.
-    let newest = results.filter(|result| result.artifact().digest == args.artifact).last();
+    let newest = results.rfind(|result| result.artifact().digest == args.artifact);
     let Some(payload) = newest.and_then(|result| link::payload(result)) else {
         eprintln!("this node has rebuilt nothing for {}", args.artifact);
         return Ok(ExitCode::from(NOTHING_REBUILT));

@@ -78,6 +78,7 @@ impl Golden {
             verdict: String::from_utf8(verdict.clone()).unwrap(),
             proof: proof.to_string(),
             results: items.iter().map(|item| BundledItem::try_from(item).unwrap()).collect(),
+            commitments: Vec::new(),
             equivocations: Vec::new(),
         };
         let golden = Self { folder, members, items, artifact, bundle, index };

@@ -60,10 +60,10 @@ fn a_check_shows_every_step_from_the_results_to_the_exit_code() {
     the policy's rules for all packages
 
     2. what became of each result
-       operator-0       ed25519:<hex> #0  identical            counts
-       operator-1       ed25519:<hex> #0  identical            counts
-       operator-2       ed25519:<hex> #0  identical            counts
-       operator-3       ed25519:<hex> #0  different            counts
+       operator-0       ed25519:<hex> #0  identical            follower   counts
+       operator-1       ed25519:<hex> #0  identical            follower   counts
+       operator-2       ed25519:<hex> #0  identical            follower   counts
+       operator-3       ed25519:<hex> #0  different            follower   counts
 
     3. what each operator says
        operator-0       identical

@@ -87,6 +87,7 @@ fn the_json_shape_is_pinned() {
               "ballot": {
                 "says": "identical"
               },
+              "grade": "follower",
               "name": "operator-0",
               "operator": "ed25519:<hex>",
               "results": [
@@ -97,6 +98,7 @@ fn the_json_shape_is_pinned() {
               "ballot": {
                 "says": "identical"
               },
+              "grade": "follower",
               "name": "operator-1",
               "operator": "ed25519:<hex>",
               "results": [
@@ -107,6 +109,7 @@ fn the_json_shape_is_pinned() {
               "ballot": {
                 "says": "identical"
               },
+              "grade": "follower",
               "name": "operator-2",
               "operator": "ed25519:<hex>",
               "results": [
@@ -118,6 +121,7 @@ fn the_json_shape_is_pinned() {
                 "rebuilt": "sha256:<hex>",
                 "says": "different"
               },
+              "grade": "follower",
               "name": "operator-3",
               "operator": "ed25519:<hex>",
               "results": [

@@ -19,12 +19,12 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    pub(crate) fn new(row: &str, sees: impl Fn(usize, usize) -> bool) -> Self {
+    pub(crate) fn new(row: &str, names: impl Fn(usize, usize) -> bool) -> Self {
         let mut members: Vec<Member> = (1..).take(row.len()).map(Member::new).collect();
         let outcomes: Vec<_> = row.chars().map(|letter| outcome(letter).unwrap()).collect();
         let commitments: Vec<_> = members.iter_mut().zip(&outcomes).map(|(member, outcome)| member.commits(&click(), outcome, 2)).collect();
         let reveal = |(at, (member, outcome)): (usize, (&mut Member, _))| {
-            let seen: Vec<_> = (0..row.len()).filter(|other| *other != at && sees(at, *other)).map(|o| commitments[o].clone()).collect();
+            let seen: Vec<_> = (0..row.len()).filter(|other| *other != at && names(at, *other)).map(|o| commitments[o].clone()).collect();
             member.reveals(&click(), outcome, 0, &seen)
         };
         let results = members.iter_mut().zip(outcomes).enumerate().map(reveal).collect();
