@@ -12,7 +12,7 @@ use serde_json::Value;
 const FILE_LINES_MAX: usize = 600;
 
 /// Which rooms a room may use. Development dependencies are free: tests look everywhere.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("quorate-proto", &[]),
     ("quorate-normalize", &["quorate-proto"]),
     ("quorate-tally", &["quorate-proto"]),
@@ -24,6 +24,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("quorate-devnet", &["quorate-proto"]),
     ("quorate-tests", &["quorate-proto"]),
     ("quorate-hosts", &["quorate-proto", "quorate-devnet"]),
+    ("quorate-sim", &["quorate-proto", "quorate-tally", "quorate-tlog", "quorate-gossip", "quorate-tests"]),
 ];
 
 /// What the pure rooms must never reach, at any depth.

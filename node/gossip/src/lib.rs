@@ -12,6 +12,7 @@
 
 pub mod book;
 pub mod counters;
+pub mod limit;
 pub mod mesh;
 pub mod penalty;
 pub mod record;
@@ -25,7 +26,6 @@ mod circuits;
 mod codec;
 mod dial;
 mod ingest;
-mod limit;
 
 pub use counters::Counters;
 pub use libp2p::{Multiaddr, PeerId};

@@ -7,22 +7,22 @@ use libp2p::PeerId;
 
 /// A rate with a burst.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// How many at once.
-    pub(crate) burst: u32,
+    pub burst: u32,
     /// How many a second in the long run.
-    pub(crate) per_second: u32,
+    pub per_second: u32,
 }
 
 /// Gossip frames. A busy network makes some ten results a second; what exceeds this comes by sync.
-pub(crate) const FRAMES: Rate = Rate { burst: 512, per_second: 128 };
+pub const FRAMES: Rate = Rate { burst: 512, per_second: 128 };
 
 /// Sync requests. A late joiner asks once per 4 MiB of entries and once a file.
-pub(crate) const REQUESTS: Rate = Rate { burst: 1024, per_second: 256 };
+pub const REQUESTS: Rate = Rate { burst: 1024, per_second: 256 };
 
 /// Buckets of the connected peers.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub struct Limiter {
     rate: Rate,
     buckets: BTreeMap<PeerId, Bucket>,
 }
@@ -34,12 +34,13 @@ struct Bucket {
 }
 
 impl Limiter {
-    pub(crate) fn new(rate: Rate) -> Self {
+    /// Buckets of one rate, all full.
+    pub fn new(rate: Rate) -> Self {
         Self { rate, buckets: BTreeMap::new() }
     }
 
     /// Takes a token of `peer`, if there is one. `now` is the time since any fixed moment.
-    pub(crate) fn admit(&mut self, peer: PeerId, now: Duration) -> bool {
+    pub fn admit(&mut self, peer: PeerId, now: Duration) -> bool {
         let burst = f64::from(self.rate.burst);
         let bucket = self.buckets.entry(peer).or_insert(Bucket { tokens: burst, at: now });
         let gained = now.saturating_sub(bucket.at).as_secs_f64() * f64::from(self.rate.per_second);
@@ -53,7 +54,7 @@ impl Limiter {
     }
 
     /// Forgets a peer whose bucket is full again: one that reconnects quickly gains nothing by it.
-    pub(crate) fn forget_full(&mut self, now: Duration) {
+    pub fn forget_full(&mut self, now: Duration) {
         let refill = f64::from(self.rate.burst) / f64::from(self.rate.per_second);
         self.buckets.retain(|_, bucket| now.saturating_sub(bucket.at).as_secs_f64() < refill);
     }

@@ -28,6 +28,33 @@ pub enum Accepted {
     Unavailable,
 }
 
+/// What gossip does with an item of which this became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// It is passed on.
+    On,
+    /// It is not, and nobody is blamed.
+    Ignored,
+    /// It is not, and who sent it is blamed.
+    Punished,
+}
+
+impl Accepted {
+    /// What gossip does with the item. Passed on is what is verified and new to us, even where we cannot place
+    /// it yet. Punished is what no honest peer would have passed on; whom we have not enrolled, others may have.
+    pub fn passing(self) -> Passing {
+        match self {
+            Self::New | Self::Gap { .. } | Self::Equivocation => Passing::On,
+            Self::Duplicate
+            | Self::Unavailable
+            | Self::Rejected("unknown-operator" | reason::FORK | reason::FUTURE | reason::OWN_FEED | reason::UNKNOWN_LOG) => {
+                Passing::Ignored
+            }
+            Self::Rejected(_) => Passing::Punished,
+        }
+    }
+}
+
 /// Names of rejections that a store makes, beside those of `RejectError::name()`.
 pub mod reason {
     /// A second history whose proof is already kept, or one behind an equivocation.
@@ -107,3 +134,23 @@ pub trait FeedStore: Send + Sync + 'static {
 
 /// How many wanted files the mesh asks for at a time.
 pub const WANTED_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relays_are_punished_only_for_what_no_honest_peer_passes_on() {
+        let judged = [
+            (Accepted::Rejected("bad-signature"), Passing::Punished),
+            (Accepted::Rejected("expired-certificate"), Passing::Punished),
+            (Accepted::Rejected("unknown-operator"), Passing::Ignored),
+            (Accepted::Rejected(reason::FUTURE), Passing::Ignored),
+            (Accepted::Rejected(reason::UNKNOWN_LOG), Passing::Ignored),
+            (Accepted::Gap { expected: 3 }, Passing::On),
+        ];
+        for (outcome, passing) in judged {
+            assert_eq!(outcome.passing(), passing, "{outcome:?}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::behaviour::{BehaviourEvent, notice_topic};
 use crate::counters::Place;
 use crate::ingest::{Delivery, Judged};
 use crate::penalty::Offence;
-use crate::store::{Accepted, FeedStore, reason};
+use crate::store::{Accepted, FeedStore, Passing, reason};
 use crate::sync::Event;
 
 type SyncEvent = request_response::Event<Vec<u8>, Vec<u8>>;
@@ -197,31 +197,11 @@ pub(super) fn name_of(outcome: Accepted) -> &'static str {
     }
 }
 
-/// What gossipsub does with an item. Passed on is what is verified and new to us, even where we cannot
-/// place it yet. Punished is what no honest peer would have passed on; whom we have not enrolled,
-/// others may have.
+/// What gossipsub does with an item.
 pub(super) fn acceptance_of(outcome: Accepted) -> MessageAcceptance {
-    match outcome {
-        Accepted::New | Accepted::Gap { .. } | Accepted::Equivocation => MessageAcceptance::Accept,
-        Accepted::Duplicate
-        | Accepted::Unavailable
-        | Accepted::Rejected("unknown-operator" | reason::FORK | reason::FUTURE | reason::OWN_FEED | reason::UNKNOWN_LOG) => {
-            MessageAcceptance::Ignore
-        }
-        Accepted::Rejected(_) => MessageAcceptance::Reject,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn relays_are_punished_only_for_what_no_honest_peer_passes_on() {
-        assert!(matches!(acceptance_of(Accepted::Rejected("bad-signature")), MessageAcceptance::Reject));
-        assert!(matches!(acceptance_of(Accepted::Rejected("expired-certificate")), MessageAcceptance::Reject));
-        assert!(matches!(acceptance_of(Accepted::Rejected("unknown-operator")), MessageAcceptance::Ignore));
-        assert!(matches!(acceptance_of(Accepted::Rejected(reason::FUTURE)), MessageAcceptance::Ignore));
-        assert!(matches!(acceptance_of(Accepted::Gap { expected: 3 }), MessageAcceptance::Accept));
+    match outcome.passing() {
+        Passing::On => MessageAcceptance::Accept,
+        Passing::Ignored => MessageAcceptance::Ignore,
+        Passing::Punished => MessageAcceptance::Reject,
     }
 }

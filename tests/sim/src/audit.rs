@@ -1,0 +1,96 @@
+//! What anybody can hold against an operator, from statements alone: the real tally's grades and marks, and
+//! agreement with drills. Who is named, and after how many tasks.
+//!
+//! Three rules. A mark names at once. Agreement with a drill names at once. And who has voted [`VOTES_MIN`] times and
+//! never once blind or witnessed is named as one that may have copied everything; an honest node that is slow has
+//! others that confirm its builds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quorate_proto::entry::VerifiedCommitment;
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{OperatorId, Timestamp};
+use quorate_tally::{Ballot, Circumstances, Confirmation, Grade, MarkKind, Policy, marks, tally_as_of};
+
+use crate::work::{Job, Kind};
+
+/// So many votes are looked at before anybody is said to have none of its own.
+pub const VOTES_MIN: u32 = 20;
+
+/// Why somebody is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A promise was broken.
+    Marked(MarkKind),
+    /// Agreed with a digest that is known to be wrong.
+    Drilled,
+    /// No vote was ever its own.
+    NothingOwn,
+}
+
+/// What is known of one task.
+#[derive(Clone, Debug)]
+pub struct Evidence<'e> {
+    /// The task.
+    pub job: Job,
+    /// Results of it.
+    pub statements: Vec<&'e VerifiedStatement>,
+    /// Commitments to it.
+    pub commitments: Vec<Arc<VerifiedCommitment>>,
+    /// Build witnesses that others confirm.
+    pub confirmations: Vec<Confirmation>,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub struct Audit {
+    records: BTreeMap<OperatorId, Record>,
+    named: BTreeMap<OperatorId, (usize, Reason)>,
+    tasks: usize,
+    /// Votes by grade, of all operators.
+    pub votes: BTreeMap<Grade, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    votes: u32,
+    own: u32,
+}
+
+impl Audit {
+    /// Looks at one more task.
+    pub fn look(&mut self, policy: &Policy, evidence: &Evidence<'_>, as_of: Timestamp) {
+        self.tasks += 1;
+        let artifact = evidence.job.truth.artifact();
+        let shown = marks(&artifact.slot, evidence.statements.iter().copied(), evidence.commitments.iter().map(Arc::as_ref), Some(as_of));
+        for mark in shown {
+            self.name(mark.operator, Reason::Marked(mark.kind));
+        }
+        let (commitments, confirmations) = (evidence.commitments.as_slice(), evidence.confirmations.as_slice());
+        let circumstances = Circumstances { as_of: Some(as_of), commitments, confirmations, ..Circumstances::default() };
+        let verdict = tally_as_of(policy, &artifact, evidence.statements.iter().copied(), circumstances);
+        for vote in verdict.votes {
+            let Some(grade) = vote.grade else { continue };
+            *self.votes.entry(grade).or_default() += 1;
+            if evidence.job.kind == Kind::Drill && vote.ballot == Ballot::Identical {
+                self.name(vote.operator, Reason::Drilled);
+            }
+            let record = self.records.entry(vote.operator).or_default();
+            record.votes += 1;
+            record.own += u32::from(grade != Grade::Follower);
+            if record.votes >= VOTES_MIN && record.own == 0 {
+                self.name(vote.operator, Reason::NothingOwn);
+            }
+        }
+    }
+
+    fn name(&mut self, operator: OperatorId, reason: Reason) {
+        self.named.entry(operator).or_insert((self.tasks, reason));
+    }
+
+    /// After how many tasks an operator was named, and why.
+    pub fn named(&self, operator: OperatorId) -> Option<(usize, Reason)> {
+        self.named.get(&operator).copied()
+    }
+}
