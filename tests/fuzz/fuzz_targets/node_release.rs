@@ -84,7 +84,7 @@ fn requirement(text: &str) {
 
 fn generator(text: &str) {
     let Some(generator) = Generator::parse(text) else { return };
-    for pin in generator.pins() {
+    for pin in generator.pins(None).into_iter().chain(generator.pins(Some("<57"))) {
         if pin.to_string().len() < 500 {
             let checked = checked_requirement(&pin.to_string());
             assert!(checked.is_ok(), "{pin}: {checked:?}");

@@ -45,8 +45,9 @@ fn a_monitor_makes_every_verdict_again_finds_its_own_results_and_a_mirror_serves
     let json: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&json["findings"], &json["views"][0]["standing"]), (&Value::Array(Vec::new()), &"consistent".into()), "{json}");
     assert!(json["verdicts"].as_u64().unwrap() >= 2 && json["otherEngines"] == 0, "{json}");
+    // A commitment and a result for each of the two.
     for looked in json["own"].as_array().unwrap() {
-        assert_eq!((&looked["held"], &looked["logged"], &looked["missingCount"]), (&2.into(), &2.into(), &0.into()), "{json}");
+        assert_eq!((&looked["held"], &looked["logged"], &looked["missingCount"]), (&4.into(), &4.into(), &0.into()), "{json}");
     }
 
     // An old copy of the feed: the log has what it has not. A longer one: the log lacks it.
@@ -77,7 +78,7 @@ fn a_monitor_makes_every_verdict_again_finds_its_own_results_and_a_mirror_serves
     let (code, said) = quorate(&["mirror", folder, "--check", "--policy", &policy]);
     assert_eq!(code, 0, "{said}");
     let (code, said) = quorate(&["monitor", "--once", "--mirror", folder, "--own", &feed(&network, 1), "--policy", &policy]);
-    assert!(code == 0 && said.contains("3 of 3 in the log"), "{said}");
+    assert!(code == 0 && said.contains("6 of 6 in the log"), "{said}");
     judges_read(&network, folder);
 
     // A byte of an entry is another.
