@@ -254,7 +254,7 @@ impl Service {
     }
 
     fn convict(&self, request: &AddCheckpoint, proof: &LogEquivocation) {
-        let origin = request.note().unverified_text().split('\n').next().unwrap_or_default();
+        let origin = request.note().unverified_origin();
         tracing::error!(origin, "a log has signed two histories");
         if let Err(error) = origin.parse().map_or(Ok(()), |origin| self.keep_evidence(&origin, proof)) {
             tracing::error!(%error, "the proof could not be kept");

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cases::{Case, Expected};
 use crate::lie;
+use quorate_devnet::member;
 use quorate_devnet::process::{self, Running};
 
 /// Names of operators; more are numbered.
@@ -134,16 +135,10 @@ impl Network {
 }
 
 impl Member {
-    /// The three commands of the README.
     async fn make(dir: &Path, index: usize) -> anyhow::Result<Self> {
         let name = NAMES.get(index).map_or_else(|| format!("operator-{}", index + 1), |name| (*name).to_owned());
         let dir = dir.join(&name);
-        let (root, data) = (dir.join("operator"), dir.join("data"));
-        let enrolment = process::run("quorate-node", &["operator", "init", "--dir", path(&root), "--name", &name]).await?;
-        process::run("quorate-node", &["key", "init", "--dir", path(&data)]).await?;
-        let (root_key, node_key, certificate) = (root.join("operator.key"), data.join("node.key"), data.join("certificate.json"));
-        let certify = ["operator", "certify", "--root", path(&root_key), "--node-key", path(&node_key), "--out", path(&certificate)];
-        process::run("quorate-node", &certify).await?;
+        let enrolment = member::make(&dir, &name).await?.enrolment;
         Ok(Self { name, dir, enrolment })
     }
 

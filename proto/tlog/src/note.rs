@@ -167,6 +167,11 @@ impl SignedNote {
         &self.text
     }
 
+    /// The first line of the text, which names the log in a checkpoint; vouched for by nobody yet.
+    pub fn unverified_origin(&self) -> &str {
+        self.text.split('\n').next().unwrap_or_default()
+    }
+
     /// The signature lines, by known and unknown keys.
     pub fn signatures(&self) -> &[NoteSignature] {
         &self.signatures

@@ -129,10 +129,7 @@ impl Views {
 
     /// Takes a proof from elsewhere.
     pub fn convict(&mut self, proof: LogEquivocation) -> Result<Hearing, ViewsError> {
-        let text = proof.notes()[0].unverified_text();
-        let origin = text.split('\n').next().unwrap_or_default();
-        let unknown = || ViewsError::UnknownOrigin(origin.to_owned());
-        let view = origin.parse().ok().and_then(|origin: Origin| self.logs.get_mut(&origin)).ok_or_else(unknown)?;
+        let view = self.view_of(proof.notes()[0])?;
         let mut refused = EquivocationError::Consistent;
         for key in &view.keys {
             match proof.verify(key) {
@@ -151,13 +148,22 @@ impl Views {
     }
 
     fn open_note(&mut self, note: &SignedNote) -> Result<(&mut View, Checkpoint), ViewsError> {
-        let text = note.unverified_text();
-        let origin = text.split('\n').next().unwrap_or_default();
-        let unknown = || ViewsError::UnknownOrigin(origin.to_owned());
-        let view = origin.parse().ok().and_then(|origin: Origin| self.logs.get_mut(&origin)).ok_or_else(unknown)?;
-        note.open(&view.keys).map_err(|error| if error == NoteError::NoKnownSigner { unknown() } else { ViewsError::Signature(error) })?;
-        Ok((view, Checkpoint::parse(text).map_err(ViewsError::Checkpoint)?))
+        let view = self.view_of(note)?;
+        note.open(&view.keys).map_err(|error| match error {
+            NoteError::NoKnownSigner => unknown(note),
+            error => ViewsError::Signature(error),
+        })?;
+        Ok((view, Checkpoint::parse(note.unverified_text()).map_err(ViewsError::Checkpoint)?))
     }
+
+    fn view_of(&mut self, note: &SignedNote) -> Result<&mut View, ViewsError> {
+        let origin = note.unverified_origin().parse::<Origin>().ok();
+        origin.and_then(|origin| self.logs.get_mut(&origin)).ok_or_else(|| unknown(note))
+    }
+}
+
+fn unknown(note: &SignedNote) -> ViewsError {
+    ViewsError::UnknownOrigin(note.unverified_origin().to_owned())
 }
 
 impl View {

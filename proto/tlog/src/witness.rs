@@ -184,12 +184,11 @@ impl Witness {
         request: &AddCheckpoint,
     ) -> Result<(&Watched, Result<Checkpoint, CheckpointError>), WitnessError<E>> {
         // SPEC tlog-witness: unknown origin, 404; no valid signature of a trusted key, 403.
-        let text = request.note().unverified_text();
-        let origin = text.split('\n').next().unwrap_or_default();
+        let origin = request.note().unverified_origin();
         let unknown = || WitnessError::UnknownOrigin(origin.to_owned());
         let log = origin.parse().ok().and_then(|origin: Origin| self.logs.get(&origin)).ok_or_else(unknown)?;
         request.note().open(&log.keys).map_err(WitnessError::Signature)?;
-        Ok((log, Checkpoint::parse(text)))
+        Ok((log, Checkpoint::parse(request.note().unverified_text())))
     }
 
     /// Whether the log has signed a contradiction of what was cosigned last: another root for that size.

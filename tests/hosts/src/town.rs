@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use quorate_devnet::member::{self, Member};
 use quorate_devnet::process::{self, Running};
+use quorate_devnet::stage::{self, Release, Says};
 use quorate_proto::{Digest, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::network::{Host, Network};
@@ -128,15 +130,8 @@ impl Town {
 impl Node {
     async fn make(town: &Path, name: String, host: Host) -> anyhow::Result<Self> {
         let dir = town.join(&name);
-        let (root, data) = (dir.join("operator"), dir.join("data"));
-        let enrolment = process::run("quorate-node", &["operator", "init", "--dir", text(&root), "--name", &name]).await?;
-        let key: Value =
-            serde_json::from_str(&process::run("quorate-node", &["key", "init", "--dir", text(&data), "--format", "json"]).await?)?;
-        let (root_key, node_key, certificate) = (root.join("operator.key"), data.join("node.key"), data.join("certificate.json"));
-        let certify = ["operator", "certify", "--root", text(&root_key), "--node-key", text(&node_key), "--out", text(&certificate)];
-        process::run("quorate-node", &certify).await?;
-        let id = key["node"].as_str().context("`key init` names the node")?.to_owned();
-        Ok(Self { name, host, ahead: 0, dir, id, enrolment, signed: 0, process: None })
+        let Member { enrolment, node } = member::make(&dir, &name).await?;
+        Ok(Self { name, host, ahead: 0, dir, id: node, enrolment, signed: 0, process: None })
     }
 
     fn configure<'a>(&self, peers: impl Iterator<Item = &'a Host>) -> anyhow::Result<()> {
@@ -184,21 +179,15 @@ impl Node {
     fn stage(&self, package: &str) -> anyhow::Result<()> {
         let right = Timestamp::from(std::time::SystemTime::now()).unix_seconds();
         let now = Timestamp::from_unix_seconds(right + self.ahead);
-        let digest = Digest::of(package.as_bytes());
-        let finding = json!({
-            "file": format!("{}-{}-py3-none-any.whl", self.name, self.signed),
-            "published": digest,
-            "package": package,
-            "registry": { "url": "https://registry.example/simple", "sizeBytes": 1, "observedAt": now },
-            "outcome": { "result": "not-attempted", "reason": "unsupported-kind" },
-            "anomalies": [], "assists": [], "violations": [], "toolchain": [],
-            "environment": { "class": "host", "digest": Digest::of(b"nothing was built") },
-            "startedAt": now, "finishedAt": now, "blobs": [], "seconds": {},
-        });
-        let id = Digest::of(format!("{package}\n").as_bytes()).to_hex();
-        let queue = self.data().join("queue");
-        fs::create_dir_all(&queue)?;
-        fs::write(queue.join(format!("{id}.staged")), finding.to_string()).context("staging an outcome")
+        let release = Release {
+            package,
+            file: &format!("{}-{}-py3-none-any.whl", self.name, self.signed),
+            published: Digest::of(package.as_bytes()),
+            size_bytes: 1,
+            registry: Some("https://registry.example/simple"),
+            at: now,
+        };
+        stage::stage(&self.data(), &release, Says::NotAttempted).context("staging an outcome")
     }
 
     /// The results that it holds of another's feed, one a line.

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use quorate_devnet::stage::{self, Says};
 use quorate_proto::{Digest, Timestamp};
-use serde_json::json;
 use tempfile::TempDir;
 
 use crate::programs::{Daemon, quorate, run, until};
@@ -199,29 +199,15 @@ impl Node {
 
     /// Stages `identical` in the queue, and enqueues the release.
     fn rebuilds(&self, release: &Release) {
-        let now = Timestamp::from(SystemTime::now()).whole_seconds();
-        let (digest, size) = (release.digest(), release.content.len());
-        let finding = json!({
-            "file": release.file,
-            "published": digest,
-            "package": release.package,
-            "registry": { "url": "https://registry.example/file", "sizeBytes": size, "observedAt": now },
-            "source": { "kind": "git", "uri": "https://github.com/example/example", "foundBy": "tag" },
-            "outcome": { "result": "identical", "rebuilt": { "digest": digest, "sizeBytes": size } },
-            "anomalies": [],
-            "assists": [],
-            "violations": [],
-            "toolchain": [],
-            "environment": { "class": "host", "digest": Digest::of(b"nothing was built") },
-            "startedAt": now,
-            "finishedAt": now,
-            "blobs": [],
-            "seconds": {},
-        });
-        let id = Digest::of(format!("{}\n", release.package).as_bytes()).to_hex();
-        let queue = self.data().join("queue");
-        fs::create_dir_all(&queue).unwrap();
-        fs::write(queue.join(format!("{id}.staged")), finding.to_string()).unwrap();
+        let staged = stage::Release {
+            package: &release.package,
+            file: &release.file,
+            published: release.digest(),
+            size_bytes: release.content.len(),
+            registry: Some("https://registry.example/file"),
+            at: Timestamp::from(SystemTime::now()).whole_seconds(),
+        };
+        stage::stage(&self.data(), &staged, Says::Identical { repository: "https://github.com/example/example" }).unwrap();
         run("quorate-node", &["enqueue", "--dir", text(&self.data()), &release.package]);
     }
 }
