@@ -93,7 +93,7 @@ impl Core {
         let (mut writer, rung) = Writer::open(paths, key).context("taking the store up")?;
         tracing::info!(?rung, size = writer.store().log().published().head.size, "the store is open");
         std::fs::write(writer.store().paths().vkey(), format!("{vkey}\n")).context("writing the log's verifier key")?;
-        writer.log_policy(&parts.policy).context("logging the policy")?;
+        writer.log_policies(&[&parts.policy]).context("logging the policy")?;
         let adopted = writer.adopt_blobs().context("indexing evidence")?;
         let dirty = Arc::new(Dirty::default());
         let untallied = writer.untallied(policy.digest()).context("looking for results without a verdict")?;

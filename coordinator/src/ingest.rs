@@ -1,13 +1,14 @@
 //! The writer's actor: one thread owns the [`Writer`], groups what arrives into batches, and answers
 //! once a batch is durable.
 //!
-//! Callers hold an [`Ingest`] handle; each request carries its `oneshot`. Decides when a batch is cut
-//! and what happens when the store fails: take it up again, once, else stop.
+//! Callers hold an [`Ingest`] handle; each request carries its `oneshot`. What is put into one batch, and what
+//! happens when the store fails, is the actor's ([`writing`]).
+
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use quorate_gossip::Accepted;
@@ -15,31 +16,19 @@ use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
 
 use crate::door::{Door, Refused};
 use crate::metrics::Metrics;
-use crate::store::batch::Effects;
-use crate::store::rows::SlotKey;
 use crate::store::{Admitted, BlobRefused, Glance, Store, StoreError, Writer};
 use crate::verdicts::{Dirty, Round};
 use crate::views::Views;
-
-/// Items that are put into one batch: each waits for the disk three times, however long it is.
-const BATCH_ITEMS_MAX: usize = 4_000;
+use writing::Actor;
 
 /// Items that are checked in one go: about as many as the writer takes in while as many others are checked.
 const SHARE_ITEMS: usize = 128;
 
-/// How long a batch waits for items that are being checked. When none are, it does not wait; and while one batch
-/// is being written the next one gathers anyway.
-const GROUP_FOR: Duration = Duration::from_millis(5);
-
 /// Requests waiting for the writer. When it is full, callers wait: back pressure reaches the peers.
 const REQUESTS_MAX: usize = 256;
-
-/// After this much quiet, published files are synced and stage files removed.
-const SETTLE_AFTER: Duration = Duration::from_millis(500);
 
 /// The store cannot take anything in right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +103,7 @@ impl Ingest {
         let (finished, ended) = oneshot::channel();
         let store = Arc::clone(writer.store());
         let under_way = Arc::new(AtomicUsize::new(0));
-        let actor = Actor { writer, watchers, metrics: metrics.clone(), runtime: Handle::current(), under_way: Arc::clone(&under_way) };
+        let actor = Actor::new(writer, watchers, metrics.clone(), Handle::current(), Arc::clone(&under_way));
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let _ = finished.send(actor.run(queue));
         })?;
@@ -137,6 +126,8 @@ impl Ingest {
         let count = items.len();
         let _under_way = UnderWay::begin(&self.under_way, count);
         let outcomes = self.try_accept(items).await.unwrap_or_else(|Unavailable| vec![Accepted::Unavailable; count]);
+        let new = outcomes.iter().filter(|outcome| **outcome == Accepted::New).count();
+        self.metrics.items_of("new", new as u64);
         for outcome in &outcomes {
             self.count(outcome);
         }
@@ -226,7 +217,8 @@ impl Ingest {
 
     fn count(&self, outcome: &Accepted) {
         match outcome {
-            Accepted::New => self.metrics.item("new"),
+            // Nearly all are: they are counted together.
+            Accepted::New => {}
             Accepted::Duplicate => self.metrics.item("duplicate"),
             Accepted::Gap { .. } => self.metrics.reject("gap"),
             Accepted::Equivocation => self.metrics.reject("equivocation"),
@@ -255,173 +247,7 @@ impl Drop for UnderWay {
     }
 }
 
-struct Actor {
-    writer: Writer,
-    watchers: Watchers,
-    metrics: Metrics,
-    runtime: Handle,
-    under_way: Arc<AtomicUsize>,
-}
-
-enum Next {
-    Request(Request),
-    Quiet,
-    Closed,
-}
-
-impl Actor {
-    fn run(mut self, mut queue: mpsc::Receiver<Request>) -> Result<(), StoreError> {
-        loop {
-            match self.next(&mut queue, SETTLE_AFTER) {
-                Next::Closed => return self.writer.settle(),
-                Next::Quiet => self.writer.settle().or_else(|error| self.take_up_again(&error.chain()))?,
-                Next::Request(first) => {
-                    let batch = self.gather(first, &mut queue);
-                    self.metrics.batch_items.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-                    self.write(batch).or_else(|error| self.take_up_again(&error.chain()))?;
-                }
-            }
-        }
-    }
-
-    fn next(&self, queue: &mut mpsc::Receiver<Request>, wait: Duration) -> Next {
-        match self.runtime.block_on(async { timeout(wait, queue.recv()).await }) {
-            Ok(Some(request)) => Next::Request(request),
-            Ok(None) => Next::Closed,
-            Err(_) => Next::Quiet,
-        }
-    }
-
-    fn gather(&self, first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-        let until = Instant::now() + GROUP_FOR;
-        let mut items = weight(&first);
-        let mut batch = vec![first];
-        while items < BATCH_ITEMS_MAX {
-            let next = match queue.try_recv() {
-                Ok(request) => Next::Request(request),
-                Err(_) if self.under_way.load(Ordering::Relaxed) <= items => break,
-                Err(_) => self.next(queue, until.saturating_duration_since(Instant::now())),
-            };
-            let Next::Request(request) = next else { break };
-            items += weight(&request);
-            batch.push(request);
-        }
-        batch
-    }
-
-    /// Decides, commits, acknowledges, publishes. On an error nobody of this batch was acknowledged, or
-    /// all were: their answers are sent between the two.
-    fn write(&mut self, requests: Vec<Request>) -> Result<(), StoreError> {
-        let began = Instant::now();
-        let mut items = Vec::new();
-        let mut done = Vec::new();
-        let mut blobs = Vec::new();
-        let mut batch = self.writer.batch();
-        for request in requests {
-            match request {
-                Request::Items(admitted, answer) => {
-                    let outcomes = admitted.into_iter().map(|item| batch.offer(item)).collect::<Result<Vec<_>, _>>()?;
-                    items.push((outcomes, answer));
-                }
-                Request::Tallied { round: Round { verdicts, marks }, tallied, done: answer } => {
-                    self.metrics.verdicts.inc_by(verdicts.len() as u64);
-                    verdicts.into_iter().try_for_each(|verdict| batch.verdict(verdict))?;
-                    for changes in marks {
-                        batch.marks(changes);
-                    }
-                    batch.tallied(tallied, self.watchers.policy);
-                    done.push(answer);
-                }
-                Request::Blobs(files, answer) => blobs.push((files, answer)),
-            }
-        }
-        if batch.is_empty() {
-            answer_all(items);
-        } else {
-            let parts = batch.into_parts();
-            let durable = self.writer.commit(parts)?;
-            self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
-            answer_all(items);
-            // Before the new size can be seen: no tally may say that it has considered these.
-            self.watchers.dirty.hold(durable.start());
-            let effects = self.writer.publish(durable)?;
-            self.tell(effects)?;
-        }
-        // The tally goes on only once its verdicts can be read.
-        for answer in done {
-            let _ = answer.send(());
-        }
-        blobs.into_iter().try_for_each(|(files, answer)| self.keep(&files, answer))
-    }
-
-    fn keep(&mut self, files: &[Vec<u8>], answer: oneshot::Sender<Vec<Option<Digest>>>) -> Result<(), StoreError> {
-        let outcomes = self.writer.keep_blobs(files);
-        let taken = outcomes.into_iter().map(|outcome| match outcome {
-            Ok(digest) => {
-                self.metrics.blobs.inc();
-                Some(digest)
-            }
-            Err(refused) => {
-                refuse_blob(&self.metrics, &refused);
-                None
-            }
-        });
-        // A caller that went away has no use for the answer.
-        let _ = answer.send(taken.collect());
-        self.writer.settle_if_due()
-    }
-
-    fn tell(&self, effects: Effects) -> Result<(), StoreError> {
-        let size = self.writer.store().log().published().head.size;
-        self.metrics.log_size.set(i64::try_from(size).unwrap_or(i64::MAX));
-        let mut dirty = effects.dirty;
-        for node in &effects.caught {
-            tracing::warn!(%node, "equivocation: two histories of one node");
-        }
-        // Where the operator of such a node has results, votes change.
-        for (slot, leaf) in self.writer.slots_beside(&effects.exposed)? {
-            dirty.entry(slot).or_insert(leaf);
-        }
-        let artifacts = effects.statements.iter().map(|(_, statement)| statement.artifact().digest);
-        self.watchers.views.forget(artifacts.chain(effects.verdicts.iter().map(|(artifact, ..)| artifact.digest)));
-        self.watchers.views.announce(self.writer.store(), &effects.verdicts);
-        for (_, entry) in &effects.commitments {
-            let commitment = entry.commitment();
-            self.watchers.dirty.later(SlotKey::of(&commitment.slot()), commitment.promise.reveal_by);
-        }
-        self.watchers.dirty.release(dirty);
-        Ok(())
-    }
-
-    /// What is on disk decides; nobody was told more than is durable.
-    fn take_up_again(&mut self, cause: &str) -> Result<(), StoreError> {
-        tracing::error!(cause, "a batch failed; taking the store up again");
-        self.metrics.recoveries.inc();
-        self.writer.recover()?;
-        self.watchers.views.forget_all();
-        // Verdicts of the batch that failed may be in the log now; nobody is told of them one by one.
-        self.watchers.views.tell_of_a_gap();
-        self.watchers.dirty.release(self.writer.untallied(self.watchers.policy)?);
-        Ok(())
-    }
-}
-
 fn refuse_blob(metrics: &Metrics, refused: &BlobRefused) {
     metrics.reject(refused.name());
     tracing::debug!(%refused, "evidence refused");
-}
-
-fn weight(request: &Request) -> usize {
-    match request {
-        Request::Items(items, _) => items.len(),
-        Request::Tallied { round, .. } => round.verdicts.len(),
-        Request::Blobs(blobs, _) => blobs.len(),
-    }
-}
-
-fn answer_all(items: Vec<(Vec<Accepted>, oneshot::Sender<Vec<Accepted>>)>) {
-    for (outcomes, answer) in items {
-        // A caller that went away will ask again, and be told `Duplicate`.
-        let _ = answer.send(outcomes);
-    }
 }

@@ -98,6 +98,11 @@ impl Metrics {
 
     /// Counts an item that was dealt with.
     pub fn item(&self, outcome: &'static str) {
-        self.items.get_or_create(&Outcome { outcome }).inc();
+        self.items_of(outcome, 1);
+    }
+
+    /// Counts items that were dealt with.
+    pub fn items_of(&self, outcome: &'static str, count: u64) {
+        self.items.get_or_create(&Outcome { outcome }).inc_by(count);
     }
 }

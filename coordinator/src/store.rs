@@ -48,6 +48,7 @@ pub use batch::{Admitted, Census, SignedVerdict};
 pub use blobs::BlobRefused;
 pub(crate) use blobs::Glance;
 pub use budget::Budget;
+pub use files::DurableWrites;
 use files::{Disk, Paths, Point};
 use index::{CommitError, Index, IndexError};
 pub use inspect::Inspection;
@@ -167,6 +168,11 @@ impl Store {
     /// Names of the files.
     pub fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// How often this process has made something durable.
+    pub fn durable_writes(&self) -> DurableWrites {
+        self.disk.durable_writes()
     }
 
     /// How many artifacts are in which state.

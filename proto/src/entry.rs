@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::certificate::VerifiedCertificate;
 use crate::commitment::Commitment;
+use crate::dsse::{DsseError, Envelope};
 use crate::feed::FeedPosition;
-use crate::result::RebuildResult;
+use crate::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
 use crate::statement::{Predicate as _, Statement, StatementError};
 use crate::verified::{CLOCK_SKEW_MAX, FeedItem, RejectError, VerifiedStatement, agree, open};
 use crate::{Digest, NodeId, OperatorId, TaskId, Timestamp};
@@ -77,7 +78,21 @@ impl VerifiedEntry {
 
     /// Verifies an envelope of a node whose certificate is known.
     pub fn verify(envelope: &[u8], certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
-        let envelope = open(envelope, certificate)?;
+        Self::of(&open(envelope, certificate)?, certificate)
+    }
+
+    /// The same for an envelope that was parsed already, maybe under a wider limit.
+    pub fn verify_envelope(envelope: &Envelope, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
+        let (got, limit) = (envelope.bytes().len(), RESULT_ENVELOPE_BYTES_MAX);
+        if got > limit {
+            return Err(RejectError::Envelope(DsseError::TooLarge { got, limit }));
+        }
+        envelope.verify(&certificate.node()).map_err(RejectError::Envelope)?;
+        Self::of(envelope, certificate)
+    }
+
+    /// An envelope that the certificate's node has signed.
+    fn of(envelope: &Envelope, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
         let digest = envelope.digest();
         Ok(match EntryStatement::parse(envelope.payload()).map_err(RejectError::Statement)? {
             EntryStatement::Result(statement) => Self::Result(Box::new(VerifiedStatement::of(*statement, digest, certificate)?)),

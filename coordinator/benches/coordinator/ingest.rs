@@ -4,53 +4,44 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey};
 use quorate_coordinator::daemon::{Core, Parts};
 use quorate_gossip::Accepted;
 use quorate_proto::SecretKey;
 use quorate_proto::verified::FeedItem;
 use tokio::runtime::Runtime;
 
+use crate::ceiling::{self, cpu_seconds};
 use crate::fixture::{Network, artifact, identical};
 use crate::{Scale, report};
 
 /// Nodes that catch up at once.
-const NODES: usize = 20;
+pub(crate) const NODES: usize = 20;
 
 /// Items of one submission: what a node that catches up hands in, the most that the API takes.
 const CHUNK: usize = 1_000;
 
-pub(crate) fn run(runtime: &Runtime, scale: Scale) {
+/// How many results a second became durable.
+pub(crate) fn run(runtime: &Runtime, scale: Scale) -> f64 {
     let mut network = Network::new(u8::try_from(NODES).unwrap());
     let feeds: Vec<Vec<FeedItem>> = (0..NODES).map(|node| feed(&mut network, node, scale.results / NODES)).collect();
     let message_bytes = feeds[0][0].envelope.len() * 3 / 4;
-    let before = ceiling(scale.span, message_bytes);
-
-    let folder = tempfile::tempdir().unwrap();
-    let policy = network.policy(3).into_bytes();
-    let parts = Parts {
-        data_dir: folder.path().to_path_buf(),
-        origin: "quorate.example/bench".into(),
-        log_key: SecretKey::from_seed(&[7; 32]),
-        statement_key: SecretKey::from_seed(&[7; 32]),
-        policy,
-        request_timeout: Duration::from_secs(10),
-        witnesses: None,
-    };
-    let core = runtime.block_on(async { tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap() });
+    let before = ceiling::verification(scale.span, message_bytes);
+    let (core, _folder) = start(runtime, &network);
+    let held = core.app.store().durable_writes();
     let count: usize = feeds.iter().map(Vec::len).sum();
     let (began, cpu) = (Instant::now(), cpu_seconds());
     runtime.block_on(submit_all(&core, feeds));
     let (acknowledged, cpu_acknowledged) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let (size, still_since) = drained(&core);
     let (all, cpu_all) = ((still_since - began).as_secs_f64(), cpu_seconds() - cpu);
+    let writes = core.app.store().durable_writes();
     core.stop();
     // Others use this machine too: the ceiling is what it was before and after, not at the better moment.
-    let after = ceiling(scale.span, message_bytes);
+    let after = ceiling::verification(scale.span, message_bytes);
     let ceiling = f64::midpoint(before.a_second, after.a_second);
     let rates = (before.a_second, after.a_second);
     println!("verify_strict: {:.0} a second before, {:.0} after, on all cores, messages of {message_bytes} bytes", rates.0, rates.1);
-    report("results verified, durable and logged a second", count as f64 / acknowledged, ceiling, 40);
+    report("results verified, durable and logged a second", count as f64 / acknowledged, ceiling, 60);
     report("the same, until every verdict is logged too", count as f64 / all, ceiling, 0);
     // Neighbours slow both down, but do not use our processor time: a ratio that they cannot bend.
     let each = |seconds: f64| 1e6 * seconds / count as f64;
@@ -60,19 +51,34 @@ pub(crate) fn run(runtime: &Runtime, scale: Scale) {
         100.0 * share / one,
         each(cpu_all)
     );
-    println!("log size {size}, of which {count} results");
+    let (stages, commits) = (writes.stages - held.stages, writes.commits - held.commits);
+    println!(
+        "log size {size}, of which {count} results; {commits} batches, durable writes: {stages} stage files and {commits} checkpoints, \
+         {:.2} a batch (goal ≤ 2); beside them {} settlings and {} folds",
+        (stages + commits) as f64 / commits as f64,
+        writes.settlings - held.settlings,
+        writes.folds - held.folds
+    );
+    count as f64 / acknowledged
 }
 
-/// Processor time that this process has used so far, on all cores.
-fn cpu_seconds() -> f64 {
-    /// `USER_HZ`, which Linux has fixed for programs.
-    const TICKS_A_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS_A_SECOND
+/// A coordinator in a folder of its own.
+pub(crate) fn start(runtime: &Runtime, network: &Network) -> (Core, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = Parts {
+        data_dir: folder.path().to_path_buf(),
+        origin: "quorate.example/bench".into(),
+        log_key: SecretKey::from_seed(&[7; 32]),
+        statement_key: SecretKey::from_seed(&[7; 32]),
+        policy: network.policy(3).into_bytes(),
+        request_timeout: Duration::from_secs(10),
+        witnesses: None,
+    };
+    let core = runtime.block_on(async { tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap() });
+    (core, folder)
 }
 
-fn feed(network: &mut Network, node: usize, count: usize) -> Vec<FeedItem> {
+pub(crate) fn feed(network: &mut Network, node: usize, count: usize) -> Vec<FeedItem> {
     let artifacts = (0..count).map(|n| artifact("package", &format!("1.{n}"), ""));
     artifacts.map(|artifact| network.nodes[node].sign(&artifact, identical(&artifact))).collect()
 }
@@ -109,34 +115,4 @@ fn drained(core: &Core) -> (u64, Instant) {
         }
     }
     (last, since)
-}
-
-/// What checking a signature costs.
-struct Ceiling {
-    a_second: f64,
-    /// Processor time of one.
-    cpu_seconds: f64,
-}
-
-fn ceiling(span: Duration, message_bytes: usize) -> Ceiling {
-    let cores = thread::available_parallelism().unwrap().get();
-    let key = SigningKey::from_bytes(&[7; 32]);
-    let message = vec![b'x'; message_bytes];
-    let signature: Signature = key.sign(&message);
-    let verify = || {
-        let verifying = key.verifying_key();
-        let began = Instant::now();
-        let mut count = 0_u32;
-        while began.elapsed() < span {
-            verifying.verify_strict(std::hint::black_box(&message), &signature).unwrap();
-            count += 1;
-        }
-        f64::from(count) / began.elapsed().as_secs_f64()
-    };
-    let cpu = cpu_seconds();
-    let a_second: f64 = thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(verify)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
-    Ceiling { a_second, cpu_seconds: (cpu_seconds() - cpu) / (a_second * span.as_secs_f64()) }
 }

@@ -6,10 +6,15 @@
 
 #[path = "../../tests/coordinator/fixture.rs"]
 mod fixture;
+
+mod append;
+mod ceiling;
 mod ingest;
 mod latency;
 mod lookups;
 mod memory;
+mod paced;
+mod parse;
 mod process;
 
 use std::time::Duration;
@@ -38,8 +43,15 @@ fn main() {
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let chosen = |name: &str| named.is_empty() || named.iter().any(|chosen| *chosen == name);
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    if chosen("append") {
+        append::run(scale);
+    }
+    if chosen("parse") {
+        parse::run(scale);
+    }
     if chosen("ingest") {
-        ingest::run(&runtime, scale);
+        let a_second = ingest::run(&runtime, scale);
+        paced::run(&runtime, scale, a_second);
     }
     if chosen("lookups") {
         runtime.block_on(lookups::run(scale));

@@ -5,6 +5,7 @@
 //! that it names and does not hand over. Where a log is asked for, results that the logged verdict
 //! does not name can only make it worse as well.
 
+use quorate_proto::bundle::Bundle;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
 use quorate_tally::{Consequence, Policy, State, Verdict, tally_as_of};
@@ -71,6 +72,18 @@ impl Subject {
         match self {
             Self::Artifact(artifact) => Some(artifact),
             Self::Bytes(_) => None,
+        }
+    }
+}
+
+impl From<&Bundle> for Gathered {
+    fn from(bundle: &Bundle) -> Self {
+        let pair = |[a, b]: &[_; 2]| [FeedItem::from(a), FeedItem::from(b)];
+        Self {
+            items: bundle.results.iter().chain(&bundle.commitments).map(FeedItem::from).collect(),
+            pairs: bundle.equivocations.iter().map(pair).collect(),
+            claim: Some(Claim::of_bundle(bundle)),
+            their_policy: None,
         }
     }
 }

@@ -89,6 +89,9 @@ impl Evidence {
         let mut seen: BTreeMap<(NodeId, u64), Digest> = BTreeMap::new();
         for (node, sequence, digest) in &self.places {
             let first = *seen.entry((*node, *sequence)).or_insert(*digest);
+            if first == *digest {
+                continue;
+            }
             let (Some(a), Some(b)) = (self.items.get(&first), self.items.get(digest)) else { continue };
             self.equivocations.extend(EquivocationProof::verify(a.clone(), b.clone(), door.enrolled));
         }

@@ -52,18 +52,6 @@ pub(crate) fn read_bundle(path: &Path) -> anyhow::Result<Bundle> {
     Bundle::parse(&bytes).with_context(|| format!("reading bundle `{}`", path.display()))
 }
 
-impl From<&Bundle> for Gathered {
-    fn from(bundle: &Bundle) -> Self {
-        let pair = |[a, b]: &[_; 2]| [FeedItem::from(a), FeedItem::from(b)];
-        Self {
-            items: bundle.results.iter().chain(&bundle.commitments).map(FeedItem::from).collect(),
-            pairs: bundle.equivocations.iter().map(pair).collect(),
-            claim: Some(Claim::of_bundle(bundle)),
-            their_policy: None,
-        }
-    }
-}
-
 impl Session<'_> {
     /// Assesses everything that `target` means. `package` narrows bytes down to one package.
     pub(crate) async fn find(&self, target: &Target, package: Option<&Purl>) -> anyhow::Result<Found> {

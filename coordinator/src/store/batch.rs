@@ -292,7 +292,11 @@ impl<'s> Batch<'s> {
     }
 
     fn move_head(&mut self, node: NodeId, head: FeedHead) -> Result<(), StoreError> {
-        let mut state = self.state(node).cloned().ok_or(LeafError::OutOfPlace(node))?;
+        if let Some(state) = self.effects.nodes.get_mut(&node) {
+            state.row.head = head;
+            return Ok(());
+        }
+        let mut state = self.ledger.nodes.get(&node).cloned().ok_or(LeafError::OutOfPlace(node))?;
         state.row.head = head;
         self.effects.nodes.insert(node, state);
         Ok(())

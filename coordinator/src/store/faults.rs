@@ -51,7 +51,7 @@ fn submit(writer: &mut Writer, door: &Door, items: &[FeedItem]) -> Result<Vec<Ac
     }
     let parts = batch.into_parts();
     let durable = writer.commit(parts)?;
-    writer.publish(durable)?;
+    writer.publish(vec![durable])?;
     Ok(outcomes)
 }
 
@@ -152,7 +152,7 @@ fn filled(folder: &Path) -> (Network, Vec<FeedItem>) {
     let mut network = Network::new(3);
     let door = door(&network);
     let (mut writer, _) = open(folder);
-    writer.log_policy(network.policy(2).as_bytes()).unwrap();
+    writer.log_policies(&[network.policy(2)]).unwrap();
     let mut items = Vec::new();
     for n in 0..120 {
         let artifact = artifact("package", &format!("1.{n}"), "");
@@ -359,6 +359,7 @@ fn rows_that_were_not_folded_are_derived_again_row_for_row() {
             submit(&mut writer, &door, &items).unwrap();
         }
         if n == 20 {
+            writer.store().index.freeze();
             writer.store().index.fold(&writer.store().disk, writer.log.size()).unwrap();
         }
     }
@@ -431,7 +432,7 @@ fn an_operator_is_exposed_once_however_many_of_its_nodes_are_caught() {
         }
         let parts = batch.into_parts();
         let durable = writer.commit(parts).unwrap();
-        exposed.push(writer.publish(durable).unwrap().exposed.len());
+        exposed.push(writer.publish(vec![durable]).unwrap()[0].exposed.len());
     }
     assert_eq!(exposed, [1, 0, 0]);
     assert_eq!(writer.store().equivocations().len(), 1);

@@ -8,9 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-#[cfg(test)]
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The names in a data directory. `docs/spec/coordinator-storage.md`, section "Files".
 #[derive(Clone, Debug)]
@@ -35,7 +33,7 @@ pub(crate) enum Point {
     Stage,
     /// The checkpoint into the index.
     Commit,
-    /// Fresh rows into the pages of the index.
+    /// Frozen rows into a file of the index.
     Fold,
     /// An entry bundle, tile or `checkpoint`.
     Publish,
@@ -45,6 +43,10 @@ pub(crate) enum Point {
     Settle,
     /// A content-addressed file.
     Blob,
+}
+
+impl Point {
+    const COUNT: usize = 7;
 }
 
 /// How a write fails in a test.
@@ -57,10 +59,30 @@ pub(crate) enum Fault {
     FailedButPersisted,
 }
 
+/// Files that are kept to be written over, and the largest of them.
+const SPARES_MAX: usize = 16;
+const SPARE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How often something was made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DurableWrites {
+    /// Stage files.
+    pub stages: u64,
+    /// Checkpoints in the index.
+    pub commits: u64,
+    /// Times that published files were synced.
+    pub settlings: u64,
+    /// Times that fresh rows went to the index.
+    pub folds: u64,
+}
+
 /// Writes files.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     scratch: AtomicU64,
+    begun: [AtomicU64; Point::COUNT],
+    /// Files under scratch names that may be written over.
+    spares: Mutex<Vec<PathBuf>>,
     #[cfg(test)]
     armed: Mutex<Option<(Point, Fault)>>,
 }
@@ -154,13 +176,65 @@ impl Disk {
         self.at(point, || {
             let folder = folder_of(path)?;
             create_folders(&folder)?;
-            let scratch = self.scratch_in(&folder);
-            let mut file = File::create(&scratch)?;
+            let (scratch, mut file) = self.begin_in(&folder)?;
             file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)?;
             file.sync_all()?;
             fs::rename(&scratch, path)?;
             sync_folder(&folder)
         })
+    }
+
+    /// A file under a scratch name, new or to be written over.
+    fn begin_in(&self, folder: &Path) -> io::Result<(PathBuf, File)> {
+        let spare = {
+            let mut spares = self.spares();
+            let at = spares.iter().position(|spare| spare.parent() == Some(folder));
+            at.map(|at| spares.swap_remove(at))
+        };
+        if let Some(spare) = spare
+            && let Ok(file) = File::options().write(true).open(&spare)
+        {
+            return Ok((spare, file));
+        }
+        let scratch = self.scratch_in(folder);
+        let file = File::create(&scratch)?;
+        Ok((scratch, file))
+    }
+
+    /// Takes the names of files in `folder` away. Some files are kept: making and removing them without end
+    /// costs ext4 a search among those just removed, each time, and new blocks.
+    pub(crate) fn retire(&self, folder: &Path, files: &[PathBuf]) -> io::Result<()> {
+        let mut spares = Vec::new();
+        for file in files {
+            let is_handy = fs::metadata(file).is_ok_and(|held| held.len() <= SPARE_BYTES_MAX);
+            if is_handy && self.spares().len() + spares.len() < SPARES_MAX {
+                let spare = self.scratch_in(folder);
+                fs::rename(file, &spare)?;
+                spares.push(spare);
+                continue;
+            }
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if !spares.is_empty() {
+            // Before one is written over: a power cut must not bring the old name back with other content.
+            sync_folder(folder)?;
+            self.spares().extend(spares);
+        }
+        Ok(())
+    }
+
+    /// Forgets the files that could be written over: somebody has removed what has a scratch name.
+    pub(crate) fn forget_spares(&self) {
+        self.spares().clear();
+    }
+
+    fn spares(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        // Nothing under this lock can panic half-way through a change.
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a file that readers see whole or not at all.
@@ -196,14 +270,30 @@ impl Disk {
         })
     }
 
+    pub(crate) fn at<T>(&self, point: Point, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.begun[point as usize].fetch_add(1, Ordering::Relaxed);
+        self.unless_armed(point, write)
+    }
+
+    /// How often something was made durable so far.
+    pub(crate) fn durable_writes(&self) -> DurableWrites {
+        let count = |point: Point| self.begun[point as usize].load(Ordering::Relaxed);
+        DurableWrites {
+            stages: count(Point::Stage),
+            commits: count(Point::Commit),
+            settlings: count(Point::Settle),
+            folds: count(Point::Fold),
+        }
+    }
+
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "the fault table arms it in tests")]
-    pub(crate) fn at<T>(&self, _point: Point, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fn unless_armed<T>(&self, _point: Point, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         write()
     }
 
     #[cfg(test)]
-    pub(crate) fn at<T>(&self, point: Point, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fn unless_armed<T>(&self, point: Point, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let fault = {
             let mut armed = self.armed.lock().expect("no test panics while it arms");
             if armed.is_some_and(|(at, _)| at == point) { armed.take() } else { None }

@@ -2,8 +2,9 @@
 //!
 //! Decides how sled is opened and written. Refuses to know what the rows mean (`rows.rs`).
 //! Rows of the latest batches are *fresh*: they are in memory only, and follow from stage files that are still
-//! there. From time to time they are *folded* into the pages on disk, many at once. Readers see both as one.
-//! There is one writer, and no async task calls in here.
+//! there. From time to time they are *frozen*, and *folded* into a file of their own while new ones gather. Sled
+//! knows which files count, and the checkpoint. Readers see all rows as one.
+//! There is one writer and one who folds, and no async task calls in here.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,22 +15,25 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::files::{Disk, Point};
 use key::RowKey;
-use pages::Pages;
 use scan::behind;
+use segments::Segments;
 
 mod draft;
+mod filter;
 mod key;
-mod pages;
+mod merge;
 mod scan;
+mod segment;
+mod segments;
 
 pub(crate) use draft::IndexDraft;
 pub(crate) use scan::{Order, Scan};
 
-/// Largest value of a row: two fit a page.
+/// Largest value of a row.
 pub(crate) const VALUE_BYTES_MAX: usize = 2048;
 
-/// Memory that sled may use for its pages.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Memory that sled may use: it holds a few short values.
+const CACHE_BYTES: u64 = 1024 * 1024;
 
 /// Where the signed checkpoint stands. The compare-and-swap is on this key.
 const CHECKPOINT_KEY: &[u8] = b"m/checkpoint";
@@ -39,7 +43,7 @@ const FOLDED_KEY: &[u8] = b"m/folded";
 
 /// Set once an index is complete; an interrupted rebuild has none.
 const FORMAT_KEY: &[u8] = b"m/format";
-const FORMAT: &[u8] = b"quorate-index/4";
+const FORMAT: &[u8] = b"quorate-index/5";
 
 /// Key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
@@ -79,8 +83,17 @@ pub enum IndexError {
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     database: sled::Db,
-    pages: Pages,
-    fresh: Arc<RwLock<Rows>>,
+    segments: Arc<Segments>,
+    layers: Arc<RwLock<Layers>>,
+}
+
+/// Rows in memory.
+#[derive(Debug, Default)]
+struct Layers {
+    /// Those of the latest batches.
+    fresh: Rows,
+    /// Those that are being folded. Fresh ones of the same keys count.
+    frozen: Arc<Rows>,
 }
 
 impl Index {
@@ -88,7 +101,7 @@ impl Index {
     pub(crate) fn open(path: &Path) -> Result<(Self, Rung), IndexError> {
         let existed = path.exists();
         match open_caught(path) {
-            Ok(index) if index.is_complete()? => return Ok((index, Rung::Whole)),
+            Ok(index) if index.is_complete()? => return Ok((index.tidied()?, Rung::Whole)),
             Ok(index) => drop(index),
             Err(reason) if existed => {
                 tracing::warn!(%reason, "the index does not open; trying without its snapshot");
@@ -96,7 +109,7 @@ impl Index {
                     && let Ok(index) = open_caught(path)
                     && index.is_complete()?
                 {
-                    return Ok((index, Rung::WithoutSnapshot));
+                    return Ok((index.tidied()?, Rung::WithoutSnapshot));
                 }
             }
             Err(reason) => tracing::warn!(%reason, "the index cannot be made"),
@@ -105,11 +118,18 @@ impl Index {
             move_aside(path).map_err(IndexError::Io)?;
         }
         let database = configuration(path).open().map_err(IndexError::Sled)?;
-        Ok((Self::over(database), Rung::Rebuild))
+        Ok((Self::over(database, path)?.tidied()?, Rung::Rebuild))
     }
 
-    fn over(database: sled::Db) -> Self {
-        Self { pages: Pages::of(&database), database, fresh: Arc::default() }
+    fn over(database: sled::Db, path: &Path) -> Result<Self, IndexError> {
+        let segments = Segments::open(path.join("rows"), &database)?;
+        Ok(Self { segments: Arc::new(segments), database, layers: Arc::default() })
+    }
+
+    /// Without the files that do not count.
+    fn tidied(self) -> Result<Self, IndexError> {
+        self.segments.remove_leftovers().map_err(IndexError::Io)?;
+        Ok(self)
     }
 
     /// Opens an index that must be whole, and moves nothing.
@@ -142,10 +162,12 @@ impl Index {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        if let Some(fresh) = scan::read(&self.fresh).get(&RowKey::from(key)) {
-            return Ok(fresh.clone());
+        let layers = scan::read(&self.layers);
+        let row = RowKey::from(key);
+        if let Some(held) = layers.fresh.get(&row).or_else(|| layers.frozen.get(&row)) {
+            return Ok(held.clone());
         }
-        self.pages.get(key)
+        self.segments.get(key)
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, IndexError> {
@@ -163,7 +185,7 @@ impl Index {
     }
 
     fn look(&self, from: Vec<u8>, to: Option<Vec<u8>>, order: Order) -> Scan {
-        Scan::new(self.pages.clone(), Arc::clone(&self.fresh), from, to, order)
+        Scan::new(Arc::clone(&self.segments), Arc::clone(&self.layers), from, to, order)
     }
 
     /// The second durable write of a batch: puts the checkpoint `new` in the place of `old`, or changes nothing.
@@ -188,29 +210,45 @@ impl Index {
 
     /// Adds fresh rows. They have to follow from files that stay until they are folded.
     pub(crate) fn add(&self, rows: Rows) {
-        self.fresh.write().unwrap_or_else(PoisonError::into_inner).extend(rows);
+        self.layers.write().unwrap_or_else(PoisonError::into_inner).fresh.extend(rows);
     }
 
     /// How many fresh rows there are.
     pub(crate) fn fresh_rows(&self) -> usize {
-        scan::read(&self.fresh).len()
+        scan::read(&self.layers).fresh.len()
     }
 
-    /// Makes the fresh rows durable: those of all leaves before `size`. They reach the disk together with that
+    /// Whether all rows are on disk.
+    pub(crate) fn is_folded(&self) -> bool {
+        let layers = scan::read(&self.layers);
+        layers.fresh.is_empty() && layers.frozen.is_empty()
+    }
+
+    /// Sets the fresh rows aside, for [`Self::fold`]. Those that an earlier fold has failed with are among them.
+    pub(crate) fn freeze(&self) {
+        let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = std::mem::take(&mut layers.fresh);
+        if layers.frozen.is_empty() {
+            layers.frozen = Arc::new(fresh);
+        } else {
+            Arc::make_mut(&mut layers.frozen).extend(fresh);
+        }
+    }
+
+    /// Makes the frozen rows durable: those of all leaves before `size`. They reach the disk together with that
     /// number, or none does.
     pub(crate) fn fold(&self, disk: &Disk, size: u64) -> Result<(), CommitError> {
-        disk.at(Point::Fold, || self.write_pages(size).map_err(io::Error::other)).map_err(CommitError)?;
-        // Only the writer adds rows, and it is here. Freed when no reader waits for it.
-        let folded = std::mem::take(&mut *self.fresh.write().unwrap_or_else(PoisonError::into_inner));
+        let frozen = Arc::clone(&scan::read(&self.layers).frozen);
+        let files = disk.at(Point::Fold, || self.segments.fold(&frozen, size).map_err(io::Error::other)).map_err(CommitError)?;
+        self.segments.show(files);
+        let folded = std::mem::take(&mut self.layers.write().unwrap_or_else(PoisonError::into_inner).frozen);
         drop(folded);
         Ok(())
     }
 
-    fn write_pages(&self, size: u64) -> Result<(), IndexError> {
-        let mut batch = self.pages.with(&scan::read(&self.fresh))?;
-        batch.insert(FOLDED_KEY, &size.to_be_bytes());
-        self.database.apply_batch(batch).map_err(IndexError::Sled)?;
-        self.database.flush().map(drop).map_err(IndexError::Sled)
+    /// Merges files of rows where there are many of one size.
+    pub(crate) fn merge(&self) -> Result<(), IndexError> {
+        self.segments.merge()
     }
 
     /// Declares a rebuilt index, whose rows are folded, complete up to the checkpoint `note`.
@@ -238,7 +276,7 @@ fn configuration(path: &Path) -> sled::Config {
 fn open_caught(path: &Path) -> Result<Index, String> {
     let path = path.to_path_buf();
     match catch_unwind(AssertUnwindSafe(|| configuration(&path).open())) {
-        Ok(Ok(database)) => Ok(Index::over(database)),
+        Ok(Ok(database)) => Index::over(database, &path).map_err(|error| error.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("sled panicked".to_owned()),
     }
@@ -285,6 +323,7 @@ mod tests {
         for n in 0..2_000_u32 {
             index.add(row(&n.to_be_bytes(), vec![7; 600]));
             if n % 50 == 49 {
+                index.freeze();
                 index.fold(&Disk::default(), u64::from(n)).unwrap();
             }
         }
@@ -361,6 +400,7 @@ mod tests {
         let (index, _) = Index::open(&folder.path().join("index")).unwrap();
         let key = |n: u32| [b"k/".as_slice(), &n.to_be_bytes()].concat();
         index.add((0..2_000).map(|n| (key(n).into(), Some(b"old".to_vec()))).collect());
+        index.freeze();
         index.fold(&Disk::default(), 1).unwrap();
         index.add((0..2_000).step_by(3).map(|n| (key(n).into(), Some(b"new".to_vec()))).collect());
         index.add((0..2_000).step_by(5).map(|n| (key(n).into(), None)).collect());
@@ -372,6 +412,7 @@ mod tests {
             assert_eq!((rows(Order::Ascending), rows(Order::Descending)), (expected.clone(), backwards.clone()));
             assert_eq!(index.get(&key(5)).unwrap(), None);
             assert_eq!((index.get(&key(6)).unwrap(), index.folded().unwrap()), (Some(b"new".to_vec()), 1 + folded));
+            index.freeze();
             index.fold(&Disk::default(), 2).unwrap();
             assert_eq!(index.fresh_rows(), 0);
         }
@@ -386,8 +427,11 @@ mod tests {
             index.add((0..1_000).map(|n| (key(n).into(), Some(vec![1; 100]))).collect());
             let mut scan = index.scan(b"k/", order);
             let first = scan.by_ref().take(5).count();
+            index.freeze();
+            let second = scan.by_ref().take(30).count();
             index.fold(&Disk::default(), 1).unwrap();
-            assert_eq!(first + scan.count(), 1_000);
+            index.merge().unwrap();
+            assert_eq!(first + second + scan.count(), 1_000);
         }
     }
 }

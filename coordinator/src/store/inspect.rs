@@ -39,7 +39,7 @@ impl Inspection {
     /// Start, root before, and leaves of every stage file.
     pub fn stages(&self) -> Result<Vec<(u64, Hash, Vec<Entry>)>, StoreError> {
         let stages = stage::read_all(&self.paths)?;
-        Ok(stages.into_iter().map(|stage| (stage.start, stage.root, stage.leaves)).collect())
+        Ok(stages.into_iter().map(|stage| (stage.start, stage.root, stage.leaves().to_vec())).collect())
     }
 
     /// The entries of a bundle in a log of this size, checked against their tile.

@@ -3,7 +3,7 @@
 //! Decides which files a batch comes to and in which order they appear: bundles and tiles first, the
 //! checkpoint last. When it is right to do so is the commit rule's (`writer.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_tlog::bundle::{BundleWrite, append_entries};
 use quorate_tlog::tile::TILE_WIDTH;
-use quorate_tlog::{BundlePath, Checkpoint, Entry, EntryBundle, Origin, Signer, TilePath, TileReader as _, Tree, TreeHead};
+use quorate_tlog::{BundlePath, Checkpoint, EntryBundle, Origin, Signer, TilePath, TileReader as _, Tree, TreeHead};
 
+use super::StoreError;
 use super::files::{Disk, Paths, Point};
 use super::leaves::{LeafReader, Published};
-use super::{StoreError, stage};
+use super::stage::{self, Stage};
 
 /// The tree and its right edge.
 #[derive(Clone, Debug)]
@@ -57,12 +58,11 @@ impl Log {
         self.tree.size()
     }
 
-    /// The log with `leaves` added, and the checkpoint for it. Deterministic: the same leaves at the
+    /// The log with a batch added, and the checkpoint for it. Deterministic: the same leaves at the
     /// same place always come to the same bytes.
-    pub(crate) fn grow(&self, leaves: &[Entry], key: &LogKey) -> Result<Grown, StoreError> {
-        let hashes: Vec<_> = leaves.iter().map(Entry::leaf_hash).collect();
-        let appended = self.tree.append(&hashes).map_err(|_| StoreError::Full)?;
-        let bundles = append_entries(self.tree.size(), self.edge.as_deref(), leaves).map_err(StoreError::Entry)?;
+    pub(crate) fn grow(&self, stage: &Stage, key: &LogKey) -> Result<Grown, StoreError> {
+        let appended = self.tree.append(stage.hashes()).map_err(|_| StoreError::Full)?;
+        let bundles = append_entries(self.tree.size(), self.edge.as_deref(), stage.leaves()).map_err(StoreError::Entry)?;
         let edge = edge_of(&bundles)?;
         let note = sign(key, appended.tree.head())?;
         let mut files: Vec<_> = bundles.into_iter().map(|write| (write.path.path(), write.bytes)).collect();
@@ -100,43 +100,54 @@ fn edge_bundle(size: u64, reader: &LeafReader) -> Result<EntryBundle, StoreError
     if own == hashes { Ok(bundle) } else { Err(StoreError::Resume("the last entry bundle does not match its tile".to_owned())) }
 }
 
-/// Publishes batches, and settles them: files that were written without a sync are synced, and then
-/// the stage files that could bring them back are removed.
+/// Publishes batches, and remembers what has to be settled.
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
-    unsettled_files: Vec<PathBuf>,
-    unsettled_stages: Vec<u64>,
-    unsettled_bytes: u64,
+    unsettled: Unsettled,
     /// The partial tiles and bundles of the last checkpoint, by what they are a part of.
     partials: BTreeMap<String, PathBuf>,
+}
+
+/// What was published and not settled: files that were written without a sync are synced, and then the stage files
+/// that could bring them back are removed.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    files: Vec<PathBuf>,
+    stages: Vec<u64>,
+    bytes: u64,
     /// Partial files that wider ones have replaced. They go once the wider ones are durable.
     replaced: Vec<PathBuf>,
 }
 
 /// Settle at least this often, to bound what a restart has to read.
-const UNSETTLED_STAGES_MAX: usize = 64;
-const UNSETTLED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const UNSETTLED_STAGES: u64 = 64;
+const UNSETTLED_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Publisher {
-    /// Writes a grown log's files, the checkpoint last.
-    pub(crate) fn publish(&mut self, disk: &Disk, paths: &Paths, start: u64, grown: &Grown) -> io::Result<()> {
-        self.publish_tiles(disk, paths, start, grown)?;
-        disk.write_atomic(Point::Publish, &paths.newest_checkpoint(), &grown.note)
+    /// Writes the files of batches that follow one another, each with its start, the checkpoint last.
+    pub(crate) fn publish(&mut self, disk: &Disk, paths: &Paths, batches: &[(u64, &Grown)]) -> io::Result<()> {
+        self.publish_tiles(disk, paths, batches)?;
+        let Some((_, last)) = batches.last() else { return Ok(()) };
+        disk.write_atomic(Point::Publish, &paths.newest_checkpoint(), &last.note)
     }
 
-    /// Writes a grown log's bundles and tiles.
-    pub(crate) fn publish_tiles(&mut self, disk: &Disk, paths: &Paths, start: u64, grown: &Grown) -> io::Result<()> {
-        self.unsettled_stages.push(start);
-        for (name, bytes) in &grown.files {
+    /// Writes bundles and tiles. What a later batch has made wider is not written at all.
+    pub(crate) fn publish_tiles(&mut self, disk: &Disk, paths: &Paths, batches: &[(u64, &Grown)]) -> io::Result<()> {
+        self.unsettled.stages.extend(batches.iter().map(|(start, _)| start));
+        let mut widest = BTreeMap::new();
+        for (name, bytes) in batches.iter().flat_map(|(_, grown)| &grown.files) {
+            let base = name.split(".p/").next().unwrap_or(name);
+            widest.insert(base, (name, bytes));
+        }
+        for (base, (name, bytes)) in widest {
             let path = paths.log().join(name);
             disk.write_atomic(Point::Publish, &path, bytes)?;
-            self.unsettled_bytes += bytes.len() as u64;
-            let base = name.split(".p/").next().unwrap_or(name).to_owned();
-            self.replaced.extend(self.partials.remove(&base).filter(|old| *old != path));
+            self.unsettled.bytes += bytes.len() as u64;
+            self.unsettled.replaced.extend(self.partials.remove(base).filter(|old| *old != path));
             if name.contains(".p/") {
-                self.partials.insert(base, path.clone());
+                self.partials.insert(base.to_owned(), path.clone());
             }
-            self.unsettled_files.push(path);
+            self.unsettled.files.push(path);
         }
         Ok(())
     }
@@ -152,33 +163,45 @@ impl Publisher {
         Self { partials: partials.collect(), ..Self::default() }
     }
 
+    /// Whether nothing is left to settle.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unsettled_stages.is_empty()
+        self.unsettled.stages.is_empty()
     }
 
-    pub(crate) fn must_settle(&self) -> bool {
-        self.unsettled_stages.len() >= UNSETTLED_STAGES_MAX || self.unsettled_bytes >= UNSETTLED_BYTES_MAX
+    /// How much there is to settle, in percent of what a restart should have to read.
+    pub(crate) fn fullness_percent(&self) -> u64 {
+        let stages = 100 * self.unsettled.stages.len() as u64 / UNSETTLED_STAGES;
+        stages.max(100 * self.unsettled.bytes / UNSETTLED_BYTES)
     }
 
+    /// Hands out what is to be settled.
+    pub(crate) fn take_unsettled(&mut self) -> Unsettled {
+        std::mem::take(&mut self.unsettled)
+    }
+}
+
+impl Unsettled {
     /// Makes what was published durable.
     pub(crate) fn sync(&mut self, disk: &Disk, paths: &Paths) -> io::Result<()> {
-        if self.is_settled() {
+        if self.stages.is_empty() {
             return Ok(());
         }
-        self.unsettled_files.push(paths.newest_checkpoint());
-        self.unsettled_files.sort();
-        self.unsettled_files.dedup();
-        disk.sync(&self.unsettled_files, paths.root())
+        self.files.push(paths.newest_checkpoint());
+        self.files.sort();
+        self.files.dedup();
+        // What goes anyway need not be on disk.
+        let replaced: BTreeSet<_> = self.replaced.iter().collect();
+        self.files.retain(|path| !replaced.contains(path));
+        disk.sync(&self.files, paths.root())
     }
 
     /// Removes the stage files of what is durable elsewhere by now.
-    pub(crate) fn release(&mut self, paths: &Paths) -> io::Result<()> {
-        stage::remove(paths, &self.unsettled_stages)?;
+    pub(crate) fn release(self, disk: &Disk, paths: &Paths) -> io::Result<()> {
+        stage::retire(disk, paths, &self.stages)?;
         // Readers fall back to the wider file; a leftover would only take up room.
         for old in &self.replaced {
             let _ = std::fs::remove_file(old);
         }
-        *self = Self { partials: std::mem::take(&mut self.partials), ..Self::default() };
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::index::{Order, Rows};
 use super::log::{Log, Publisher, sign};
 use super::rows::{self, NodeRow};
 use super::stage::{self, Stage};
-use super::writer::{FRESH_ROWS_MAX, Writer};
+use super::writer::{FRESH_ROWS, Writer};
 use super::{StoreError, leaf};
 
 use std::sync::Arc;
@@ -26,6 +26,9 @@ const REBUILD_BUNDLES: u64 = 8;
 impl Writer {
     /// Settles what is in doubt. Idempotent.
     pub fn recover(&mut self) -> Result<(), StoreError> {
+        // Whatever it came to, what is on disk decides.
+        let _ = self.await_settling();
+        self.store.disk.forget_spares();
         let stages = stage::read_all(&self.store.paths)?;
         // Fresh rows of this process stay: readers go on meanwhile.
         let held = self.store.index.folded()?.max(self.log.size());
@@ -77,7 +80,7 @@ impl Writer {
 
     fn replay(&self, stage: &Stage) -> Result<(Rows, Effects), StoreError> {
         let mut batch = Batch::new(&self.ledger, &self.store.index, stage.start);
-        for leaf in &stage.leaves {
+        for leaf in stage.leaves() {
             batch.replay(leaf.clone())?;
         }
         let (_, rows, effects) = batch.into_parts();
@@ -120,8 +123,8 @@ impl Writer {
     /// A committed batch whose files may not have reached the disk.
     fn republish(&mut self, stage: &Stage) -> Result<(), StoreError> {
         self.expect_next(stage)?;
-        let grown = self.log.grow(&stage.leaves, &self.key)?;
-        let published = self.publisher.publish_tiles(&self.store.disk, &self.store.paths, stage.start, &grown);
+        let grown = self.log.grow(stage, &self.key)?;
+        let published = self.publisher.publish_tiles(&self.store.disk, &self.store.paths, &[(stage.start, &grown)]);
         published.map_err(StoreError::io("publishing a batch"))?;
         self.log = grown.log;
         Ok(())
@@ -132,7 +135,7 @@ impl Writer {
         self.expect_next(stage)?;
         let (rows, effects) = self.replay(stage)?;
         let durable = self.finish(stage, rows, effects)?;
-        self.publish(durable).map(drop)
+        self.publish(vec![durable]).map(drop)
     }
 
     fn expect_next(&self, stage: &Stage) -> Result<(), StoreError> {
@@ -198,6 +201,7 @@ impl Writer {
         self.store.reader.publish(self.log.published(Bytes::new()));
         let note = if head.size == 0 { Bytes::new() } else { sign(&self.key, head)? };
         self.replay_leaves(&head)?;
+        self.store.index.freeze();
         self.store.index.fold(&self.store.disk, head.size)?;
         self.store.index.complete(&note)?;
         Ok(())
@@ -216,8 +220,10 @@ impl Writer {
             }
             let (_, rows, effects) = batch.into_parts();
             self.store.index.add(rows);
-            if self.store.index.fresh_rows() >= FRESH_ROWS_MAX {
+            if self.store.index.fresh_rows() >= FRESH_ROWS {
+                self.store.index.freeze();
                 self.store.index.fold(&self.store.disk, (first * width).min(head.size))?;
+                self.store.index.merge()?;
             }
             ledger.nodes.extend(effects.nodes);
         }

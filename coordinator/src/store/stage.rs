@@ -10,11 +10,11 @@ use std::io;
 use std::path::Path;
 
 use quorate_proto::Digest;
-use quorate_tlog::{Entry, Hash};
+use quorate_tlog::{Entry, Hash, TreeHead};
 
 use super::files::{Disk, Paths, Point, is_scratch};
 
-const MAGIC: &[u8; 16] = b"quorate-stage/1\n";
+const MAGIC: &[u8; 16] = b"quorate-stage/2\n";
 const HEADER_BYTES: usize = MAGIC.len() + 8 + 32 + 4;
 const CHECKSUM_BYTES: usize = 32;
 
@@ -26,7 +26,9 @@ pub(crate) struct Stage {
     /// Root of the log before the batch.
     pub root: Hash,
     /// The leaves, in order.
-    pub leaves: Vec<Entry>,
+    leaves: Vec<Entry>,
+    /// What the tree holds for them.
+    hashes: Vec<Hash>,
 }
 
 /// A stage file that cannot be used. Fatal: what comes next in the log is in doubt.
@@ -46,6 +48,12 @@ pub enum StageError {
 }
 
 impl Stage {
+    /// The batch that follows the log of `head`.
+    pub(crate) fn new(head: TreeHead, leaves: Vec<Entry>) -> Self {
+        let hashes = leaves.iter().map(Entry::leaf_hash).collect();
+        Self { start: head.size, root: head.root, leaves, hashes }
+    }
+
     /// Makes the batch durable.
     pub(crate) fn write(&self, disk: &Disk, paths: &Paths) -> io::Result<()> {
         disk.write_durable(Point::Stage, &paths.stage().join(name_of(self.start)), &self.encode())
@@ -64,16 +72,19 @@ impl Stage {
             bytes.extend_from_slice(&length.to_be_bytes());
             bytes.extend_from_slice(leaf.as_bytes());
         }
-        let checksum = Digest::of(&bytes);
+        let checksum = self.checksum(&bytes[..HEADER_BYTES]);
         bytes.extend_from_slice(checksum.as_bytes());
         bytes
     }
 
+    /// Of the header and the leaves' hashes, which the tree needs anyway: no leaf is hashed twice.
+    fn checksum(&self, header: &[u8]) -> Digest {
+        let hashes = self.hashes.iter().flat_map(Hash::as_bytes).copied();
+        Digest::of(&header.iter().copied().chain(hashes).collect::<Vec<_>>())
+    }
+
     fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or("too short")?;
-        if Digest::of(body).as_bytes() != checksum {
-            return Err("the checksum does not match");
-        }
         let rest = body.strip_prefix(MAGIC).ok_or("another format")?;
         let (start, rest) = rest.split_first_chunk::<8>().ok_or("too short")?;
         let (root, rest) = rest.split_first_chunk::<32>().ok_or("too short")?;
@@ -88,7 +99,21 @@ impl Stage {
         if !rest.is_empty() || leaves.is_empty() {
             return Err("no leaves, or bytes behind them");
         }
-        Ok(Self { start: u64::from_be_bytes(*start), root: Hash::from_bytes(*root), leaves })
+        let stage = Self::new(TreeHead { size: u64::from_be_bytes(*start), root: Hash::from_bytes(*root) }, leaves);
+        if stage.checksum(&body[..HEADER_BYTES]).as_bytes() != checksum {
+            return Err("the checksum does not match");
+        }
+        Ok(stage)
+    }
+
+    /// The leaves, in order.
+    pub(crate) fn leaves(&self) -> &[Entry] {
+        &self.leaves
+    }
+
+    /// What the tree holds for them.
+    pub(crate) fn hashes(&self) -> &[Hash] {
+        &self.hashes
     }
 
     /// Index behind the last leaf.
@@ -123,15 +148,10 @@ fn read(path: &Path, name: String) -> Result<Stage, StageError> {
     }
 }
 
-/// Removes the stage files of the batches that begin before `end`.
-pub(crate) fn remove(paths: &Paths, starts: &[u64]) -> io::Result<()> {
-    for start in starts {
-        match fs::remove_file(paths.stage().join(name_of(*start))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
+/// Takes away the stage files of the batches that begin there. Some are kept to be written over.
+pub(crate) fn retire(disk: &Disk, paths: &Paths, starts: &[u64]) -> io::Result<()> {
+    let files: Vec<_> = starts.iter().map(|start| paths.stage().join(name_of(*start))).collect();
+    disk.retire(&paths.stage(), &files)
 }
 
 fn name_of(start: u64) -> String {
@@ -146,7 +166,7 @@ mod tests {
 
     fn stage(leaves: Vec<Vec<u8>>) -> Stage {
         let leaves = leaves.into_iter().map(|leaf| Entry::new(leaf).unwrap()).collect();
-        Stage { start: 7, root: Hash::from_bytes([3; 32]), leaves }
+        Stage::new(TreeHead { size: 7, root: Hash::from_bytes([3; 32]) }, leaves)
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! The commit rule: stage → durable → sign → compare-and-swap checkpoint → publish.
 //!
 //! Two durable writes a batch: the stage file, and the signed checkpoint in the index. Only then is
-//! anything acknowledged; only after that is it published. The index rows are folded into pages later,
+//! anything acknowledged; only after that is it published. The index rows are folded into a file later,
 //! before their stage file goes. A failure in between leaves the outcome in doubt, and [`Writer::recover`] settles it from what is on disk: the
 //! same functions that a start runs. `docs/spec/coordinator-storage.md`, section "Commit rule".
 
@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use quorate_proto::feed::EquivocationProof;
@@ -22,14 +22,17 @@ use super::batch::{Batch, Census, Effects, Ledger};
 use super::files::{Disk, Paths};
 use super::index::{Index, IndexError, Order, Rows, Rung};
 use super::leaves::LeafReader;
-use super::log::{Grown, Log, LogKey, Publisher};
+use super::log::{Grown, Log, LogKey, Publisher, Unsettled};
 use super::rows::{self, SlotKey, VerdictRow};
 use super::stage::Stage;
 use super::{COMMITMENTS_KEPT, STATEMENTS_KEPT, Store, StoreError};
 use crate::cache::Bounded;
 
-/// Fresh rows that are folded at the latest: about 200 bytes of memory each.
-pub(super) const FRESH_ROWS_MAX: usize = 131_072;
+/// Fresh rows that are folded: about 200 bytes of memory each, and as many again while the fold goes on.
+pub(super) const FRESH_ROWS: usize = 131_072;
+
+/// How far settling may fall behind before the writer waits for it, in percent of what makes it due.
+const BEHIND_PERCENT: u64 = 200;
 
 /// The one who writes.
 pub struct Writer {
@@ -39,6 +42,8 @@ pub struct Writer {
     pub(super) log: Log,
     pub(super) note: Bytes,
     pub(super) publisher: Publisher,
+    /// Settling that goes on beside the writer.
+    settling: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 /// A batch that is durable, and may be acknowledged.
@@ -79,7 +84,8 @@ impl Writer {
             _lock: lock,
         });
         let log = Log::resume(&TreeHead::empty(), store.log())?;
-        let mut writer = Self { store, key, ledger: Ledger::default(), log, note: Bytes::new(), publisher: Publisher::default() };
+        let (ledger, publisher) = (Ledger::default(), Publisher::default());
+        let mut writer = Self { store, key, ledger, log, note: Bytes::new(), publisher, settling: None };
         if rung == Rung::Rebuild {
             writer.rebuild()?;
         }
@@ -104,15 +110,14 @@ impl Writer {
             self.store.index.add(rows);
             return Ok(Durable { start: self.log.size(), grown: None, effects });
         }
-        let head = self.log.head();
-        let stage = Stage { start: head.size, root: head.root, leaves };
+        let stage = Stage::new(self.log.head(), leaves);
         stage.write(&self.store.disk, &self.store.paths).map_err(StoreError::io("staging a batch"))?;
         self.finish(&stage, rows, effects)
     }
 
     /// The second half of a commit, and all of it where recovery finds a stage file.
     pub(super) fn finish(&mut self, stage: &Stage, rows: Rows, effects: Effects) -> Result<Durable, StoreError> {
-        let grown = self.log.grow(&stage.leaves, &self.key)?;
+        let grown = self.log.grow(stage, &self.key)?;
         self.store.index.commit(&self.store.disk, &self.note, &grown.note, rows)?;
         self.note = grown.note.clone();
         self.log = grown.log.clone();
@@ -120,14 +125,20 @@ impl Writer {
         Ok(Durable { start: stage.start, grown: Some(grown), effects })
     }
 
-    /// Shows a durable batch to the world.
-    pub(crate) fn publish(&mut self, durable: Durable) -> Result<Effects, StoreError> {
-        if let Some(grown) = &durable.grown {
-            let published = self.publisher.publish(&self.store.disk, &self.store.paths, durable.start, grown);
+    /// Shows durable batches to the world: all that are not yet published, in their order.
+    pub(crate) fn publish(&mut self, batches: Vec<Durable>) -> Result<Vec<Effects>, StoreError> {
+        let grown: Vec<_> = batches.iter().filter_map(|durable| Some((durable.start, durable.grown.as_ref()?))).collect();
+        if !grown.is_empty() {
+            let published = self.publisher.publish(&self.store.disk, &self.store.paths, &grown);
             published.map_err(StoreError::io("publishing a batch"))?;
             self.store.reader.publish(self.log.published(self.note.clone()));
         }
-        let mut effects = durable.effects;
+        let effects = batches.into_iter().map(|durable| self.take_effect(durable.effects)).collect::<Result<_, _>>()?;
+        self.settle_if_due()?;
+        Ok(effects)
+    }
+
+    fn take_effect(&self, mut effects: Effects) -> Result<Effects, StoreError> {
         for (leaf, statement) in &effects.statements {
             self.store.statements.put(*leaf, Arc::clone(statement));
         }
@@ -140,7 +151,6 @@ impl Writer {
         if !effects.caught.is_empty() {
             effects.exposed = self.learn_equivocations(effects.caught.iter().map(|node| Ok(rows::equivocation(*node))))?;
         }
-        self.settle_if_due()?;
         Ok(effects)
     }
 
@@ -152,42 +162,58 @@ impl Writer {
         census.add(now.state, now.flags);
     }
 
-    /// Settles when it cannot wait until there is nothing else to do.
+    /// Settles when it cannot wait until there is nothing else to do. An error may be that of an earlier settling.
     pub(crate) fn settle_if_due(&mut self) -> Result<(), StoreError> {
-        if self.publisher.must_settle() || self.store.index.fresh_rows() >= FRESH_ROWS_MAX {
-            return self.settle();
+        let rows = 100 * self.store.index.fresh_rows() as u64 / FRESH_ROWS as u64;
+        let fullness = rows.max(self.publisher.fullness_percent());
+        if fullness < 100 {
+            return Ok(());
         }
-        Ok(())
+        if fullness >= BEHIND_PERCENT {
+            self.await_settling()?;
+        }
+        self.settle_aside()
     }
 
     /// Syncs what was published, folds what is fresh, and removes the stage files that this makes needless.
-    /// Called when there is nothing else to do.
     pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
-        if self.publisher.is_settled() && self.store.index.fresh_rows() == 0 {
-            return Ok(());
-        }
-        // One waits for the disk while the other computes. If only one of them succeeds, stage files still say all.
-        let (store, size, publisher) = (&self.store, self.log.size(), &mut self.publisher);
-        let (synced, folded) = thread::scope(|scope| {
-            let syncing = scope.spawn(|| publisher.sync(&store.disk, &store.paths));
-            let folded = store.index.fold(&store.disk, size);
-            (syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked"))), folded)
-        });
-        synced.map_err(StoreError::io("settling published files"))?;
-        folded?;
-        self.publisher.release(&self.store.paths).map_err(StoreError::io("removing settled stage files"))
+        self.await_settling()?;
+        self.settle_aside()?;
+        self.await_settling()
     }
 
-    /// Logs a policy if it is not in the log.
-    pub fn log_policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
+    /// The same on a thread of its own. Returns at once; nothing new is begun while the last settling goes on.
+    pub(crate) fn settle_aside(&mut self) -> Result<(), StoreError> {
+        if self.settling.as_ref().is_some_and(|settling| !settling.is_finished()) {
+            return Ok(());
+        }
+        self.await_settling()?;
+        if self.publisher.is_settled() && self.store.index.is_folded() {
+            return Ok(());
+        }
+        let (store, unsettled, size) = (Arc::clone(&self.store), self.publisher.take_unsettled(), self.log.size());
+        store.index.freeze();
+        let begun = thread::Builder::new().name("settling".to_owned()).spawn(move || store.settle(unsettled, size));
+        self.settling = Some(begun.map_err(StoreError::io("beginning to settle"))?);
+        Ok(())
+    }
+
+    /// Waits for the settling that goes on, if one does.
+    pub(super) fn await_settling(&mut self) -> Result<(), StoreError> {
+        let panicked = |_| StoreError::io("settling")(io::Error::other("the thread panicked"));
+        self.settling.take().map_or(Ok(()), |settling| settling.join().map_err(panicked)?)
+    }
+
+    /// Logs those policies that are not in the log, as one batch.
+    pub fn log_policies(&mut self, policies: &[impl AsRef<[u8]>]) -> Result<(), StoreError> {
         let mut batch = self.batch();
-        batch.policy(policy)?;
+        policies.iter().try_for_each(|policy| batch.policy(policy.as_ref()))?;
         if batch.is_empty() {
             return Ok(());
         }
         let parts = batch.into_parts();
         let durable = self.commit(parts)?;
-        self.publish(durable).map(drop)
+        self.publish(vec![durable]).map(drop)
     }
 
     /// Slots whose results may not be in a verdict under `policy` yet, each with the first such leaf.
@@ -252,6 +278,25 @@ impl Writer {
         *self.store.equivocations.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         let rows = self.store.index.scan(rows::EQUIVOCATION_PREFIX, Order::Ascending);
         self.learn_equivocations(rows.map(|row| Ok(row?.0))).map(drop)
+    }
+}
+
+impl Store {
+    /// What the log's size was when the rows were frozen, and what was published up to then. If only a part of it
+    /// succeeds, stage files still say all.
+    fn settle(&self, mut unsettled: Unsettled, size: u64) -> Result<(), StoreError> {
+        unsettled.sync(&self.disk, &self.paths).map_err(StoreError::io("settling published files"))?;
+        self.index.fold(&self.disk, size)?;
+        unsettled.release(&self.disk, &self.paths).map_err(StoreError::io("removing settled stage files"))?;
+        Ok(self.index.merge()?)
+    }
+}
+
+/// A settling that goes on holds the folder's lock.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // What it failed with, the next start finds out.
+        let _ = self.await_settling();
     }
 }
 

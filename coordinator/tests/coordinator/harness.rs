@@ -96,6 +96,14 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Asks it to stop, and waits.
     pub fn stop(mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -119,7 +119,7 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_never_shows_two_roo
 }
 
 /// As a stranger would: only tiles that are served, checked against the checkpoints that were seen.
-async fn verify_consistency(running: &mut Running, old: &TreeHead, new: &TreeHead) {
+pub(crate) async fn verify_consistency(running: &mut Running, old: &TreeHead, new: &TreeHead) {
     let mut tiles = MemoryTiles::default();
     for path in consistency_tiles(old.size, new.size) {
         let request = api::GetTileRequest { path: path.path() };

@@ -6,6 +6,7 @@ mod harness;
 mod http;
 mod inputs;
 mod kill;
+mod kill_points;
 mod limits;
 mod mesh;
 mod witnesses;

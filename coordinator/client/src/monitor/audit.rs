@@ -4,23 +4,24 @@
 //! Which entries belong to a slot, and which are second histories, is `docs/spec/coordinator-storage.md`, section
 //! "Leaves". Believes the log in nothing but its order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
 use quorate_proto::dsse::Envelope;
-use quorate_proto::entry::{EntryStatement, VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::result::RebuildResult;
-use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
-use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::statement::{Predicate as _, Statement, StatementError, predicate_type};
+use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
 use quorate_proto::{ArtifactSlot, Digest, NodeId};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::{Circumstances, ENGINE, Policy, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
-use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead};
+use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead};
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
@@ -33,16 +34,31 @@ const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
 pub(super) struct Audit {
     tree: Tree,
     tiles: MemoryTiles,
-    certificates: BTreeMap<NodeId, VerifiedCertificate>,
-    places: BTreeMap<(NodeId, u64), (Digest, FeedItem)>,
-    slots: BTreeMap<ArtifactSlot, Vec<(u64, VerifiedStatement)>>,
-    commitments: BTreeMap<ArtifactSlot, Vec<(u64, Arc<VerifiedCommitment>)>>,
+    /// The certificate in force of each node, by the key id that its envelopes name.
+    certificates: HashMap<String, Arc<VerifiedCertificate>>,
+    places: BTreeMap<(NodeId, u64), Place>,
+    slots: HashMap<ArtifactSlot, Slot>,
+    commitments: HashMap<ArtifactSlot, Vec<(u64, Arc<VerifiedCommitment>)>>,
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
     pub(super) counts: Counts,
     /// What does not hold, and where.
     pub(super) findings: Vec<(u64, String)>,
+}
+
+/// What stands at a place in a feed: enough to prove that another envelope contradicts it.
+struct Place {
+    digest: Digest,
+    certificate: Arc<VerifiedCertificate>,
+    envelope: Vec<u8>,
+}
+
+/// The results about a slot in the order of the log, and their leaves.
+#[derive(Default)]
+struct Slot {
+    leaves: Vec<u64>,
+    statements: Vec<VerifiedStatement>,
 }
 
 /// What was read, by kind.
@@ -53,6 +69,19 @@ pub(super) struct Counts {
     pub(super) other_engines: u64,
 }
 
+impl Place {
+    fn item(&self) -> FeedItem {
+        FeedItem { certificate: self.certificate.bytes().to_vec(), envelope: self.envelope.clone() }
+    }
+}
+
+impl Slot {
+    fn add(&mut self, leaf: u64, statement: VerifiedStatement) {
+        self.leaves.push(leaf);
+        self.statements.push(statement);
+    }
+}
+
 impl Audit {
     pub(super) fn size(&self) -> u64 {
         self.tree.size()
@@ -60,7 +89,7 @@ impl Audit {
 
     /// The digest of what stands in the log for a place in a node's feed: of two, the first.
     pub(super) fn at(&self, node: NodeId, sequence: u64) -> Option<Digest> {
-        self.places.get(&(node, sequence)).map(|(digest, _)| *digest)
+        self.places.get(&(node, sequence)).map(|place| place.digest)
     }
 
     /// The places of a node's feed that the log has, in order.
@@ -77,9 +106,9 @@ impl Audit {
     }
 
     /// Takes the entries that come next.
-    pub(super) fn take(&mut self, entries: &[Entry]) -> Result<(), TreeFull> {
+    pub(super) fn take(&mut self, entries: &[LogEntry]) -> Result<(), TreeFull> {
         let first = self.size();
-        let appended = self.tree.append(&entries.iter().map(Entry::leaf_hash).collect::<Vec<_>>())?;
+        let appended = self.tree.append(&entries.iter().map(LogEntry::leaf_hash).collect::<Vec<_>>())?;
         self.tree = appended.tree;
         self.tiles.0.extend(appended.tiles.into_iter().map(|tile| (tile.path, tile.bytes)));
         for (leaf, entry) in (first..).zip(entries) {
@@ -98,11 +127,19 @@ impl Audit {
             return Ok(());
         }
         let envelope = Envelope::parse(bytes, ENTRY_BYTES_MAX).map_err(|error| error.to_string())?;
+        // Nearly all entries are of feeds of nodes that are known: those are parsed once.
+        if let Some(certificate) = self.certificates.get(envelope.key_id()).cloned() {
+            match VerifiedEntry::verify_envelope(&envelope, &certificate) {
+                Ok(entry) => return self.feed_entry(leaf, envelope, certificate, entry),
+                Err(RejectError::Statement(StatementError::PredicateType { .. })) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
         let kind = predicate_type(envelope.payload()).map_err(|error| error.to_string())?;
         if kind == NodeCertificate::TYPE {
             self.certificate(bytes)
         } else if kind == RebuildResult::TYPE || kind == Commitment::TYPE {
-            self.feed_entry(leaf, bytes, envelope.payload())
+            Err("an entry of a feed without a certificate before it".to_owned())
         } else if kind == VerdictSummary::TYPE {
             self.verdict(leaf, envelope.payload())
         } else {
@@ -115,31 +152,33 @@ impl Audit {
         let statement = Statement::<NodeCertificate>::parse(envelope.payload()).map_err(|error| error.to_string())?;
         let named = BTreeSet::from([statement.predicate.operator]);
         let certificate = VerifiedCertificate::verify(bytes, &named).map_err(|error| error.to_string())?;
-        self.certificates.insert(certificate.node(), certificate);
+        self.certificates.insert(certificate.node_key_id(), Arc::new(certificate));
         Ok(())
     }
 
-    fn feed_entry(&mut self, leaf: u64, bytes: &[u8], payload: &[u8]) -> Result<(), String> {
-        let node = EntryStatement::parse(payload).map_err(|error| error.to_string())?.position().node;
-        let certificate = self.certificates.get(&node).ok_or("a result without a certificate before it")?;
-        let entry = VerifiedEntry::verify(bytes, certificate).map_err(|error| error.to_string())?;
+    fn feed_entry(
+        &mut self,
+        leaf: u64,
+        envelope: Envelope,
+        certificate: Arc<VerifiedCertificate>,
+        entry: VerifiedEntry,
+    ) -> Result<(), String> {
         self.counts.results += u64::from(entry.result().is_some());
-        let item = FeedItem { certificate: certificate.bytes().to_vec(), envelope: bytes.to_vec() };
-        let place = (node, entry.position().sequence);
-        if let Some((held, first)) = self.places.get(&place) {
-            if *held == entry.digest() {
-                return Err("an entry that is in the log already".to_owned());
+        let new = Place { digest: entry.digest(), certificate, envelope: envelope.into_bytes() };
+        match self.places.entry((entry.node(), entry.position().sequence)) {
+            Entry::Occupied(held) if held.get().digest == new.digest => return Err("an entry that is in the log already".to_owned()),
+            Entry::Occupied(held) => {
+                let operators = BTreeSet::from([new.certificate.operator()]);
+                let proof = EquivocationProof::verify(held.get().item(), new.item(), &operators).map_err(|error| error.to_string())?;
+                self.proofs.push((leaf, proof));
+                return Ok(());
             }
-            let operators = BTreeSet::from([certificate.operator()]);
-            let proof = EquivocationProof::verify(first.clone(), item, &operators).map_err(|error| error.to_string())?;
-            self.proofs.push((leaf, proof));
-            return Ok(());
+            Entry::Vacant(place) => {
+                place.insert(new);
+            }
         }
-        self.places.insert(place, (entry.digest(), item));
         match entry {
-            VerifiedEntry::Result(statement) => {
-                self.slots.entry(statement.artifact().slot.clone()).or_default().push((leaf, *statement));
-            }
+            VerifiedEntry::Result(statement) => self.slots.entry(statement.artifact().slot.clone()).or_default().add(leaf, *statement),
             VerifiedEntry::Commitment(commitment) => self.commitment(leaf, Arc::from(commitment)),
         }
         Ok(())
@@ -177,8 +216,8 @@ impl Audit {
     /// equivocation that came between that size and the verdict may have been known: those of operators that
     /// the verdict calls equivocated.
     fn recompute(&self, policy: &Policy, verdict: &Verdict, size: u64) -> Verdict {
-        let held = self.slots.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
-        let statements: Vec<_> = held.iter().filter(|(leaf, _)| *leaf < size).map(|(_, statement)| statement.clone()).collect();
+        let before = |slot: &Slot| slot.leaves.partition_point(|leaf| *leaf < size);
+        let statements = self.slots.get(&verdict.artifact.slot).map_or(&[][..], |slot| &slot.statements[..before(slot)]);
         let called = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
         let known = self.proofs.iter().filter(|(leaf, proof)| *leaf < size || called(proof.operator()));
         let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
@@ -186,6 +225,6 @@ impl Audit {
         let commitments: Vec<_> = committed.iter().filter(|(leaf, _)| *leaf < size).map(|(_, entry)| Arc::clone(entry)).collect();
         let circumstances =
             Circumstances { as_of: verdict.as_of, equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
-        tally_as_of(policy, &verdict.artifact, &statements, circumstances)
+        tally_as_of(policy, &verdict.artifact, statements, circumstances)
     }
 }

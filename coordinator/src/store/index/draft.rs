@@ -68,11 +68,12 @@ impl<'i> IndexDraft<'i> {
     /// Adds `entry`, which has one length for the whole list, to the posting list `prefix`. Whoever reads the
     /// draft does not see it there.
     pub(crate) fn append(&mut self, prefix: &[u8], entry: &[u8]) -> Result<(), IndexError> {
-        if !self.tails.contains_key(prefix) {
+        let tail = if let Some(tail) = self.tails.get_mut(prefix) {
+            tail
+        } else {
             let tail = self.tail(prefix)?;
-            self.tails.insert(prefix.to_vec(), tail);
-        }
-        let tail = self.tails.get_mut(prefix).ok_or(IndexError::Row("posting"))?;
+            self.tails.entry(prefix.to_vec()).or_insert(tail)
+        };
         if tail.value.len() + entry.len() > POSTING_BYTES {
             let full = std::mem::take(&mut tail.value);
             self.writes.insert(chunk_key(prefix, tail.chunk).into(), Some(full));

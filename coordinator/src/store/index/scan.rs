@@ -1,20 +1,18 @@
-//! Reading rows in order out of both places where they stand: fresh ones in memory, the others in pages.
+//! Reading rows in order out of all places where they stand: fresh and frozen ones in memory, the others in files.
 
 use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use super::key::RowKey;
-use super::pages::Pages;
-use super::{IndexError, Row, Rows};
+use super::merge::{Merged, Source};
+use super::segments::Segments;
+use super::{IndexError, Layers, Row, Rows};
 
 /// Rows that the first look takes; each further one takes [`GROWTH`] times as many, up to [`LOOK_ROWS_MAX`].
 /// Most who scan want a few rows, some want all.
 const LOOK_ROWS: usize = 8;
 const GROWTH: usize = 8;
 const LOOK_ROWS_MAX: usize = 512;
-
-/// A fresh row: its key, and its value unless it is removed.
-type Fresh<'a> = (&'a RowKey, &'a Option<Vec<u8>>);
 
 /// Which end a scan begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +25,8 @@ pub(crate) enum Order {
 
 /// Rows with keys in a range, some at a time: between two looks the writer goes on.
 pub(crate) struct Scan {
-    pages: Pages,
-    fresh: Arc<RwLock<Rows>>,
+    segments: Arc<Segments>,
+    layers: Arc<RwLock<Layers>>,
     from: Vec<u8>,
     /// Behind the range; none means that it has no end.
     to: Option<Vec<u8>>,
@@ -60,8 +58,8 @@ impl Iterator for Scan {
 }
 
 impl Scan {
-    pub(super) fn new(pages: Pages, fresh: Arc<RwLock<Rows>>, from: Vec<u8>, to: Option<Vec<u8>>, order: Order) -> Self {
-        Self { pages, fresh, from, to, order, found: Vec::new().into_iter(), looks: 0, ended: false }
+    pub(super) fn new(segments: Arc<Segments>, layers: Arc<RwLock<Layers>>, from: Vec<u8>, to: Option<Vec<u8>>, order: Order) -> Self {
+        Self { segments, layers, from, to, order, found: Vec::new().into_iter(), looks: 0, ended: false }
     }
 
     fn look(&mut self) -> Result<Vec<Row>, IndexError> {
@@ -78,57 +76,35 @@ impl Scan {
         Ok(rows)
     }
 
-    /// Up to `limit` rows. Whoever holds the lock sees each row in one of the two places or in both: a fold
-    /// writes pages first, and clears the fresh rows when nobody looks.
+    /// Up to `limit` rows. Whoever holds the lock sees each row in one place at least: a fold lets files be seen
+    /// first, and drops the rows in memory when nobody looks.
     fn merged(&self, limit: usize) -> Result<Vec<Row>, IndexError> {
         if self.to.as_ref().is_some_and(|to| *to <= self.from) {
             return Ok(Vec::new());
         }
-        let fresh = read(&self.fresh);
-        let to = self.to.as_deref().map_or(Bound::Unbounded, |to| Bound::Excluded(RowKey::from(to)));
-        let range = fresh.range((Bound::Included(RowKey::from(self.from.as_slice())), to));
-        let mut fresh: Box<dyn Iterator<Item = Fresh<'_>>> = match self.order {
-            Order::Ascending => Box::new(range),
-            Order::Descending => Box::new(range.rev()),
-        };
-        let mut held = self.pages.range(&self.from, self.to.as_deref(), self.order)?;
-        let (mut next_fresh, mut next_held) = (fresh.next(), held.next().transpose()?);
-        let mut rows: Vec<Row> = Vec::new();
-        while rows.len() < limit {
-            let fresh_comes = match (&next_fresh, &next_held) {
-                (None, None) => break,
-                (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (Some((new, _)), Some((old, _))) => ***new == **old || self.comes_before(new, old),
-            };
-            if !fresh_comes {
-                let Some(row) = std::mem::replace(&mut next_held, held.next().transpose()?) else { break };
-                // A page that was cut in two meanwhile may be met whole and once more in part.
-                if rows.last().is_none_or(|(last, _)| self.comes_before(last, &row.0)) {
-                    rows.push(row);
-                }
-                continue;
-            }
-            let Some((key, value)) = std::mem::replace(&mut next_fresh, fresh.next()) else { break };
-            while next_held.as_ref().is_some_and(|(old, _)| !self.comes_before(key, old)) {
-                next_held = held.next().transpose()?;
-            }
-            rows.extend(value.as_ref().map(|value| (key.to_vec(), value.clone())));
-        }
-        Ok(rows)
+        let layers = read(&self.layers);
+        let files = self.segments.files();
+        let on_disk =
+            files.iter().map(|file| -> Source<'_> { Box::new(Arc::clone(file).range(self.from.clone(), self.to.clone(), self.order)) });
+        let sources = [self.in_memory(&layers.fresh), self.in_memory(&layers.frozen)].into_iter().chain(on_disk);
+        let rows = Merged::new(sources, self.order)?.filter_map(|row| row.map(|(key, value)| Some((key, value?))).transpose());
+        rows.take(limit).collect()
     }
 
-    fn comes_before(&self, a: &[u8], b: &[u8]) -> bool {
+    fn in_memory<'r>(&self, rows: &'r Rows) -> Source<'r> {
+        let to = self.to.as_deref().map_or(Bound::Unbounded, |to| Bound::Excluded(RowKey::from(to)));
+        let range = rows.range((Bound::Included(RowKey::from(self.from.as_slice())), to));
+        let range = range.map(|(key, value)| Ok((key.to_vec(), value.clone())));
         match self.order {
-            Order::Ascending => a < b,
-            Order::Descending => a > b,
+            Order::Ascending => Box::new(range),
+            Order::Descending => Box::new(range.rev()),
         }
     }
 }
 
-pub(super) fn read(fresh: &RwLock<Rows>) -> RwLockReadGuard<'_, Rows> {
+pub(super) fn read(layers: &RwLock<Layers>) -> RwLockReadGuard<'_, Layers> {
     // Nothing under this lock can panic half-way through a change.
-    fresh.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    layers.read().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The first key behind all that begin with `prefix`; none if there is no such key.

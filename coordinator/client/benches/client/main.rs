@@ -1,0 +1,75 @@
+//! What a consumer and a monitor check in a second, on one core, as shares of what the signatures alone cost.
+//!
+//! `cargo bench -p quorate-client` runs all; names choose some; `--quick` is a small run that only shows that
+//! everything works; `--million` audits a million entries.
+#![allow(
+    dead_code,
+    unused_imports,
+    unfulfilled_lint_expectations,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "benchmark"
+)]
+
+// The command has no library: what is measured is taken from it as it is.
+#[path = "../../src/assess.rs"]
+mod assess;
+#[path = "../../src/monitor/audit.rs"]
+mod audit;
+#[path = "../../src/claim.rs"]
+mod claim;
+#[path = "../../src/evidence.rs"]
+mod evidence;
+#[path = "../../src/exit.rs"]
+mod exit;
+#[path = "../../src/text.rs"]
+mod text;
+#[path = "../../src/trust.rs"]
+mod trust;
+
+mod audits;
+mod bundles;
+
+use std::time::{Duration, Instant};
+
+use quorate_tests::Member;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let chosen = |name: &str| named.is_empty() || named.iter().any(|chosen| *chosen == name);
+    let span = if has("--quick") { Duration::from_millis(100) } else { Duration::from_secs(3) };
+    if chosen("bundles") {
+        bundles::run(span);
+    }
+    if chosen("audit") {
+        audits::run(
+            span,
+            if has("--quick") {
+                600
+            } else if has("--million") {
+                1_000_000
+            } else {
+                150_000
+            },
+        );
+    }
+}
+
+/// Seconds that checking one signature takes on this thread.
+fn signature_seconds(span: Duration, message_bytes: usize) -> f64 {
+    use quorate_proto::key::PublicKey as _;
+    let member = Member::new(1);
+    let message = vec![b'x'; message_bytes];
+    let signature = member.key().sign(&message);
+    let began = Instant::now();
+    let mut count = 0_u32;
+    while began.elapsed() < span {
+        member.node().verify(std::hint::black_box(&message), &signature).unwrap();
+        count += 1;
+    }
+    began.elapsed().as_secs_f64() / f64::from(count)
+}
