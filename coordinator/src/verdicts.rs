@@ -26,7 +26,7 @@ use crate::store::{SignedVerdict, Store, StoreError};
 /// Slots tallied in one round: about as many verdicts go into one batch. Fewer while items are waiting: a round has
 /// to be short for the wait behind it, which has an end, to be ten times as long.
 const ROUND_SLOTS_MAX: usize = 1_024;
-const BUSY_ROUND_SLOTS_MAX: usize = 128;
+const BUSY_ROUND_SLOTS_MAX: usize = 32;
 
 /// How long a round lets items pass that wait to become durable. Slots gather meanwhile, so that one
 /// tally serves several results. A round that took long is followed by a longer wait: while items come in

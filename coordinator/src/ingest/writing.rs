@@ -30,12 +30,12 @@ const BATCH_ITEMS_MAX: usize = 4_000;
 /// for checking. When no items are being checked it does not wait; and while one batch is being written the next
 /// one gathers anyway.
 const GROUP_MIN: Duration = Duration::from_millis(5);
-const GROUP_MAX: Duration = Duration::from_millis(25);
+const GROUP_MAX: Duration = Duration::from_millis(50);
 
 /// Under load some batches are published together: each publication has partial tiles and a checkpoint that the
 /// next one replaces, and it is making and removing files that costs a file system most. Not longer than this
 /// after a batch was acknowledged, and not more batches than this: their bundles are in memory.
-const PUBLISH_WITHIN: Duration = Duration::from_millis(100);
+const PUBLISH_WITHIN: Duration = Duration::from_millis(250);
 const PUBLISH_BATCHES: usize = 4;
 
 /// After this much quiet, published files are synced and stage files removed.

@@ -5,7 +5,7 @@
 //! only for what a stage file can bring back.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -59,9 +59,12 @@ pub(crate) enum Fault {
     FailedButPersisted,
 }
 
-/// Files that are kept to be written over, and the largest of them.
-const SPARES_MAX: usize = 16;
-const SPARE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Files that are kept to be written over: how many, and how large in sum.
+const SPARES_MAX: usize = 64;
+const SPARE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What is put together is written in pieces of this size.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// How often something was made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,9 +85,16 @@ pub(crate) struct Disk {
     scratch: AtomicU64,
     begun: [AtomicU64; Point::COUNT],
     /// Files under scratch names that may be written over.
-    spares: Mutex<Vec<PathBuf>>,
+    spares: Mutex<Vec<Spare>>,
     #[cfg(test)]
     armed: Mutex<Option<(Point, Fault)>>,
+}
+
+/// A file whose content means nothing.
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    bytes: u64,
 }
 
 impl Paths {
@@ -173,12 +183,25 @@ impl Paths {
 impl Disk {
     /// Writes a file so that it survives a power cut once this returns.
     pub(crate) fn write_durable(&self, point: Point, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.put_together_durable(point, path, |file| file.write_all(bytes))
+    }
+
+    /// The same for what is put together on the way to the file, so that it need not stand in memory as a whole.
+    pub(crate) fn put_together_durable(
+        &self,
+        point: Point,
+        path: &Path,
+        put: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.at(point, || {
             let folder = folder_of(path)?;
             create_folders(&folder)?;
             let (scratch, mut file) = self.begin_in(&folder)?;
-            file.write_all(bytes)?;
-            file.set_len(bytes.len() as u64)?;
+            let mut pieces = BufWriter::with_capacity(PIECE_BYTES, &file);
+            put(&mut pieces)?;
+            pieces.into_inner()?;
+            let length = file.stream_position()?;
+            file.set_len(length)?;
             file.sync_all()?;
             fs::rename(&scratch, path)?;
             sync_folder(&folder)
@@ -189,8 +212,8 @@ impl Disk {
     fn begin_in(&self, folder: &Path) -> io::Result<(PathBuf, File)> {
         let spare = {
             let mut spares = self.spares();
-            let at = spares.iter().position(|spare| spare.parent() == Some(folder));
-            at.map(|at| spares.swap_remove(at))
+            let at = spares.iter().position(|spare| spare.path.parent() == Some(folder));
+            at.map(|at| spares.swap_remove(at).path)
         };
         if let Some(spare) = spare
             && let Ok(file) = File::options().write(true).open(&spare)
@@ -205,13 +228,18 @@ impl Disk {
     /// Takes the names of files in `folder` away. Some files are kept: making and removing them without end
     /// costs ext4 a search among those just removed, each time, and new blocks.
     pub(crate) fn retire(&self, folder: &Path, files: &[PathBuf]) -> io::Result<()> {
+        let (mut count, mut room) = {
+            let held = self.spares();
+            (held.len(), SPARE_BYTES_MAX.saturating_sub(held.iter().map(|spare| spare.bytes).sum()))
+        };
         let mut spares = Vec::new();
         for file in files {
-            let is_handy = fs::metadata(file).is_ok_and(|held| held.len() <= SPARE_BYTES_MAX);
-            if is_handy && self.spares().len() + spares.len() < SPARES_MAX {
-                let spare = self.scratch_in(folder);
-                fs::rename(file, &spare)?;
-                spares.push(spare);
+            let bytes = fs::metadata(file).map_or(u64::MAX, |held| held.len());
+            if count < SPARES_MAX && bytes <= room {
+                let path = self.scratch_in(folder);
+                fs::rename(file, &path)?;
+                (count, room) = (count + 1, room - bytes);
+                spares.push(Spare { path, bytes });
                 continue;
             }
             match fs::remove_file(file) {
@@ -232,7 +260,7 @@ impl Disk {
         self.spares().clear();
     }
 
-    fn spares(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+    fn spares(&self) -> MutexGuard<'_, Vec<Spare>> {
         // Nothing under this lock can panic half-way through a change.
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@
 //! Format: `docs/spec/coordinator-storage.md`, section "Stage files".
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use quorate_proto::Digest;
@@ -56,25 +56,23 @@ impl Stage {
 
     /// Makes the batch durable.
     pub(crate) fn write(&self, disk: &Disk, paths: &Paths) -> io::Result<()> {
-        disk.write_durable(Point::Stage, &paths.stage().join(name_of(self.start)), &self.encode())
+        disk.put_together_durable(Point::Stage, &paths.stage().join(name_of(self.start)), |file| self.encode(file))
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let length: usize = self.leaves.iter().map(|leaf| leaf.as_bytes().len() + 2).sum();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + length + CHECKSUM_BYTES);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&self.start.to_be_bytes());
-        bytes.extend_from_slice(self.root.as_bytes());
+    fn encode(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&self.start.to_be_bytes());
+        header.extend_from_slice(self.root.as_bytes());
         let count = u32::try_from(self.leaves.len()).expect("a batch holds far fewer leaves");
-        bytes.extend_from_slice(&count.to_be_bytes());
+        header.extend_from_slice(&count.to_be_bytes());
+        out.write_all(&header)?;
         for leaf in &self.leaves {
             let length = u16::try_from(leaf.as_bytes().len()).expect("an entry is at most 65,535 bytes");
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(leaf.as_bytes());
+            out.write_all(&length.to_be_bytes())?;
+            out.write_all(leaf.as_bytes())?;
         }
-        let checksum = self.checksum(&bytes[..HEADER_BYTES]);
-        bytes.extend_from_slice(checksum.as_bytes());
-        bytes
+        out.write_all(self.checksum(&header).as_bytes())
     }
 
     /// Of the header and the leaves' hashes, which the tree needs anyway: no leaf is hashed twice.
@@ -169,16 +167,22 @@ mod tests {
         Stage::new(TreeHead { size: 7, root: Hash::from_bytes([3; 32]) }, leaves)
     }
 
+    fn encoded(stage: &Stage) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stage.encode(&mut bytes).unwrap();
+        bytes
+    }
+
     proptest! {
         #[test]
         fn a_batch_round_trips(leaves in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20)) {
             let stage = stage(leaves);
-            prop_assert_eq!(Stage::decode(&stage.encode()), Ok(stage));
+            prop_assert_eq!(Stage::decode(&encoded(&stage)), Ok(stage));
         }
 
         #[test]
         fn a_damaged_batch_is_never_read(flip: prop::sample::Index, bit in 0_u8..8, cut: prop::sample::Index) {
-            let bytes = stage(vec![b"one".to_vec(), b"two".to_vec()]).encode();
+            let bytes = encoded(&stage(vec![b"one".to_vec(), b"two".to_vec()]));
             let mut flipped = bytes.clone();
             flipped[flip.index(bytes.len())] ^= 1 << bit;
             prop_assert!(Stage::decode(&flipped).is_err());
