@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use quorate_proto::entry::VerifiedCommitment;
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_tlog::bundle::BundleError;
@@ -65,6 +65,9 @@ const STATEMENTS_KEPT: usize = 4_096;
 
 /// Verified commitments that are kept for tallies: less than 1 KiB each.
 const COMMITMENTS_KEPT: usize = 4_096;
+
+/// Verified checks of build witnesses that are kept for tallies: less than 1 KiB each.
+const CHECKS_KEPT: usize = 4_096;
 
 /// The store fails. All of these are *fatal* for the batch under way: take the store up again.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,7 @@ pub struct Store {
     reader: LeafReader,
     statements: Bounded<u64, Arc<VerifiedStatement>>,
     commitments: Bounded<u64, Arc<VerifiedCommitment>>,
+    checks: Bounded<u64, Arc<VerifiedCheck>>,
     census: Mutex<Census>,
     equivocations: RwLock<Arc<Vec<EquivocationProof>>>,
     wanted_turn: AtomicU64,

@@ -15,7 +15,7 @@ use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, SecretKey, Timestamp};
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, Policy, Verifier, marks, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, Policy, Verifier, marks, tally_as_of};
 
 use crate::ingest::Ingest;
 use crate::store::batch::MarkChanges;
@@ -214,9 +214,12 @@ impl Teller {
         for slot in slots {
             let statements = statements(store, *slot, size)?;
             let commitments = store.commitments(*slot, size)?;
+            let checks = store.checks(*slot, size)?;
+            let results = statements.iter().map(Arc::as_ref);
             let evidence = SlotEvidence {
                 statements: &statements,
                 commitments: &commitments,
+                confirmations: &Confirmation::among(checks.iter().map(Arc::as_ref), results),
                 equivocations: &equivocations,
                 time: now().whole_seconds(),
                 size,
@@ -232,8 +235,8 @@ impl Teller {
 
     /// A signed verdict, if it says something else than the one in force.
     fn decide(&self, ingest: &Ingest, artifact: &ArtifactId, evidence: &SlotEvidence<'_>) -> Result<Option<SignedVerdict>, StoreError> {
-        let SlotEvidence { statements, commitments, equivocations, time, size } = *evidence;
-        let circumstances = Circumstances { as_of: Some(time), equivocations, commitments, ..Circumstances::default() };
+        let SlotEvidence { statements, commitments, confirmations, equivocations, time, size } = *evidence;
+        let circumstances = Circumstances { as_of: Some(time), equivocations, commitments, confirmations };
         let verdict = tally_as_of(&self.policy, artifact, statements.iter().map(Arc::as_ref), circumstances);
         let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
@@ -257,6 +260,7 @@ impl Teller {
 struct SlotEvidence<'e> {
     statements: &'e [Arc<VerifiedStatement>],
     commitments: &'e [Arc<VerifiedCommitment>],
+    confirmations: &'e [Confirmation],
     equivocations: &'e [EquivocationProof],
     time: Timestamp,
     /// The log's size that it was read at.

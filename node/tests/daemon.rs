@@ -1,6 +1,9 @@
 //! The real program: started, killed, started again, while a peer listens all along.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "daemon/witnessed.rs"]
+mod witnessed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

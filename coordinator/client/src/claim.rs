@@ -14,7 +14,7 @@ use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, ENGINE, Policy, State, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Policy, State, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::TlogProof;
 use quorate_tlog::policy::{Name, PolicyError};
 use quorate_tlog::proof::ProofError;
@@ -226,6 +226,7 @@ pub(crate) fn named_verdict(claim: Option<&Claim>, artifact: &ArtifactId, basis:
 struct Named {
     statements: Vec<VerifiedStatement>,
     commitments: Vec<Arc<VerifiedCommitment>>,
+    confirmations: Vec<Confirmation>,
     equivocations: Vec<EquivocationProof>,
 }
 
@@ -235,13 +236,14 @@ impl Named {
         Self {
             statements: named_statements(verdict, evidence),
             commitments: evidence.commitments().iter().filter(|entry| named.contains(&entry.digest())).cloned().collect(),
+            confirmations: evidence.confirmations().iter().filter(|one| named.contains(&one.check)).copied().collect(),
             equivocations: claimed_equivocations(verdict, evidence),
         }
     }
 
     fn tally(&self, policy: &Policy, artifact: &ArtifactId, as_of: Option<Timestamp>) -> Verdict {
-        let Self { statements, commitments, equivocations } = self;
-        tally_as_of(policy, artifact, statements, Circumstances { as_of, equivocations, commitments, ..Circumstances::default() })
+        let Self { statements, commitments, confirmations, equivocations } = self;
+        tally_as_of(policy, artifact, statements, Circumstances { as_of, equivocations, commitments, confirmations })
     }
 }
 

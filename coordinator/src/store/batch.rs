@@ -11,7 +11,7 @@ use std::sync::Arc;
 use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
@@ -70,7 +70,9 @@ pub(crate) struct Effects {
     pub statements: Vec<(u64, Arc<VerifiedStatement>)>,
     /// Commitments by their leaves.
     pub commitments: Vec<(u64, Arc<VerifiedCommitment>)>,
-    /// Slots with a new result, and its leaf.
+    /// Checks that bear out a result, by their leaves.
+    pub checks: Vec<(u64, Arc<VerifiedCheck>)>,
+    /// Slots with a new result, or a check of one, and its leaf.
     pub dirty: BTreeMap<SlotKey, u64>,
     /// Nodes that were caught.
     pub caught: Vec<NodeId>,
@@ -123,6 +125,9 @@ impl MarkChanges {
 
 /// Commitments of a node to one task that are looked at, the first: nobody makes a tally long by committing.
 const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
+
+/// Checks of a node of results in one slot that are looked at, the first of those that confirm.
+const CHECKS_OF_A_NODE_MAX: usize = 64;
 
 enum Place {
     Fits(FeedHead),
@@ -191,7 +196,7 @@ impl<'s> Batch<'s> {
             Leaf::Policy(digest) => self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec()),
             Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
             Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
-            Leaf::Result(node) | Leaf::Commitment(node) => self.replay_entry(leaf, node, &bytes)?,
+            Leaf::Result(node) | Leaf::Commitment(node) | Leaf::Check(node) => self.replay_entry(leaf, node, &bytes)?,
         }
         Ok(())
     }
@@ -255,17 +260,35 @@ impl<'s> Batch<'s> {
         match entry {
             VerifiedEntry::Result(statement) => self.apply_result(leaves, Arc::from(statement)),
             VerifiedEntry::Commitment(commitment) => self.apply_commitment(leaves, Arc::from(commitment)),
+            // One that does not confirm says nothing: it stands in its feed and the log, and in no slot.
+            VerifiedEntry::Check(check) if check.check().agreement.confirms() => self.apply_check(leaves, Arc::from(check)),
+            VerifiedEntry::Check(_) => Ok(()),
         }
+    }
+
+    fn apply_check(&mut self, leaves: Leaves, check: Arc<VerifiedCheck>) -> Result<(), StoreError> {
+        let slot = SlotKey::of(&check.check().slot());
+        if self.among_first(rows::checks(slot, check.position().node), leaves, CHECKS_OF_A_NODE_MAX)? {
+            self.effects.dirty.entry(slot).or_insert(leaves.leaf);
+        }
+        self.effects.checks.push((leaves.leaf, check));
+        Ok(())
+    }
+
+    /// Adds an entry to a row of at most `most`, if there is room.
+    fn among_first(&mut self, key: Vec<u8>, leaves: Leaves, most: usize) -> Result<bool, StoreError> {
+        let mut all = self.rows.get(&key)?.unwrap_or_default();
+        let has_room = all.len() < most * Leaves::BYTES;
+        if has_room {
+            all.extend(leaves.write());
+            self.rows.put(key, all);
+        }
+        Ok(has_room)
     }
 
     fn apply_commitment(&mut self, leaves: Leaves, entry: Arc<VerifiedCommitment>) -> Result<(), StoreError> {
         let slot = SlotKey::of(&entry.commitment().slot());
-        let key = rows::commitments(slot, entry.node());
-        let mut all = self.rows.get(&key)?.unwrap_or_default();
-        if all.len() < COMMITMENTS_OF_A_NODE_MAX * Leaves::BYTES {
-            all.extend(leaves.write());
-            self.rows.put(key, all);
-        }
+        self.among_first(rows::commitments(slot, entry.node()), leaves, COMMITMENTS_OF_A_NODE_MAX)?;
         let until = entry.commitment().promise.reveal_by;
         self.rows.put(rows::open_commitment(entry.node(), entry.position().sequence), rows::open_value(slot, until));
         self.effects.commitments.push((leaves.leaf, entry));

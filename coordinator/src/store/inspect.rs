@@ -63,7 +63,7 @@ impl Inspection {
             for entry in self.bundle(bundle, published.size)?.iter().take(left) {
                 match Leaf::read(entry.as_bytes())? {
                     Leaf::Result(_) => results += u64::from(self.check_entry(leaf, entry.as_bytes())?),
-                    Leaf::Commitment(_) => {
+                    Leaf::Commitment(_) | Leaf::Check(_) => {
                         self.check_entry(leaf, entry.as_bytes())?;
                     }
                     Leaf::Verdict(statement) => {

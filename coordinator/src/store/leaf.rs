@@ -12,6 +12,7 @@ use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate, Statement, StatementError, predicate_type};
 use quorate_proto::verified::{RejectError, VerifiedStatement};
+use quorate_proto::witness_check::WitnessCheck;
 use quorate_proto::{Digest, NodeId};
 use quorate_tally::{Verdict, VerdictSummary};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
@@ -29,6 +30,8 @@ pub(crate) enum Leaf {
     Result(NodeId),
     /// A node's commitment to one, not yet verified.
     Commitment(NodeId),
+    /// A node's check of another operator's build witness, not yet verified.
+    Check(NodeId),
     /// A node's certificate.
     Certificate(Box<VerifiedCertificate>),
     /// A verdict.
@@ -72,6 +75,8 @@ impl Leaf {
             unverified_entry(bytes).map(|entry| Self::Result(entry.position().node))
         } else if kind == Commitment::TYPE {
             unverified_entry(bytes).map(|entry| Self::Commitment(entry.position().node))
+        } else if kind == WitnessCheck::TYPE {
+            unverified_entry(bytes).map(|entry| Self::Check(entry.position().node))
         } else if kind == NodeCertificate::TYPE {
             certificate(bytes).map(Box::new).map(Self::Certificate)
         } else if kind == VerdictSummary::TYPE {

@@ -212,6 +212,16 @@ pub(crate) fn commitments(slot: SlotKey, node: NodeId) -> Vec<u8> {
     key(b'c', &[&slot.0, node.as_bytes()])
 }
 
+/// Of the checks of results in a slot.
+pub(crate) fn checks_prefix(slot: SlotKey) -> Vec<u8> {
+    key(b'd', &[&slot.0])
+}
+
+/// Leaves of a node's checks of results in a slot and of their certificates.
+pub(crate) fn checks(slot: SlotKey, node: NodeId) -> Vec<u8> {
+    key(b'd', &[&slot.0, node.as_bytes()])
+}
+
 pub(crate) const OPEN_PREFIX: &[u8] = b"k/";
 
 /// A commitment that no result has revealed.

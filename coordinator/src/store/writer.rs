@@ -25,7 +25,7 @@ use super::leaves::LeafReader;
 use super::log::{Grown, Log, LogKey, Publisher};
 use super::rows::{self, SlotKey, VerdictRow};
 use super::stage::Stage;
-use super::{COMMITMENTS_KEPT, STATEMENTS_KEPT, Store, StoreError};
+use super::{CHECKS_KEPT, COMMITMENTS_KEPT, STATEMENTS_KEPT, Store, StoreError};
 use crate::cache::Bounded;
 
 /// Fresh rows that are folded at the latest: about 200 bytes of memory each.
@@ -73,6 +73,7 @@ impl Writer {
             reader,
             statements: Bounded::new(STATEMENTS_KEPT),
             commitments: Bounded::new(COMMITMENTS_KEPT),
+            checks: Bounded::new(CHECKS_KEPT),
             census: Mutex::new(Census::default()),
             equivocations: RwLock::new(Arc::new(Vec::new())),
             wanted_turn: AtomicU64::new(0),
@@ -133,6 +134,9 @@ impl Writer {
         }
         for (leaf, commitment) in &effects.commitments {
             self.store.commitments.put(*leaf, Arc::clone(commitment));
+        }
+        for (leaf, check) in &effects.checks {
+            self.store.checks.put(*leaf, Arc::clone(check));
         }
         for (_, before, now) in &effects.verdicts {
             self.count(*before, *now);
@@ -196,8 +200,8 @@ impl Writer {
         let from = row.and_then(|value| rows::read_tallied(&value, policy)).unwrap_or(0);
         let mut slots = BTreeMap::new();
         for leaf in from..self.log.size() {
-            if let Some(artifact) = self.store.artifact_of_leaf(leaf)? {
-                slots.entry(SlotKey::of(&artifact.slot)).or_insert(leaf);
+            if let Some(slot) = self.store.slot_of_leaf(leaf)? {
+                slots.entry(slot).or_insert(leaf);
             }
         }
         // A proof found just before a crash is not among those results.

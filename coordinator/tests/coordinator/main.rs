@@ -1,5 +1,6 @@
 //! The real binary, over its real interfaces.
 
+mod checks;
 mod commitments;
 mod fixture;
 mod harness;

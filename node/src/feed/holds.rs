@@ -141,6 +141,7 @@ impl Holds {
                     self.lost.insert(task);
                 }
             }
+            EntryStatement::Check(_) => {}
         }
         Ok(())
     }
@@ -158,6 +159,7 @@ impl Holds {
         let task = match entry {
             VerifiedEntry::Result(result) => TaskId::of(&result.artifact().slot),
             VerifiedEntry::Commitment(entry) => entry.task(),
+            VerifiedEntry::Check(_) => return Ok(()),
         };
         self.sightings.saw(entry, now);
         if entry.node() != self.own.1 {
@@ -170,6 +172,7 @@ impl Holds {
                 self.place(&task, commitment.commitment, (commitment.feed.sequence, commitment.promise));
                 Ok(())
             }
+            VerifiedEntry::Check(_) => Ok(()),
         }
     }
 

@@ -124,7 +124,9 @@ impl<'c> Case<'c, '_> {
             results.sort_unstable();
             let mut commitments: Vec<_> = words().filter_map(|word| self.grades.opened(word.digest())).collect();
             commitments.sort_unstable();
-            Vote { operator, name: name.clone(), ballot, grade, results, commitments }
+            let mut checks: Vec<_> = words().flat_map(|word| self.grades.checks(word.digest())).copied().collect();
+            checks.sort_unstable();
+            Vote { operator, name: name.clone(), ballot, grade, results, commitments, checks }
         };
         self.policy.voters().iter().map(|voter| vote(voter.operator, &voter.name)).collect()
     }

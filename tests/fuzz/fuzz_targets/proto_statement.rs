@@ -9,6 +9,7 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::provenance::Provenance;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::Statement;
+use quorate_proto::witness_check::WitnessCheck;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(envelope) = Envelope::parse(bytes, 1 << 20) {
@@ -21,6 +22,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(statement) = Statement::<Commitment>::parse(bytes) {
         assert_eq!(Statement::<Commitment>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
+        let _ = statement.predicate.task();
+    }
+    if let Ok(statement) = Statement::<WitnessCheck>::parse(bytes) {
+        assert_eq!(Statement::<WitnessCheck>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
         let _ = statement.predicate.task();
     }
     let _ = Statement::<Provenance>::parse(bytes);

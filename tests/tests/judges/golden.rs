@@ -79,6 +79,7 @@ impl Golden {
             proof: proof.to_string(),
             results: items.iter().map(|item| BundledItem::try_from(item).unwrap()).collect(),
             commitments: Vec::new(),
+            checks: Vec::new(),
             equivocations: Vec::new(),
         };
         let golden = Self { folder, members, items, artifact, bundle, index };

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
 use quorate_proto::dsse::Envelope;
-use quorate_proto::entry::{EntryStatement, VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::witness_check::WitnessCheck;
 use quorate_proto::{ArtifactSlot, Digest, NodeId};
 use quorate_tally::ballot::Ballot;
-use quorate_tally::{Circumstances, ENGINE, Policy, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Policy, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead};
@@ -28,6 +29,9 @@ const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
 /// Commitments of a node to one task that a tally looks at, the first.
 const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
 
+/// Checks of a node of results in one slot that a tally looks at, the first of those that confirm.
+const CHECKS_OF_A_NODE_MAX: usize = 64;
+
 /// What was read so far.
 #[derive(Default)]
 pub(super) struct Audit {
@@ -37,6 +41,7 @@ pub(super) struct Audit {
     places: BTreeMap<(NodeId, u64), (Digest, FeedItem)>,
     slots: BTreeMap<ArtifactSlot, Vec<(u64, VerifiedStatement)>>,
     commitments: BTreeMap<ArtifactSlot, Vec<(u64, Arc<VerifiedCommitment>)>>,
+    checks: BTreeMap<ArtifactSlot, Vec<(u64, VerifiedCheck)>>,
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -101,7 +106,7 @@ impl Audit {
         let kind = predicate_type(envelope.payload()).map_err(|error| error.to_string())?;
         if kind == NodeCertificate::TYPE {
             self.certificate(bytes)
-        } else if kind == RebuildResult::TYPE || kind == Commitment::TYPE {
+        } else if [RebuildResult::TYPE, Commitment::TYPE, WitnessCheck::TYPE].contains(&kind.as_str()) {
             self.feed_entry(leaf, bytes, envelope.payload())
         } else if kind == VerdictSummary::TYPE {
             self.verdict(leaf, envelope.payload())
@@ -141,6 +146,7 @@ impl Audit {
                 self.slots.entry(statement.artifact().slot.clone()).or_default().push((leaf, *statement));
             }
             VerifiedEntry::Commitment(commitment) => self.commitment(leaf, Arc::from(commitment)),
+            VerifiedEntry::Check(check) => self.check(leaf, *check),
         }
         Ok(())
     }
@@ -150,6 +156,17 @@ impl Audit {
         let held = self.commitments.entry(commitment.commitment().slot()).or_default();
         if held.iter().filter(|(_, other)| other.node() == commitment.node()).count() < COMMITMENTS_OF_A_NODE_MAX {
             held.push((leaf, commitment));
+        }
+    }
+
+    /// Of a node the first so many of results in one slot are looked at; those that do not confirm say nothing.
+    fn check(&mut self, leaf: u64, check: VerifiedCheck) {
+        if !check.check().agreement.confirms() {
+            return;
+        }
+        let held = self.checks.entry(check.check().slot()).or_default();
+        if held.iter().filter(|(_, other)| other.position().node == check.position().node).count() < CHECKS_OF_A_NODE_MAX {
+            held.push((leaf, check));
         }
     }
 
@@ -184,8 +201,15 @@ impl Audit {
         let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
         let committed = self.commitments.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
         let commitments: Vec<_> = committed.iter().filter(|(leaf, _)| *leaf < size).map(|(_, entry)| Arc::clone(entry)).collect();
-        let circumstances =
-            Circumstances { as_of: verdict.as_of, equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
+        let checked = self.checks.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
+        let checks = checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
+        let confirmations = Confirmation::among(checks, &statements);
+        let circumstances = Circumstances {
+            as_of: verdict.as_of,
+            equivocations: &proofs,
+            commitments: &commitments,
+            confirmations: &confirmations,
+        };
         tally_as_of(policy, &verdict.artifact, &statements, circumstances)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::{SecretKey, Timestamp};
 use quorate_tally::{State, Verdict, Verifier};
-use quorate_tests::{SIGNED_AT, artifact, different, identical};
+use quorate_tests::{SIGNED_AT, artifact, different, identical, left};
 use quorate_tlog::{Checkpoint, Entry, EntryBundle, LogEquivocation, Tree};
 
 use crate::web::{Reply, serve};
@@ -69,6 +69,30 @@ fn an_honest_log_holds_and_every_verdict_in_it_is_made_again() {
     assert_eq!((&json["exit"], &json["views"][0]["standing"]), (&0.into(), &"consistent".into()), "{json}");
     let back = monitor(&world, &all[..9], &["--state", &state]);
     assert!(back.stdout.contains("(size 10) is ahead of it"), "{}{}", back.stdout, back.stderr);
+}
+
+#[test]
+fn grades_that_rest_on_checks_are_made_again_and_a_grade_without_its_check_is_a_lie() {
+    let mut world = World::new();
+    let click = world.artifact.clone();
+    world.items = world.members[..3].iter_mut().map(|member| member.builds(&click, identical(&click), &left(1))).collect();
+    let follower = world.verdict(&world.policy_with_log());
+    world.checks = vec![world.members[1].checks(&world.items[0], &left(1)), world.members[2].checks(&world.items[0], &left(2))];
+    let witnessed = world.verdict(&world.policy_with_log());
+    assert_ne!(follower, witnessed);
+    let mut all = entries(&world);
+    all.push(signed(&follower, all.len() as u64));
+    all.extend(world.checks.iter().map(|item| item.envelope.clone()));
+    all.push(signed(&witnessed, all.len() as u64));
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.first().ends_with("3 results, 2 of 2 verdicts made again"), "{}", ran.stdout);
+    for (lie, size) in [(&witnessed, 7), (&follower, 10)] {
+        let last = all.len() - 1;
+        all[last] = signed(lie, size);
+        let ran = monitor(&world, &all, &[]);
+        assert!(ran.code == 1 && ran.stdout.contains("entry 10: "), "{}{}", ran.stdout, ran.stderr);
+    }
 }
 
 #[test]
