@@ -270,8 +270,8 @@ impl<'s> Batch<'s> {
         let slot = SlotKey::of(&check.check().slot());
         if self.among_first(rows::checks(slot, check.position().node), leaves, CHECKS_OF_A_NODE_MAX)? {
             self.effects.dirty.entry(slot).or_insert(leaves.leaf);
+            self.effects.checks.push((leaves.leaf, check));
         }
-        self.effects.checks.push((leaves.leaf, check));
         Ok(())
     }
 

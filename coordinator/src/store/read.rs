@@ -307,7 +307,9 @@ impl Store {
         }
         Ok(match leaf::unverified_entry(&bytes)? {
             EntryStatement::Result(statement) => Some(SlotKey::of(&statement.artifact().slot)),
-            EntryStatement::Check(statement) => Some(statement.predicate).filter(|check| check.agreement.confirms()).map(|c| SlotKey::of(&c.slot())),
+            EntryStatement::Check(statement) => {
+                Some(statement.predicate).filter(|check| check.agreement.confirms()).map(|c| SlotKey::of(&c.slot()))
+            }
             EntryStatement::Commitment(_) => None,
         })
     }

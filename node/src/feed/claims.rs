@@ -69,7 +69,9 @@ impl Claims {
         match entry {
             EntryStatement::Result(statement) => self.result(&statement.predicate, Claim::read(statement, digest)),
             EntryStatement::Check(statement) => self.check(&statement.predicate),
-            EntryStatement::Commitment(statement) => self.commitment((statement.predicate.feed.node, statement.predicate.feed.sequence), digest),
+            EntryStatement::Commitment(statement) => {
+                self.commitment((statement.predicate.feed.node, statement.predicate.feed.sequence), digest)
+            }
         }
     }
 

@@ -88,7 +88,8 @@ impl Holds {
     pub(super) fn open(data_dir: &Path, operator: OperatorId, node: NodeId) -> Result<Self, FeedError> {
         let dir = data_dir.join("holds");
         let failed = |source| FeedError::Io { path: dir.clone(), source };
-        fs::create_dir_all(&dir).and_then(|()| durable::sweep(&dir)).map_err(failed)?;
+        // Whoever reads a nonce finds out what is held back.
+        durable::private_dir(&dir).and_then(|()| durable::sweep(&dir)).map_err(failed)?;
         let mut holds = Self {
             own: (operator, node),
             held: BTreeMap::new(),

@@ -82,3 +82,30 @@ fn two_builders_check_each_others_witness_once_and_a_copy_of_it_is_not_borne_out
     assert!(nodes.iter().all(|node| checks(node).len() == 3));
     assert_eq!((terminate(first), terminate(second)), (0, 0));
 }
+
+#[test]
+fn whatever_is_killed_when_each_result_is_checked_exactly_once() {
+    const RESULTS: usize = 24;
+    let (nodes, first) = pair();
+    for node in &nodes {
+        (0..RESULTS).for_each(|number| node.add(&built(number, Some(left(0)))));
+    }
+    let mut random = Random(0x5EED_0002);
+    for _ in 0..6 {
+        let before = checks(&nodes[1]).len();
+        let mut second = nodes[1].start_ready();
+        if before < RESULTS {
+            until("a check of this round", || checks(&nodes[1]).len() > before);
+        }
+        std::thread::sleep(Duration::from_micros(random.below(60_000)));
+        second.kill().unwrap();
+        second.wait().unwrap();
+    }
+    let second = nodes[1].start_ready();
+    for (node, other) in nodes.iter().zip(nodes.iter().rev()) {
+        until("every check", || checks(node).len() >= RESULTS);
+        let checked: BTreeSet<String> = checks(node).iter().map(|check| check["checked"]["statement"].to_string()).collect();
+        assert_eq!((checked.len(), checks(node).len()), (RESULTS, RESULTS), "of {}", other.id);
+    }
+    assert_eq!((terminate(first), terminate(second)), (0, 0));
+}

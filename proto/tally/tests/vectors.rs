@@ -50,14 +50,30 @@ fn votes(members: &mut [Member], row: &str) -> Vec<FeedItem> {
 fn pictured(what: &'static str, row: &str, threshold: usize, rules: &str) -> Case {
     let mut members = five();
     let policy = format!("{}{rules}", policy(threshold, &members));
-    Case { what, policy, items: votes(&mut members, row), commitments: Vec::new(), checks: Vec::new(), equivocations: Vec::new(), as_of: None }
+    Case {
+        what,
+        policy,
+        items: votes(&mut members, row),
+        commitments: Vec::new(),
+        checks: Vec::new(),
+        equivocations: Vec::new(),
+        as_of: None,
+    }
 }
 
 /// One operator with three nodes that say what the picture says.
 fn joined(what: &'static str, row: &str) -> Case {
     let mut nodes = Member::with_nodes(1, 3);
     let policy = policy(1, [&nodes[0]]);
-    Case { what, policy, items: votes(&mut nodes, row), commitments: Vec::new(), checks: Vec::new(), equivocations: Vec::new(), as_of: None }
+    Case {
+        what,
+        policy,
+        items: votes(&mut nodes, row),
+        commitments: Vec::new(),
+        checks: Vec::new(),
+        equivocations: Vec::new(),
+        as_of: None,
+    }
 }
 
 fn superseded() -> Case {
@@ -268,8 +284,7 @@ fn row(case: &Case) -> Value {
 #[test]
 fn verdicts() {
     let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).collect();
-    let vectors =
-        json!({ "description": "policy, results, commitments, checks, proofs of equivocation and a time in, verdict out", "vectors": rows });
+    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation and a time in, verdict out", "vectors": rows });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

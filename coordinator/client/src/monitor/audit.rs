@@ -204,12 +204,8 @@ impl Audit {
         let checked = self.checks.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
         let checks = checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
         let confirmations = Confirmation::among(checks, &statements);
-        let circumstances = Circumstances {
-            as_of: verdict.as_of,
-            equivocations: &proofs,
-            commitments: &commitments,
-            confirmations: &confirmations,
-        };
+        let circumstances =
+            Circumstances { as_of: verdict.as_of, equivocations: &proofs, commitments: &commitments, confirmations: &confirmations };
         tally_as_of(policy, &verdict.artifact, &statements, circumstances)
     }
 }

@@ -53,7 +53,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let artifact = artifact("click", "8.1.8", CONTENT);
-        let world = Self { members: (1..=5).map(Member::new).collect(), artifact, items: Vec::new(), checks: Vec::new(), pairs: Vec::new(), home };
+        let world =
+            Self { members: (1..=5).map(Member::new).collect(), artifact, items: Vec::new(), checks: Vec::new(), pairs: Vec::new(), home };
         world.file("policy.toml", world.policy().as_bytes());
         world.file("logged.toml", world.policy_with_log().as_bytes());
         world.file("click-8.1.8-py3-none-any.whl", CONTENT);
