@@ -57,7 +57,7 @@ struct Graded {
     grade: Grade,
     /// The commitment that it opens.
     opened: Option<Digest>,
-    /// The checks that its grade rests on, sorted.
+    /// The checks that bear it out, sorted.
     checks: Vec<Digest>,
 }
 
@@ -126,7 +126,7 @@ impl Grades {
         let graded = words().map(|word| {
             let opened = opened(&commitments, word);
             let blind = opened.is_some_and(|commitment| seen.by_others(commitment, word.operator()) >= others);
-            let checks = if blind { Vec::new() } else { by_others(&confirmed, word) };
+            let checks = by_others(&confirmed, word);
             let grade = match (blind, checks.is_empty()) {
                 (true, _) => Grade::Blind,
                 (false, false) => Grade::Witnessed,
@@ -149,7 +149,7 @@ impl Grades {
         self.graded.get(&result).and_then(|graded| graded.opened)
     }
 
-    /// The checks that a result's grade rests on, sorted. None unless it is witnessed.
+    /// Checks that bear a result out, sorted. Also where it is blind: under another policy it may not be.
     pub(crate) fn checks(&self, result: Digest) -> &[Digest] {
         self.graded.get(&result).map_or(&[], |graded| &graded.checks)
     }
@@ -203,8 +203,8 @@ fn by_others(confirmed: &Confirmed, word: &VerifiedStatement) -> Vec<Digest> {
 
 /// Leaves the first few of each result's checks: a verdict has to fit a log entry, however many confirm.
 fn name_few(graded: &mut BTreeMap<Digest, Graded>) {
-    let witnessed = graded.values().filter(|graded| graded.grade == Grade::Witnessed).count();
-    let each = CHECKS_NAMED.checked_div(witnessed).unwrap_or(CHECKS_NAMED).max(1);
+    let borne_out = graded.values().filter(|graded| !graded.checks.is_empty()).count();
+    let each = CHECKS_NAMED.checked_div(borne_out).unwrap_or(CHECKS_NAMED).max(1);
     graded.values_mut().for_each(|graded| graded.checks.truncate(each));
 }
 

@@ -108,8 +108,8 @@ fn another_enrolled_operator_confirms_a_build_and_nobody_confirms_its_own() {
 }
 
 #[test]
-fn a_witnessed_vote_names_the_checks_that_it_rests_on_and_a_blind_one_none() {
-    let late = Round::new("iiii", |_, seen| seen != 3);
+fn a_vote_names_the_checks_that_bear_it_out_also_where_a_stricter_policy_needs_them() {
+    let late = Round::new("iiii", |by, seen| seen != 3 && (by, seen) != (3, 0));
     let policy = late.policy(3, "");
     let by = |whose: usize, checker: usize| confirmation(&late.results[whose], &late.members[checker]);
     let checks = |confirmations: &[Confirmation]| -> Vec<Vec<Digest>> {
@@ -118,12 +118,16 @@ fn a_witnessed_vote_names_the_checks_that_it_rests_on_and_a_blind_one_none() {
     let all = [by(3, 0), by(3, 1), by(3, 3), by(0, 1), by(3, 0)];
     let mut named = vec![all[0].check, all[1].check];
     named.sort_unstable();
-    assert_eq!(checks(&all), [vec![], vec![], vec![], named], "each other operator's, once");
+    assert_eq!(checks(&all), [vec![all[3].check], vec![], vec![], named], "each other operator's, once");
     // From what it names the same follows.
     let verdict = late.verdict(&policy, &all);
     let rests_on = verdict.rests_on();
     let kept: Vec<_> = all.into_iter().filter(|one| rests_on.contains(&one.check)).collect();
     assert_eq!(late.verdict(&policy, &kept), verdict);
+    // Two others name the first one's commitment: enough for three, not for four.
+    let [blind, witnessed] = [Some(Grade::Blind), Some(Grade::Witnessed)];
+    assert_eq!(grades(&verdict), [blind, blind, blind, witnessed]);
+    assert_eq!(grades(&late.verdict(&late.policy(4, ""), &kept)), [witnessed, blind, blind, witnessed]);
     assert!(checks(&[]).concat().is_empty());
 }
 
