@@ -64,10 +64,10 @@ impl Operators {
     }
 }
 
-/// What the operator's nodes promised and did not keep.
+/// What the operator's nodes promised and did not keep, and which drills they agreed with.
 fn marks_list(marks: &[StoredMark]) -> Markup {
     html! {
-        p class="alarm" { strong { (marks.len()) } " broken promises, the first of them:" }
+        p class="alarm" { strong { (marks.len()) } " broken promises and agreements with drills, the first of them:" }
         ul class="marks" { @for stored in marks.iter().take(MARKS_SHOWN) {
             li {
                 span class="badge flag" { (stored.mark.kind) } " " (words::broken(stored.mark.kind)) ": "

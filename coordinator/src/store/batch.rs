@@ -72,6 +72,8 @@ pub(crate) struct Effects {
     pub commitments: Vec<(u64, Arc<VerifiedCommitment>)>,
     /// Slots with a new result, and its leaf.
     pub dirty: BTreeMap<SlotKey, u64>,
+    /// Steps of drills: leaf and exact bytes.
+    pub drills: Vec<(u64, Vec<u8>)>,
     /// Nodes that were caught.
     pub caught: Vec<NodeId>,
     /// Operators without a proof against them before; known once published.
@@ -171,6 +173,13 @@ impl<'s> Batch<'s> {
         self.apply_verdict(leaf, &signed.verdict)
     }
 
+    /// Logs a step of a drill. Its leaf.
+    pub(crate) fn drill(&mut self, envelope: Vec<u8>) -> Result<u64, StoreError> {
+        let leaf = self.push(envelope.clone())?;
+        self.apply_drill(leaf, envelope);
+        Ok(leaf)
+    }
+
     /// Logs a policy, once.
     pub(crate) fn policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
         let digest = Digest::of(policy);
@@ -191,6 +200,7 @@ impl<'s> Batch<'s> {
             Leaf::Policy(digest) => self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec()),
             Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
             Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
+            Leaf::Drill => self.apply_drill(leaf, bytes),
             Leaf::Result(node) | Leaf::Commitment(node) => self.replay_entry(leaf, node, &bytes)?,
         }
         Ok(())
@@ -236,6 +246,11 @@ impl<'s> Batch<'s> {
         let leaf = self.push(item.certificate.bytes().to_vec())?;
         self.apply_certificate(leaf, Arc::clone(&item.certificate));
         Ok(leaf)
+    }
+
+    fn apply_drill(&mut self, leaf: u64, envelope: Vec<u8>) {
+        self.rows.put(rows::drill(leaf), Vec::new());
+        self.effects.drills.push((leaf, envelope));
     }
 
     fn apply_certificate(&mut self, leaf: u64, certificate: Arc<VerifiedCertificate>) {

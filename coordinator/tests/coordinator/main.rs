@@ -1,6 +1,7 @@
 //! The real binary, over its real interfaces.
 
 mod commitments;
+mod drills;
 mod fixture;
 mod harness;
 mod http;

@@ -26,7 +26,7 @@ fn entries(world: &World) -> Vec<Vec<u8>> {
 }
 
 /// The verdict's envelope, if it rests on the results before this entry.
-fn signed(verdict: &Verdict, log_size: u64) -> Vec<u8> {
+pub(crate) fn signed(verdict: &Verdict, log_size: u64) -> Vec<u8> {
     let verifier = Verifier { id: ORIGIN.to_owned(), time: Timestamp::from_unix_seconds(SIGNED_AT), log_size };
     Envelope::sign(verdict.to_statement(&verifier).to_payload(), &SecretKey::from_seed(&[99; 32])).bytes().to_vec()
 }
@@ -46,7 +46,7 @@ fn served(entries: &[Vec<u8>]) -> String {
     ]))
 }
 
-fn monitor(world: &World, entries: &[Vec<u8>], arguments: &[&str]) -> Ran {
+pub(crate) fn monitor(world: &World, entries: &[Vec<u8>], arguments: &[&str]) -> Ran {
     let (server, policy, proof) = (served(entries), world.path("logged.toml"), world.path("two-views"));
     world.run(&[&["monitor", "--once", "--coordinator", &server, "--policy", &policy, "--proof", &proof], arguments].concat())
 }
