@@ -188,7 +188,7 @@ impl Desk {
         getrandom::fill(&mut nonce).map_err(Refusal::Random)?;
         let opening = Opening { log: self.origin.clone(), package, file, digest, nonce: Nonce::from_bytes(nonce), reason };
         // What could not be opened is never announced.
-        Drill::Opened(opening.clone()).sign(&self.key).map_err(Refusal::Statement)?;
+        Drill::Opened(Box::new(opening.clone())).sign(&self.key).map_err(Refusal::Statement)?;
         self.ingest.store().keep_drill(&opening)?;
         Ok(opening)
     }
@@ -201,7 +201,7 @@ impl Desk {
             return Err(Refusal::Unannounced);
         }
         if self.opened(commitment).is_none() {
-            self.log(Drill::Opened(opening.clone())).await?;
+            self.log(Drill::Opened(Box::new(opening.clone()))).await?;
         }
         view(store, &self.policy, commitment, Some(&opening))
     }

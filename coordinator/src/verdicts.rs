@@ -215,7 +215,7 @@ impl Teller {
         for slot in slots {
             let statements = store.slot_results(*slot, size)?;
             let commitments = store.commitments(*slot, size)?;
-            let shown = |(_, any): &(u64, Arc<VerifiedStatement>)| drills.shown(&any.artifact().slot, size, with_leaves(&statements));
+            let shown = |(_, any): &(u64, Arc<VerifiedStatement>)| drills.shown(&any.artifact().slot, size, &with_leaves(&statements));
             let evidence = SlotEvidence {
                 statements: &statements,
                 commitments: &commitments,

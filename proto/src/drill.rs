@@ -36,7 +36,7 @@ pub enum Drill {
     /// There is a drill; nobody can tell on what.
     Announced(Announcement),
     /// This is what it was on.
-    Opened(Opening),
+    Opened(Box<Opening>),
 }
 
 /// That there is a drill. The subject is named `drill` and has the commitment as its digest.
@@ -152,7 +152,8 @@ impl Drill {
     /// The origin of the log that it stands in.
     pub fn log(&self) -> &str {
         match self {
-            Self::Announced(Announcement { log, .. }) | Self::Opened(Opening { log, .. }) => log,
+            Self::Announced(announcement) => &announcement.log,
+            Self::Opened(opening) => &opening.log,
         }
     }
 

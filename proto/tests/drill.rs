@@ -27,7 +27,7 @@ fn an_announcement_binds_all_of_the_artifact_and_says_nothing_of_it() {
     let honest = opening(LOG, &tampered());
     let [announced, opened] = drill(&key(), &honest).map(|envelope| read(&envelope).unwrap());
     assert_eq!(announced.drill().commitment(), opened.drill().commitment());
-    assert_eq!(*opened.drill(), Drill::Opened(honest.clone()));
+    assert_eq!(*opened.drill(), Drill::Opened(Box::new(honest.clone())));
     let payload = Envelope::parse(&drill(&key(), &honest)[0], 1 << 20).unwrap().payload().to_vec();
     let said = String::from_utf8(payload).unwrap();
     assert!(!said.contains("click") && !said.contains(&honest.digest.to_hex()), "{said}");
@@ -58,7 +58,7 @@ fn only_the_log_announces_and_opens() {
 #[test]
 fn what_consumers_install_from_is_never_drilled_on() {
     let usual = opening(LOG, &artifact("click", "8.1.8", b"tampered"));
-    let refused = Drill::Opened(usual).sign(&key()).unwrap_err();
+    let refused = Drill::Opened(Box::new(usual)).sign(&key()).unwrap_err();
     assert_eq!(refused.name(), "contradiction");
     let DrillError::Statement(said) = refused else { panic!("{refused:?}") };
     assert!(said.to_string().contains("no registry of its own"), "{said}");
@@ -73,10 +73,10 @@ fn statements_that_contradict_themselves_are_refused() {
     assert_eq!(read(&foreign), Err("contradiction"));
     for reason in [String::new(), "r".repeat(REASON_CHARS_MAX + 1), "a\u{1b}[31m".to_owned()] {
         let opening = Opening { reason, ..honest.clone() };
-        assert_eq!(read(&signed(of(&opening), Drill::Opened(opening))), Err("contradiction"));
+        assert_eq!(read(&signed(of(&opening), Drill::Opened(Box::new(opening)))), Err("contradiction"));
     }
     let unversioned = Opening { package: honest.package.without_version(), ..honest.clone() };
-    assert_eq!(read(&signed(of(&unversioned), Drill::Opened(unversioned))), Err("contradiction"));
+    assert_eq!(read(&signed(of(&unversioned), Drill::Opened(Box::new(unversioned)))), Err("contradiction"));
     let nameless = Announcement { log: String::new(), ..honest.announcement() };
     let subject = vec![Subject::new("drill", nameless.commitment)];
     assert_eq!(read(&signed(subject, Drill::Announced(nameless))), Err("contradiction"));
@@ -113,6 +113,6 @@ fn the_longest_drill_fits_its_envelope() {
         nonce: Nonce::from_bytes([7; 32]),
         reason: "\u{1f980}".repeat(REASON_CHARS_MAX),
     };
-    let envelope = Drill::Opened(longest.clone()).sign(&key()).unwrap();
+    let envelope = Drill::Opened(Box::new(longest.clone())).sign(&key()).unwrap();
     assert!(VerifiedDrill::verify(envelope.bytes(), &key().node_id(), &longest.log).is_ok(), "{} bytes", envelope.bytes().len());
 }

@@ -189,7 +189,7 @@ pub fn opening(log: &str, artifact: &ArtifactId) -> Opening {
 /// # Panics
 /// If no drill may be on the artifact.
 pub fn drill(log: &SecretKey, opening: &Opening) -> [Vec<u8>; 2] {
-    [Drill::Announced(opening.announcement()), Drill::Opened(opening.clone())]
+    [Drill::Announced(opening.announcement()), Drill::Opened(Box::new(opening.clone()))]
         .map(|drill| drill.sign(log).expect("a drill that is allowed").bytes().to_vec())
 }
 

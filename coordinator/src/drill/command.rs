@@ -37,7 +37,7 @@ enum Format {
 enum Step {
     /// Binds a file that is known to be wrong, and logs that there is a drill. To be done before the file is
     /// published.
-    Announce(Announce),
+    Announce(Box<Announce>),
     /// Logs what a drill was on. Whoever agreed is marked from then on.
     Open {
         /// First digits of the drill's id.
@@ -81,7 +81,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 impl Announce {
-    fn wrong(self) -> anyhow::Result<Wrong> {
+    fn wrong(self: Box<Self>) -> anyhow::Result<Wrong> {
         let (named, digest) = match (self.file, self.sha256) {
             (Some(path), _) => {
                 let bytes = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;

@@ -24,6 +24,8 @@ pub(super) struct Operators {
 struct OperatorRow {
     name: String,
     operator: OperatorId,
+    /// Whether it may have copied everything.
+    follower: bool,
     nodes: Vec<NodeRow>,
     marks: Vec<MarkRow>,
 }
@@ -79,7 +81,8 @@ impl OperatorRow {
     fn of(store: &Store, policy: &Policy, operator: OperatorId) -> Result<Self, StoreError> {
         let nodes = store.nodes_of(operator)?.into_iter().map(NodeRow::from).collect();
         let marks = store.marks_of(operator)?.into_iter().map(MarkRow::from).collect();
-        Ok(Self { name: policy.name_of(&operator), operator, nodes, marks })
+        let follower = store.record_of(operator)?.is_follower();
+        Ok(Self { name: policy.name_of(&operator), operator, follower, nodes, marks })
     }
 }
 

@@ -15,7 +15,8 @@ use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::{State, Verdict};
+use quorate_tally::record::owners;
+use quorate_tally::{ENGINE, State, Verdict};
 use quorate_tlog::Entry;
 
 use super::StoreError;
@@ -343,7 +344,19 @@ impl<'s> Batch<'s> {
         }
         self.rows.put(rows::listing(rows::LISTING_PREFIX, leaf), listed);
         self.rows.put(rows::verdict(&artifact), row.write());
+        self.note_owners(leaf, verdict)?;
         self.effects.verdicts.push((artifact, before, row));
+        Ok(())
+    }
+
+    /// By other rules a grade may have been another.
+    fn note_owners(&mut self, leaf: u64, verdict: &Verdict) -> Result<(), StoreError> {
+        for operator in owners(verdict).filter(|_| verdict.engine == ENGINE) {
+            let key = rows::owner(operator);
+            if !self.rows.contains(&key)? {
+                self.rows.put(key, leaf.to_be_bytes().to_vec());
+            }
+        }
         Ok(())
     }
 

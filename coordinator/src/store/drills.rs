@@ -107,7 +107,9 @@ impl Writer {
                 slots.extend(self.take_drill(known, leaf, bytes)?.map(|slot| (SlotKey::of(&slot), leaf)));
             }
         }
-        known.into_iter().for_each(|known| self.know(known));
+        if let Some(known) = known {
+            self.know(known);
+        }
         Ok(slots)
     }
 

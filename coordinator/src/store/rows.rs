@@ -247,11 +247,16 @@ pub(crate) fn mark(mark: &Mark, slot: SlotKey) -> Vec<u8> {
     key(b'b', &[mark.operator.as_bytes(), &slot.0, which.as_bytes()])
 }
 
-pub(crate) const DRILL_PREFIX: &[u8] = b"d/";
+pub(crate) const DRILL_PREFIX: &[u8] = b"q/";
 
 /// A step of a drill: its leaf says which.
 pub(crate) fn drill(leaf: u64) -> Vec<u8> {
-    key(b'd', &[&leaf.to_be_bytes()])
+    key(b'q', &[&leaf.to_be_bytes()])
+}
+
+/// That a verdict has called a vote of the operator its own, and where the first that did stands.
+pub(crate) fn owner(operator: OperatorId) -> Vec<u8> {
+    key(b'g', &[operator.as_bytes()])
 }
 
 /// The leaf at the end of a key.

@@ -9,4 +9,5 @@ mod inputs;
 mod kill;
 mod limits;
 mod mesh;
+mod operators;
 mod witnesses;

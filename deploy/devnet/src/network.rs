@@ -118,7 +118,8 @@ impl Network {
     /// Says in the log, before anybody looks at it, that there is a drill: which one is not said. Its id.
     async fn announce(&self, case: &Case) -> anyhow::Result<String> {
         let (package, digest) = (case.package.to_string(), case.digest.to_string());
-        let drill = ["announce", "--purl", &package, "--artifact", &case.file, "--sha256", &digest, "--reason", "a module that no source has"];
+        let drill =
+            ["announce", "--purl", &package, "--artifact", &case.file, "--sha256", &digest, "--reason", "a module that no source has"];
         let said = self.ask_drill(&drill).await?;
         text(&said, "id").map(str::to_owned)
     }

@@ -110,7 +110,7 @@ impl Drills {
         &self,
         slot: &ArtifactSlot,
         size: u64,
-        results: impl Iterator<Item = (u64, &'s VerifiedStatement)> + Clone,
+        results: &(impl Iterator<Item = (u64, &'s VerifiedStatement)> + Clone),
     ) -> Vec<Drilled> {
         let opened = self.opened.get(slot).map_or(&[][..], Vec::as_slice).iter().filter(|opened| opened.opening.leaf < size);
         opened.filter_map(|opened| opened.shows(results.clone()).ok()).collect()
@@ -122,13 +122,11 @@ impl Opened {
     pub fn shows<'s>(&self, results: impl Iterator<Item = (u64, &'s VerifiedStatement)>) -> Result<Drilled, Void> {
         let announcement = self.announcement.ok_or(Void::Unannounced)?;
         let about = results.filter(|(_, result)| *result.artifact() == self.artifact);
-        match about.map(|(leaf, _)| leaf).min().filter(|first| *first < announcement.leaf) {
-            Some(first) => Err(Void::Late(first)),
-            None => {
-                let (announcement, opening) = (announcement.envelope, self.opening.envelope);
-                Ok(Drilled { artifact: self.artifact.clone(), announcement, opening })
-            }
+        let first = about.map(|(leaf, _)| leaf).min();
+        if let Some(first) = first.filter(|first| *first < announcement.leaf) {
+            return Err(Void::Late(first));
         }
+        Ok(Drilled { artifact: self.artifact.clone(), announcement: announcement.envelope, opening: self.opening.envelope })
     }
 }
 

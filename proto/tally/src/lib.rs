@@ -2,7 +2,7 @@
 //!
 //! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
 //! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]) or agreed with what is
-//! known to be wrong ([`drills`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
+//! known to be wrong ([`drills`]) or never had a vote of its own ([`record`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
 //! verification summary ([`summary`]) or step by step ([`mod@explain`]); who could fool or stall a policy
 //! ([`doctor`]). A verdict is a pure function of its arguments: the same for everybody, in any order.
 //!
@@ -20,6 +20,7 @@ mod heard;
 pub mod marks;
 pub mod policy;
 mod quorum;
+pub mod record;
 pub mod severity;
 pub mod summary;
 pub mod verdict;
@@ -32,6 +33,7 @@ pub use explain::{Explanation, explain};
 pub use grade::{Confirmation, Grade};
 pub use marks::{Mark, MarkKind, marks};
 pub use policy::{Attribute, Consequence, Disposition, LogPolicy, Policy, PolicyError};
+pub use record::Record;
 pub use severity::Severity;
 pub use summary::{VerdictSummary, Verifier};
 pub use verdict::{Flag, State, Verdict};

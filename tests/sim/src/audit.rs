@@ -1,9 +1,8 @@
 //! What anybody can hold against an operator, from statements alone: the real tally's grades and marks, agreement
 //! with drills among these. Who is named, and after how many tasks.
 //!
-//! Two rules. A mark names at once. And who has voted [`VOTES_MIN`] times and
-//! never once blind or witnessed is named as one that may have copied everything; an honest node that is slow has
-//! others that confirm its builds.
+//! Two rules, both the tally's. A mark names at once. And who may have copied everything, because no vote of it was ever
+//! blind or witnessed, is named; an honest node that is slow has others that confirm its builds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +10,10 @@ use std::sync::Arc;
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, OperatorId, Timestamp};
+use quorate_tally::record::{Ownership, Record};
 use quorate_tally::{Circumstances, Confirmation, Drilled, Grade, MarkKind, Policy, marks, tally_as_of};
 
 use crate::work::{Job, Kind};
-
-/// So many votes are looked at before anybody is said to have none of its own.
-pub const VOTES_MIN: u32 = 20;
 
 /// Why somebody is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,12 +47,6 @@ pub struct Audit {
     pub votes: BTreeMap<Grade, u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Record {
-    votes: u32,
-    own: u32,
-}
-
 impl Evidence<'_> {
     /// Drills are taken as announced in time and opened; that this is so is the log's matter.
     fn drills(&self, artifact: &ArtifactId) -> Vec<Drilled> {
@@ -81,9 +72,11 @@ impl Audit {
             let Some(grade) = vote.grade else { continue };
             *self.votes.entry(grade).or_default() += 1;
             let record = self.records.entry(vote.operator).or_default();
-            record.votes += 1;
-            record.own += u32::from(grade != Grade::Follower);
-            if record.votes >= VOTES_MIN && record.own == 0 {
+            record.tasks += 1;
+            if grade != Grade::Follower {
+                record.owns = Ownership::Once;
+            }
+            if record.is_follower() {
                 self.name(vote.operator, Reason::NothingOwn);
             }
         }

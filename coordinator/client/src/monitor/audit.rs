@@ -16,9 +16,10 @@ use quorate_proto::feed::EquivocationProof;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{ArtifactSlot, Digest, NodeId, Timestamp};
+use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::drills::{Drilled, Drills, Opened, Void};
+use quorate_tally::record::{Ownership, Record, owners};
 use quorate_tally::{Circumstances, ENGINE, Mark, Policy, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
@@ -43,6 +44,8 @@ pub(super) struct Audit {
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
     drills: Drills,
+    /// Of whom a verdict has called a vote its own.
+    owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
     pub(super) counts: Counts,
     /// What does not hold, and where.
@@ -71,6 +74,7 @@ impl Audit {
             proofs: Vec::new(),
             policies: BTreeMap::new(),
             drills: Drills::default(),
+            owners: BTreeSet::new(),
             counts: Counts::default(),
             findings: Vec::new(),
         }
@@ -199,6 +203,7 @@ impl Audit {
         }
         let recomputed = self.recompute(policy, &verdict, summary.log_size);
         if recomputed == verdict {
+            self.owners.extend(owners(&verdict));
             return Ok(());
         }
         let file = crate::text::plain(verdict.artifact.slot.file.as_str());
@@ -233,7 +238,20 @@ impl Audit {
     }
 
     fn drilled(&self, slot: &ArtifactSlot, size: u64) -> Vec<Drilled> {
-        self.drills.shown(slot, size, self.results(slot))
+        self.drills.shown(slot, size, &self.results(slot))
+    }
+
+    /// The operators that may have copied everything, with how many tasks each has results of.
+    pub(super) fn followers(&self) -> Vec<(OperatorId, usize)> {
+        let mut tasks: BTreeMap<OperatorId, usize> = BTreeMap::new();
+        for results in self.slots.values() {
+            let operators: BTreeSet<_> = results.iter().map(|(_, result)| result.operator()).collect();
+            for operator in operators {
+                *tasks.entry(operator).or_default() += 1;
+            }
+        }
+        let owns = |operator: OperatorId| if self.owners.contains(&operator) { Ownership::Once } else { Ownership::Never };
+        tasks.into_iter().filter(|(operator, tasks)| Record { tasks: *tasks, owns: owns(*operator) }.is_follower()).collect()
     }
 
     /// All drills that were opened, and what each shows.

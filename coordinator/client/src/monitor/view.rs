@@ -35,11 +35,21 @@ pub(super) struct PassView {
     other_engines: u64,
     pub(super) views: Vec<ViewOf>,
     own: Vec<Looked>,
+    followers: Vec<FollowerOf>,
     hidden_drills: usize,
     drills: Vec<DrillOf>,
     mark_count: usize,
     marks: Vec<MarkOf>,
     findings: Vec<Finding>,
+}
+
+/// An operator that may have copied everything.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FollowerOf {
+    operator: OperatorId,
+    name: String,
+    tasks: usize,
 }
 
 /// A drill that was opened.
@@ -117,6 +127,7 @@ impl PassView {
             other_engines: 0,
             views: Vec::new(),
             own: Vec::new(),
+            followers: Vec::new(),
             hidden_drills: 0,
             drills: Vec::new(),
             mark_count: 0,
@@ -142,6 +153,8 @@ impl PassView {
 
     /// Who broke promises or agreed with drills. That is the log's content and no fault of it.
     pub(super) fn name(&mut self, audit: &Audit, names: &Policy, now: Timestamp) {
+        let follower = |(operator, tasks): (OperatorId, usize)| FollowerOf { operator, name: names.name_of(&operator), tasks };
+        self.followers = audit.followers().into_iter().map(follower).collect();
         self.hidden_drills = audit.hidden_drills();
         let drill = |(opened, shows): (&Opened, Result<Drilled, Void>)| DrillOf {
             artifact: opened.artifact.clone(),
@@ -200,8 +213,15 @@ impl PassView {
         for looked in &self.own {
             let _ = writeln!(text, "  {}", looked.words());
         }
-        self.drills.iter().for_each(|drill| drill.write(&mut text));
-        self.marks.iter().take(MARKS_SHOWN).for_each(|mark| mark.write(&mut text));
+        for drill in &self.drills {
+            drill.write(&mut text);
+        }
+        for FollowerOf { name, tasks, .. } in &self.followers {
+            let _ = writeln!(text, "  FOLLOWER {}: none of its votes on {tasks} tasks was ever blind or witnessed", plain(name));
+        }
+        for mark in self.marks.iter().take(MARKS_SHOWN) {
+            mark.write(&mut text);
+        }
         if self.mark_count > MARKS_SHOWN {
             let _ = writeln!(text, "  and {} marks more", self.mark_count - MARKS_SHOWN);
         }

@@ -125,6 +125,23 @@ fn entries_that_do_not_lead_to_the_root_and_foreign_views_are_named() {
     assert_eq!(unlogged.code, 2);
 }
 
+#[test]
+fn who_may_have_copied_everything_is_named_from_the_log_alone() {
+    let mut world = World::new();
+    let mut all = vec![[b"quorate-policy/v1\n", world.policy_with_log().as_bytes()].concat()];
+    for (member, tasks) in world.members.iter_mut().zip([20, 19]) {
+        all.push(member.certificate().to_vec());
+        all.extend(
+            (0..tasks).map(|n| artifact("package", &format!("1.{n}"), CONTENT)).map(|file| member.says(&file, identical(&file)).envelope),
+        );
+    }
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("FOLLOWER operator-0: none of its votes on 20 tasks"), "{}", ran.stdout);
+    let followers = monitor(&world, &all, &["--format", "json"]).json()["followers"].clone();
+    assert_eq!((followers.as_array().map(Vec::len), &followers[0]["tasks"]), (Some(1), &20.into()));
+}
+
 /// A feed file as nodes write it, of one member's results.
 fn feed_file(world: &World, name: &str, items: &[quorate_proto::verified::FeedItem]) -> String {
     let mut bytes = b"QFEED/1\n".to_vec();

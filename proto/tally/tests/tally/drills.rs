@@ -45,8 +45,8 @@ fn shown(announced: Option<u64>, results: &[(u64, VerifiedStatement)], opened: u
     assert_eq!(touched, [tampered().slot]);
     let results = || results.iter().map(|(leaf, result)| (*leaf, result));
     let found = drills.opened().next().unwrap().shows(results());
-    assert_eq!(drills.shown(&tampered().slot, opened, results()), [], "the opening is not before its own place");
-    assert_eq!(drills.shown(&tampered().slot, opened + 1, results()), found.clone().into_iter().collect::<Vec<_>>());
+    assert_eq!(drills.shown(&tampered().slot, opened, &results()), [], "the opening is not before its own place");
+    assert_eq!(drills.shown(&tampered().slot, opened + 1, &results()), found.clone().into_iter().collect::<Vec<_>>());
     found
 }
 
