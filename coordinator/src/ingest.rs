@@ -75,6 +75,7 @@ enum Request {
     Items(Vec<Admitted>, oneshot::Sender<Vec<Accepted>>),
     Tallied { round: Round, tallied: u64, done: oneshot::Sender<()> },
     Blobs(Vec<Vec<u8>>, oneshot::Sender<Vec<Option<Digest>>>),
+    Drill(Vec<u8>, oneshot::Sender<u64>),
 }
 
 /// The handle. Cheap to clone.
@@ -187,6 +188,13 @@ impl Ingest {
         let (done, logged) = oneshot::channel();
         self.requests.blocking_send(Request::Tallied { round, tallied, done }).map_err(|_| Unavailable)?;
         logged.blocking_recv().map_err(|_| Unavailable)
+    }
+
+    /// Logs a step of a drill. Its leaf, once it can be read.
+    pub(crate) async fn log_drill(&self, envelope: Vec<u8>) -> Result<u64, Unavailable> {
+        let (done, logged) = oneshot::channel();
+        self.requests.send(Request::Drill(envelope, done)).await.map_err(|_| Unavailable)?;
+        logged.await.map_err(|_| Unavailable)
     }
 
     /// Takes evidence files in. For each the digest if it was taken. Files that nobody names, and those
@@ -316,6 +324,7 @@ impl Actor {
         let mut items = Vec::new();
         let mut done = Vec::new();
         let mut blobs = Vec::new();
+        let mut drills = Vec::new();
         let mut batch = self.writer.batch();
         for request in requests {
             match request {
@@ -333,6 +342,7 @@ impl Actor {
                     done.push(answer);
                 }
                 Request::Blobs(files, answer) => blobs.push((files, answer)),
+                Request::Drill(envelope, answer) => drills.push((batch.drill(envelope)?, answer)),
             }
         }
         if batch.is_empty() {
@@ -350,6 +360,9 @@ impl Actor {
         // The tally goes on only once its verdicts can be read.
         for answer in done {
             let _ = answer.send(());
+        }
+        for (leaf, answer) in drills {
+            let _ = answer.send(leaf);
         }
         blobs.into_iter().try_for_each(|(files, answer)| self.keep(&files, answer))
     }
@@ -416,6 +429,7 @@ fn weight(request: &Request) -> usize {
         Request::Items(items, _) => items.len(),
         Request::Tallied { round, .. } => round.verdicts.len(),
         Request::Blobs(blobs, _) => blobs.len(),
+        Request::Drill(..) => 1,
     }
 }
 

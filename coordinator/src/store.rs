@@ -19,6 +19,7 @@ pub mod writer;
 mod affected;
 mod blobs;
 mod budget;
+mod drills;
 mod inspect;
 mod log;
 mod marks;
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
+use quorate_tally::Drills;
 use quorate_tlog::bundle::BundleError;
 use quorate_tlog::checkpoint::CheckpointError;
 use quorate_tlog::{Checkpoint, VerifierKey};
@@ -48,6 +50,8 @@ pub use batch::{Admitted, Census, SignedVerdict};
 pub use blobs::BlobRefused;
 pub(crate) use blobs::Glance;
 pub use budget::Budget;
+pub use drills::KeepError;
+pub(crate) use drills::prepare as prepare_drills;
 use files::{Disk, Paths, Point};
 use index::{CommitError, Index, IndexError};
 pub use inspect::Inspection;
@@ -121,6 +125,7 @@ pub struct Store {
     checks: Bounded<u64, Arc<VerifiedCheck>>,
     census: Mutex<Census>,
     equivocations: RwLock<Arc<Vec<EquivocationProof>>>,
+    drills: RwLock<Arc<Drills>>,
     wanted_turn: AtomicU64,
     _lock: File,
 }

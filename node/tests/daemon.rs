@@ -170,6 +170,7 @@ fn finding(number: usize) -> Finding {
         blobs: vec![inventory],
         seconds: BTreeMap::new(),
         fetched: quorate_node::traffic::Fetched::default(),
+        attempts: Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use quorate_proto::build_witness::{Intermediate, Intermediates, Salt};
 use quorate_proto::certificate::NodeCertificate;
 use quorate_proto::commitment::{Commitment, Nonce, Promise, Reveals, Secret, outcome_digest};
 use quorate_proto::comparison::{Difference, DifferenceClass, Executable, Level, PassUse, Risk};
+use quorate_proto::drill::{Drill, Opening};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::{FeedHead, FeedPosition};
 use quorate_proto::key::SecretKey;
@@ -194,6 +195,27 @@ pub fn artifact(name: &str, version: &str, content: &[u8]) -> ArtifactId {
     let package = format!("pkg:pypi/{name}@{version}").parse().expect("a test writes a package URL");
     let file = format!("{name}-{version}-py3-none-any.whl").parse().expect("a file name");
     ArtifactId { slot: ArtifactSlot { package, file }, digest: Digest::of(content) }
+}
+
+/// The same artifact on a registry of its own.
+pub fn on_own_registry(artifact: &ArtifactId) -> ArtifactId {
+    let package = artifact.slot.package.clone().in_repository("https://drills.registry.example/simple");
+    ArtifactId { slot: ArtifactSlot { package, file: artifact.slot.file.clone() }, digest: artifact.digest }
+}
+
+/// What opens a drill on `artifact` in the log of this origin.
+pub fn opening(log: &str, artifact: &ArtifactId) -> Opening {
+    let ArtifactSlot { package, file } = artifact.slot.clone();
+    Opening { log: log.to_owned(), package, file, digest: artifact.digest, nonce: NONCE, reason: "a module that no source has".to_owned() }
+}
+
+/// The envelopes that announce and open a drill, signed by the log's key.
+///
+/// # Panics
+/// If no drill may be on the artifact.
+pub fn drill(log: &SecretKey, opening: &Opening) -> [Vec<u8>; 2] {
+    [Drill::Announced(opening.announcement()), Drill::Opened(Box::new(opening.clone()))]
+        .map(|drill| drill.sign(log).expect("a drill that is allowed").bytes().to_vec())
 }
 
 fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator: OperatorId) -> RebuildResult {

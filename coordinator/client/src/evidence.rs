@@ -117,7 +117,7 @@ impl Evidence {
     /// What a tally of the statements depends on besides them.
     pub(crate) fn circumstances(&self, now: Timestamp) -> Circumstances<'_> {
         let Self { equivocations, commitments, confirmations, .. } = self;
-        Circumstances { as_of: Some(now), equivocations, commitments, confirmations }
+        Circumstances { as_of: Some(now), equivocations, commitments, confirmations, ..Circumstances::default() }
     }
 
     /// Every commitment that counts.

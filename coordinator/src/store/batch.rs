@@ -15,7 +15,8 @@ use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::{State, Verdict};
+use quorate_tally::record::owners;
+use quorate_tally::{ENGINE, State, Verdict};
 use quorate_tlog::Entry;
 
 use super::StoreError;
@@ -74,6 +75,8 @@ pub(crate) struct Effects {
     pub checks: Vec<(u64, Arc<VerifiedCheck>)>,
     /// Slots with a new result, or a check of one, and its leaf.
     pub dirty: BTreeMap<SlotKey, u64>,
+    /// Steps of drills: leaf and exact bytes.
+    pub drills: Vec<(u64, Vec<u8>)>,
     /// Nodes that were caught.
     pub caught: Vec<NodeId>,
     /// Operators without a proof against them before; known once published.
@@ -176,6 +179,13 @@ impl<'s> Batch<'s> {
         self.apply_verdict(leaf, &signed.verdict)
     }
 
+    /// Logs a step of a drill. Its leaf.
+    pub(crate) fn drill(&mut self, envelope: Vec<u8>) -> Result<u64, StoreError> {
+        let leaf = self.push(envelope.clone())?;
+        self.apply_drill(leaf, envelope);
+        Ok(leaf)
+    }
+
     /// Logs a policy, once.
     pub(crate) fn policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
         let digest = Digest::of(policy);
@@ -196,6 +206,7 @@ impl<'s> Batch<'s> {
             Leaf::Policy(digest) => self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec()),
             Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
             Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
+            Leaf::Drill => self.apply_drill(leaf, bytes),
             Leaf::Result(node) | Leaf::Commitment(node) | Leaf::Check(node) => self.replay_entry(leaf, node, &bytes)?,
         }
         Ok(())
@@ -241,6 +252,11 @@ impl<'s> Batch<'s> {
         let leaf = self.push(item.certificate.bytes().to_vec())?;
         self.apply_certificate(leaf, Arc::clone(&item.certificate));
         Ok(leaf)
+    }
+
+    fn apply_drill(&mut self, leaf: u64, envelope: Vec<u8>) {
+        self.rows.put(rows::drill(leaf), Vec::new());
+        self.effects.drills.push((leaf, envelope));
     }
 
     fn apply_certificate(&mut self, leaf: u64, certificate: Arc<VerifiedCertificate>) {
@@ -351,7 +367,19 @@ impl<'s> Batch<'s> {
         }
         self.rows.put(rows::listing(rows::LISTING_PREFIX, leaf), listed);
         self.rows.put(rows::verdict(&artifact), row.write());
+        self.note_owners(leaf, verdict)?;
         self.effects.verdicts.push((artifact, before, row));
+        Ok(())
+    }
+
+    /// By other rules a grade may have been another.
+    fn note_owners(&mut self, leaf: u64, verdict: &Verdict) -> Result<(), StoreError> {
+        for operator in owners(verdict).filter(|_| verdict.engine == ENGINE) {
+            let key = rows::owner(operator);
+            if !self.rows.contains(&key)? {
+                self.rows.put(key, leaf.to_be_bytes().to_vec());
+            }
+        }
         Ok(())
     }
 

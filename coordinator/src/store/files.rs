@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,6 +46,8 @@ pub(crate) enum Point {
     Settle,
     /// A content-addressed file.
     Blob,
+    /// What a drill is on, before that is announced.
+    Drill,
 }
 
 /// How a write fails in a test.
@@ -136,6 +139,11 @@ impl Paths {
         self.root.join("ready.json")
     }
 
+    /// What drills are on, for nobody but their owner; and the socket of whoever runs the coordinator.
+    pub fn drills(&self) -> PathBuf {
+        self.root.join("drills")
+    }
+
     /// The peers that the mesh knows: a hint.
     pub fn peers(&self) -> PathBuf {
         self.root.join("peers")
@@ -151,11 +159,22 @@ impl Paths {
 impl Disk {
     /// Writes a file so that it survives a power cut once this returns.
     pub(crate) fn write_durable(&self, point: Point, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write_as(0o666, point, path, bytes)
+    }
+
+    /// The same for what nobody but the owner may read.
+    pub(crate) fn write_secret(&self, point: Point, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write_as(0o600, point, path, bytes)
+    }
+
+    fn write_as(&self, mode: u32, point: Point, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.at(point, || {
             let folder = folder_of(path)?;
             create_folders(&folder)?;
             let scratch = self.scratch_in(&folder);
-            let mut file = File::create(&scratch)?;
+            // A leftover of another process may be readable to others.
+            let _ = fs::remove_file(&scratch);
+            let mut file = File::options().write(true).create_new(true).mode(mode).open(&scratch)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&scratch, path)?;

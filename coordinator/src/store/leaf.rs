@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
+use quorate_proto::drill::{Drill, DrillError};
 use quorate_proto::dsse::{DsseError, Envelope};
 use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::result::RebuildResult;
@@ -38,6 +39,8 @@ pub(crate) enum Leaf {
     Verdict(Box<Statement<VerdictSummary>>),
     /// A policy.
     Policy(Digest),
+    /// A step of a drill, not yet verified.
+    Drill,
 }
 
 /// A leaf that nobody should have logged. Fatal: the log is damaged or not ours.
@@ -55,6 +58,9 @@ pub enum LeafError {
     /// An entry of a feed that does not hold.
     #[error("leaf is no entry of a feed")]
     Entry(#[source] RejectError),
+    /// A step of a drill that does not hold.
+    #[error("leaf is no step of a drill")]
+    Drill(#[source] DrillError),
     /// Of another kind.
     #[error("leaf has the predicate type `{0}`")]
     Kind(String),
@@ -81,6 +87,8 @@ impl Leaf {
             certificate(bytes).map(Box::new).map(Self::Certificate)
         } else if kind == VerdictSummary::TYPE {
             Statement::parse(payload).map(Box::new).map(Self::Verdict).map_err(LeafError::Statement)
+        } else if kind == Drill::TYPE {
+            Statement::<Drill>::parse(payload).map(|_| Self::Drill).map_err(LeafError::Statement)
         } else {
             Err(LeafError::Kind(kind.chars().take(100).collect()))
         }

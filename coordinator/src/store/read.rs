@@ -295,8 +295,8 @@ impl Store {
         Ok(self.feed_row(position.node, position.sequence)?.filter(|row| row.leaf == leaf))
     }
 
-    /// The slot that a leaf changes the verdicts of: that of a result, and of a check that bears one out.
-    pub(crate) fn slot_of_leaf(&self, leaf: u64) -> Result<Option<SlotKey>, StoreError> {
+    /// The slot that a node's entry changes the verdicts of: that of a result, and of a check that bears one out.
+    pub(super) fn slot_of_entry(&self, leaf: u64) -> Result<Option<SlotKey>, StoreError> {
         if let Some(statement) = self.statements.get(&leaf) {
             return Ok(Some(SlotKey::of(&statement.artifact().slot)));
         }

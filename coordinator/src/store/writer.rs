@@ -76,6 +76,7 @@ impl Writer {
             checks: Bounded::new(CHECKS_KEPT),
             census: Mutex::new(Census::default()),
             equivocations: RwLock::new(Arc::new(Vec::new())),
+            drills: RwLock::default(),
             wanted_turn: AtomicU64::new(0),
             _lock: lock,
         });
@@ -123,12 +124,16 @@ impl Writer {
 
     /// Shows a durable batch to the world.
     pub(crate) fn publish(&mut self, durable: Durable) -> Result<Effects, StoreError> {
+        let mut effects = durable.effects;
+        let drilled = self.learn_drills(effects.drills.iter().map(|(leaf, envelope)| (*leaf, envelope.as_slice())))?;
+        for (slot, leaf) in drilled {
+            effects.dirty.entry(slot).or_insert(leaf);
+        }
         if let Some(grown) = &durable.grown {
             let published = self.publisher.publish(&self.store.disk, &self.store.paths, durable.start, grown);
             published.map_err(StoreError::io("publishing a batch"))?;
             self.store.reader.publish(self.log.published(self.note.clone()));
         }
-        let mut effects = durable.effects;
         for (leaf, statement) in &effects.statements {
             self.store.statements.put(*leaf, Arc::clone(statement));
         }

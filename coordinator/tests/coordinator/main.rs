@@ -2,6 +2,7 @@
 
 mod checks;
 mod commitments;
+mod drills;
 mod fixture;
 mod harness;
 mod http;
@@ -9,4 +10,5 @@ mod inputs;
 mod kill;
 mod limits;
 mod mesh;
+mod operators;
 mod witnesses;

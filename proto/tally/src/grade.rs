@@ -161,12 +161,15 @@ pub(crate) fn counted<'c>(
     artifact: &'c ArtifactId,
     commitments: &'c [Arc<VerifiedCommitment>],
 ) -> impl Iterator<Item = &'c VerifiedCommitment> {
-    commitments.iter().map(Arc::as_ref).filter(move |entry| {
-        let (commitment, position) = (entry.commitment(), entry.position());
-        (&commitment.package, &commitment.file) == (&artifact.slot.package, &artifact.slot.file)
-            && policy.enrolled().contains(&entry.operator())
-            && !policy.is_revoked(entry.operator(), position.node, position.sequence)
-    })
+    commitments.iter().map(Arc::as_ref).filter(move |entry| counts(policy, artifact, entry))
+}
+
+/// Whether a commitment is listened to.
+pub(crate) fn counts(policy: &Policy, artifact: &ArtifactId, entry: &VerifiedCommitment) -> bool {
+    let (commitment, position) = (entry.commitment(), entry.position());
+    (&commitment.package, &commitment.file) == (&artifact.slot.package, &artifact.slot.file)
+        && policy.enrolled().contains(&entry.operator())
+        && !policy.is_revoked(entry.operator(), position.node, position.sequence)
 }
 
 fn place(entry: &VerifiedCommitment) -> (NodeId, u64) {

@@ -51,6 +51,8 @@ pub enum Flag {
     SourceSplit,
     /// An operator committed to a result and did not reveal it.
     Withheld,
+    /// The log's operator had published this very file to see who agrees with it.
+    Drill,
 }
 
 /// How many members of a group are on each side.
@@ -181,6 +183,7 @@ impl Flag {
             Self::Mutated => "mutated",
             Self::SourceSplit => "source-split",
             Self::Withheld => "withheld",
+            Self::Drill => "drill",
         }
     }
 }

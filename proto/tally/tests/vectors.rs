@@ -264,8 +264,8 @@ fn row(case: &Case) -> Value {
     let check = |item| VerifiedEntry::verify_item(item, rules.enrolled()).unwrap().check().cloned();
     let checks: Vec<_> = case.checks.iter().filter_map(check).collect();
     let confirmations = Confirmation::among(&checks, &statements);
-    let circumstances =
-        Circumstances { as_of: case.as_of, equivocations: &proofs, commitments: &commitments, confirmations: &confirmations };
+    let known = Circumstances { equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
+    let circumstances = Circumstances { as_of: case.as_of, confirmations: &confirmations, ..known };
     let exact = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let item = |item: &FeedItem| json!({ "certificate": exact(&item.certificate), "envelope": exact(&item.envelope) });
     json!({

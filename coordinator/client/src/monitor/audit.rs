@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
+use quorate_proto::drill::{Drill, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
@@ -16,12 +17,14 @@ use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate as _, Statement, predicate_type};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::witness_check::WitnessCheck;
-use quorate_proto::{ArtifactSlot, Digest, NodeId};
+use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::ballot::Ballot;
-use quorate_tally::{Circumstances, Confirmation, ENGINE, Policy, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::drills::{Drilled, Drills, Opened, Void};
+use quorate_tally::record::{Ownership, Record, owners};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
-use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead};
+use quorate_tlog::{Entry, MemoryTiles, Tree, TreeHead, VerifierKey};
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
@@ -33,8 +36,9 @@ const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
 const CHECKS_OF_A_NODE_MAX: usize = 64;
 
 /// What was read so far.
-#[derive(Default)]
 pub(super) struct Audit {
+    /// The log's key, which signs drills too.
+    key: VerifierKey,
     tree: Tree,
     tiles: MemoryTiles,
     certificates: BTreeMap<NodeId, VerifiedCertificate>,
@@ -44,6 +48,9 @@ pub(super) struct Audit {
     checks: BTreeMap<ArtifactSlot, Vec<(u64, VerifiedCheck)>>,
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
+    drills: Drills,
+    /// Of whom a verdict has called a vote its own.
+    owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
     pub(super) counts: Counts,
     /// What does not hold, and where.
@@ -59,6 +66,26 @@ pub(super) struct Counts {
 }
 
 impl Audit {
+    /// Nothing was read yet of the log with this key.
+    pub(super) fn new(key: VerifierKey) -> Self {
+        Self {
+            key,
+            tree: Tree::default(),
+            tiles: MemoryTiles::default(),
+            certificates: BTreeMap::new(),
+            places: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            commitments: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            proofs: Vec::new(),
+            policies: BTreeMap::new(),
+            drills: Drills::default(),
+            owners: BTreeSet::new(),
+            counts: Counts::default(),
+            findings: Vec::new(),
+        }
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.tree.size()
     }
@@ -110,6 +137,8 @@ impl Audit {
             self.feed_entry(leaf, bytes, envelope.payload())
         } else if kind == VerdictSummary::TYPE {
             self.verdict(leaf, envelope.payload())
+        } else if kind == Drill::TYPE {
+            self.drill(leaf, bytes)
         } else {
             Err("an entry of an unknown kind".to_owned())
         }
@@ -170,6 +199,14 @@ impl Audit {
         }
     }
 
+    fn drill(&mut self, leaf: u64, bytes: &[u8]) -> Result<(), String> {
+        let key = NodeId::from_bytes(*self.key.public()).map_err(|error| error.to_string())?;
+        let drill =
+            VerifiedDrill::verify(bytes, &key, self.key.name().as_str()).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        self.drills.take(leaf, &drill);
+        Ok(())
+    }
+
     fn verdict(&mut self, leaf: u64, payload: &[u8]) -> Result<(), String> {
         self.counts.verdicts += 1;
         let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
@@ -184,6 +221,7 @@ impl Audit {
         }
         let recomputed = self.recompute(policy, &verdict, summary.log_size);
         if recomputed == verdict {
+            self.owners.extend(owners(&verdict));
             return Ok(());
         }
         let file = crate::text::plain(verdict.artifact.slot.file.as_str());
@@ -204,8 +242,62 @@ impl Audit {
         let checked = self.checks.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
         let checks = checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
         let confirmations = Confirmation::among(checks, &statements);
-        let circumstances =
-            Circumstances { as_of: verdict.as_of, equivocations: &proofs, commitments: &commitments, confirmations: &confirmations };
+        let drills = self.drilled(&verdict.artifact.slot, size);
+        let circumstances = Circumstances {
+            as_of: verdict.as_of,
+            equivocations: &proofs,
+            commitments: &commitments,
+            confirmations: &confirmations,
+            drills: &drills,
+        };
         tally_as_of(policy, &verdict.artifact, &statements, circumstances)
+    }
+
+    /// The results about a slot, each with its leaf.
+    fn results(&self, slot: &ArtifactSlot) -> impl Iterator<Item = (u64, &VerifiedStatement)> + Clone {
+        self.slots.get(slot).map_or(&[][..], Vec::as_slice).iter().map(|(leaf, statement)| (*leaf, statement))
+    }
+
+    fn drilled(&self, slot: &ArtifactSlot, size: u64) -> Vec<Drilled> {
+        self.drills.shown(slot, size, &self.results(slot))
+    }
+
+    /// The operators that may have copied everything, with how many tasks each has results of.
+    pub(super) fn followers(&self) -> Vec<(OperatorId, usize)> {
+        let mut tasks: BTreeMap<OperatorId, usize> = BTreeMap::new();
+        for results in self.slots.values() {
+            let operators: BTreeSet<_> = results.iter().map(|(_, result)| result.operator()).collect();
+            for operator in operators {
+                *tasks.entry(operator).or_default() += 1;
+            }
+        }
+        let owns = |operator: OperatorId| if self.owners.contains(&operator) { Ownership::Once } else { Ownership::Never };
+        tasks.into_iter().filter(|(operator, tasks)| Record { tasks: *tasks, owns: owns(*operator) }.is_follower()).collect()
+    }
+
+    /// All drills that were opened, and what each shows.
+    pub(super) fn drills(&self) -> impl Iterator<Item = (&Opened, Result<Drilled, Void>)> {
+        self.drills.opened().map(|opened| (opened, opened.shows(self.results(&opened.artifact.slot))))
+    }
+
+    /// How many drills are announced and not opened.
+    pub(super) fn hidden_drills(&self) -> usize {
+        self.drills.hidden().count()
+    }
+
+    /// Every mark that the log shows as of a time, by slot. Only where there is a commitment or a drill can be one.
+    pub(super) fn marks(&self, as_of: Timestamp) -> Vec<(&ArtifactSlot, Mark)> {
+        let drilled = self.drills.opened().map(|opened| &opened.artifact.slot);
+        let slots: BTreeSet<_> = self.commitments.keys().chain(drilled).collect();
+        let mut found = Vec::new();
+        for slot in slots {
+            let commitments: Vec<_> = self.commitments.get(slot).into_iter().flatten().map(|(_, entry)| Arc::clone(entry)).collect();
+            let drills = self.drilled(slot, u64::MAX);
+            let circumstances =
+                Circumstances { as_of: Some(as_of), commitments: &commitments, drills: &drills, ..Circumstances::default() };
+            let results = self.results(slot).map(|(_, result)| result);
+            found.extend(marks(slot, results, circumstances).into_iter().map(|mark| (slot, mark)));
+        }
+        found
     }
 }
