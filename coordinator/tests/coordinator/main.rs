@@ -8,4 +8,5 @@ mod inputs;
 mod kill;
 mod limits;
 mod mesh;
+mod second_view;
 mod witnesses;

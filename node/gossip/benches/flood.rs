@@ -67,7 +67,7 @@ async fn node(seconds: u64) {
     let (began, mut peak, mut seen) = (Instant::now(), before, 0);
     while began.elapsed() < Duration::from_secs(seconds) {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let held = store.held().iter().map(|(_, next)| *next).sum::<u64>();
+        let held = store.held().iter().map(|(_, head)| head.next()).sum::<u64>();
         came.extend((seen..held).map(|sequence| (sequence, nanoseconds())));
         (seen, peak) = (held, peak.max(resident_mib()));
     }

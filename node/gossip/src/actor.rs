@@ -18,6 +18,7 @@ use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{PeerId, Swarm};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::wire::{BeginningWanted, SyncRequest, Told, notices_digest};
 use quorate_proto::{Digest, NodeId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -73,7 +74,7 @@ pub(crate) enum Command {
 /// What a look into the store brought.
 #[derive(Debug)]
 struct Looked {
-    held: Vec<(NodeId, u64)>,
+    held: Vec<(NodeId, FeedHead)>,
     wanted: Vec<Digest>,
     told: Vec<Told>,
     beginnings: Vec<BeginningWanted>,

@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
 use quorate_gossip::sync::{AskId, Effect, Event, Sync};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{SyncRequest, SyncResponse, heads_digest};
 use quorate_proto::{Digest, SecretKey};
@@ -241,7 +242,7 @@ impl World {
         let node = self.authors[author].node();
         let stranger = SecretKey::from_seed(&[u8::try_from(self.below(250)).unwrap(); 32]).node_id();
         match self.below(8) {
-            0 => SyncResponse::Heads(vec![(node, u64::MAX), (stranger, 1 << 40)]),
+            0 => SyncResponse::Heads(vec![(node, invented(u64::MAX)), (stranger, invented(1 << 40))]),
             1 => SyncResponse::Heads(Vec::new()),
             2 => SyncResponse::Entries(vec![FeedItem { certificate: b"{}".to_vec(), envelope: vec![0; 40] }]),
             3 => SyncResponse::Entries(Author::new(77).next_as_list()),
@@ -261,6 +262,10 @@ impl Author {
         item.envelope[at] ^= 1;
         vec![item]
     }
+}
+
+fn invented(next: u64) -> FeedHead {
+    FeedHead::behind(next, Digest::of(b"invented"))
 }
 
 pub(crate) fn is_of(item: &FeedItem, node: quorate_proto::NodeId) -> bool {
@@ -283,7 +288,7 @@ fn every_honest_peer_holds_every_feed_to_its_end(world: &World) {
     for peer in honest() {
         let held: BTreeMap<_, _> = world.stores[peer].held().into_iter().collect();
         for (number, author) in world.authors.iter().enumerate().take(AUTHORS - 1) {
-            assert_eq!(held.get(&author.node()), Some(&author.head().next()), "peer {peer}, author {number}");
+            assert_eq!(held.get(&author.node()), Some(&author.head()), "peer {peer}, author {number}");
         }
     }
 }
