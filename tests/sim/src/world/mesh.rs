@@ -170,6 +170,7 @@ impl World {
                 }
             }
             Effect::WakeAt(at) => {
+                assert!(at > self.now, "a machine that wakes at once never sleeps");
                 self.nodes[node].memory.wake_at = Some(at);
                 self.set_alarm(node, at);
             }
