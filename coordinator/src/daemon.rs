@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use quorate_gossip::{Mesh, MeshConfig, Reach};
+use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, Reach};
 use quorate_proto::SecretKey;
 use quorate_tally::Policy;
 use quorate_tlog::Signer;
@@ -231,6 +231,7 @@ fn start_mesh(config: &Config, section: &MeshSection, app: &App) -> anyhow::Resu
         reach: Reach::Open,
         relay: section.relay,
         connections_max: config.limits.mesh_connections_max,
+        limited: LimitedAddresses::Public,
         memory_bytes_max: config.limits.memory_bytes_max,
         seed: u64::from_be_bytes(key.node_id().as_bytes()[..8].try_into().expect("eight of 32 bytes")),
     };

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::{Mesh, MeshConfig, MeshError};
+use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, MeshError};
 use quorate_proto::NodeId;
 use quorate_tally::{Policy, PolicyError};
 use quorate_tlog::VerifierKey;
@@ -298,6 +298,7 @@ fn start_mesh(config: &Config, identity: &Identity, store: MeshStore) -> Result<
         reach: config.mesh.reach.into(),
         relay: config.mesh.relay,
         connections_max: config.mesh.connections_max,
+        limited: LimitedAddresses::Public,
         memory_bytes_max: config.mesh.memory_bytes_max,
         seed: u64::from(std::process::id()),
     };

@@ -222,7 +222,7 @@ impl Listener {
     }
 
     async fn next_of(&self, node: NodeId) -> u64 {
-        self.feeds.heads().await.into_iter().find(|(other, _)| *other == node).map_or(0, |(_, next)| next)
+        self.feeds.heads().await.into_iter().find(|(other, _)| *other == node).map_or(0, |(_, head)| head.next())
     }
 }
 

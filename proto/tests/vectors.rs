@@ -9,6 +9,7 @@ use quorate_proto::commitment::{Secret, outcome_digest};
 use quorate_proto::drill::{Opening, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedEntry;
+use quorate_proto::feed::FeedHead;
 use quorate_proto::key::{PublicKey as _, SecretKey};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
@@ -298,7 +299,8 @@ fn message(says: &str, bytes: &[u8]) -> Value {
 #[test]
 fn mesh_messages_and_digests() {
     let node = |seed: u8| SecretKey::from_seed(&[seed; 32]).node_id();
-    let heads = vec![(node(1), 3), (node(2), 1_000_000)];
+    let behind = |next, last: &[u8]| FeedHead::behind(next, Digest::of(last));
+    let heads = vec![(node(1), behind(3, b"third")), (node(2), behind(1_000_000, b"millionth"))];
     let known = Some(heads_digest(heads.iter().copied()));
     let item = |envelope: &[u8]| FeedItem { certificate: b"certificate".to_vec(), envelope: envelope.to_vec() };
     let told = [
@@ -330,8 +332,8 @@ fn mesh_messages_and_digests() {
     check(
         "mesh.json",
         &json!({
-            "description": "messages of /quorate/sync/1 without their length, notices, and digests",
-            "heads": heads.iter().map(|(node, next)| json!({ "node": node, "next": next })).collect::<Vec<_>>(),
+            "description": "messages of /quorate/sync/2 without their length, notices, and digests",
+            "heads": heads.iter().map(|(node, head)| json!({ "node": node, "next": head.next(), "last": head.last() })).collect::<Vec<_>>(),
             "headsDigest": known,
             "notices": told.iter().map(|told| json!({
                 "about": told.about,

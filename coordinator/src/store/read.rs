@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_proto::certificate::VerifiedCertificate;
 use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
-use quorate_proto::feed::EquivocationProof;
+use quorate_proto::feed::{EquivocationProof, FeedHead};
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
@@ -328,10 +328,10 @@ impl Store {
     }
 
     /// The end of every feed.
-    pub fn heads(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+    pub fn heads(&self) -> Result<Vec<(NodeId, FeedHead)>, StoreError> {
         let rows = self.index.scan(rows::NODE_PREFIX, Order::Ascending).map(|row| {
             let (key, value) = row?;
-            Ok((rows::node_at_end(&key)?, NodeRow::read(&value)?.head.next()))
+            Ok((rows::node_at_end(&key)?, NodeRow::read(&value)?.head))
         });
         rows.collect()
     }

@@ -11,4 +11,5 @@ mod kill;
 mod limits;
 mod mesh;
 mod operators;
+mod second_view;
 mod witnesses;

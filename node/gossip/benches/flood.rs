@@ -67,7 +67,7 @@ async fn node(seconds: u64) {
     let (began, mut peak, mut seen) = (Instant::now(), before, 0);
     while began.elapsed() < Duration::from_secs(seconds) {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let held = store.held().iter().map(|(_, next)| *next).sum::<u64>();
+        let held = store.held().iter().map(|(_, head)| head.next()).sum::<u64>();
         came.extend((seen..held).map(|sequence| (sequence, nanoseconds())));
         (seen, peak) = (held, peak.max(resident_mib()));
     }
@@ -128,7 +128,7 @@ async fn attack(address: &Multiaddr) {
 
 /// One life of one attacker: until it is shut out.
 async fn flood(address: Multiaddr, number: usize, life: u64) {
-    let mut swarm = attacker();
+    let (mut swarm, template) = (attacker(), template(number));
     swarm.dial(address).unwrap();
     let mut sent: u64 = 0;
     let mut pace = tokio::time::interval(Duration::from_millis(5));
@@ -139,38 +139,36 @@ async fn flood(address: Multiaddr, number: usize, life: u64) {
                 _ => {}
             },
             _ = pace.tick() => {
-                sent += 1;
-                let topic = if sent.is_multiple_of(4) { NOTICE_TOPIC } else { FEED_TOPIC };
-                let _ = swarm.behaviour_mut().publish(IdentTopic::new(topic), frame(number, life, sent));
+                if swarm.behaviour().all_peers().any(|(_, topics)| !topics.is_empty()) {
+                    sent += 1;
+                    let topic = if sent.is_multiple_of(4) { NOTICE_TOPIC } else { FEED_TOPIC };
+                    let _ = swarm.behaviour_mut().publish(IdentTopic::new(topic), frame(&template, number, life, sent));
+                }
             }
         }
     }
 }
 
-/// Every attacker has its own way, and no frame comes twice.
-fn frame(number: usize, life: u64, sent: u64) -> Vec<u8> {
-    let mark = [number as u64, life, sent].map(u64::to_be_bytes).concat();
+/// Every attacker has its own way.
+fn template(number: usize) -> Vec<u8> {
     match number % 4 {
         // Noise of the largest size.
-        0 => mark.iter().copied().cycle().take(64 * 1024).collect(),
+        0 => vec![b'x'; 64 * 1024],
         // A well-formed item of nobody.
-        1 => FeedItem { certificate: mark.clone(), envelope: mark }.encode(),
+        1 => FeedItem { certificate: vec![b'x'; 500], envelope: vec![b'x'; 1500] }.encode(),
         // Signed by a stranger.
-        2 => Author::new(100).next_at(moment(number, life, sent)).encode(),
+        2 => Author::new(100).next().encode(),
         // In the name of the honest one, and not signed by it.
-        _ => {
-            let mut item = Author::new(HONEST).next_at(moment(number, life, sent));
-            let middle = item.envelope.len() / 2;
-            item.envelope[middle] ^= 1;
-            item.encode()
-        }
+        _ => Author::new(HONEST).next().encode(),
     }
 }
 
-/// A moment of its own for every frame, so that every frame is another.
-fn moment(number: usize, life: u64, sent: u64) -> i64 {
-    let offset = life * 1_000_000 + sent * 1000 + number as u64;
-    1_790_000_000 + i64::try_from(offset % 1_000_000_000).unwrap()
+/// No frame comes twice: a mark stands in the middle of each.
+fn frame(template: &[u8], number: usize, life: u64, sent: u64) -> Vec<u8> {
+    let mark = format!("{number:04}{life:06}{sent:010}");
+    let (mut frame, middle) = (template.to_vec(), template.len() / 2);
+    frame[middle..middle + mark.len()].copy_from_slice(mark.as_bytes());
+    frame
 }
 
 fn attacker() -> Swarm<gossipsub::Behaviour> {

@@ -18,8 +18,9 @@ use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{PeerId, Swarm};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::wire::{BeginningWanted, SyncRequest, Told, notices_digest};
-use quorate_proto::{Digest, NodeId};
+use quorate_proto::{Digest, NodeId, OperatorId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ use crate::circuits::Circuits;
 use crate::counters::{Counters, Place};
 use crate::dial::Dialer;
 use crate::ingest::{self, DELIVERIES_MAX, Delivery, Judged};
-use crate::limit::{FRAMES, Limiter, REQUESTS};
+use crate::limit::{FRAMES, Limiter, OPERATOR_ITEMS, REQUESTS};
 use crate::mesh::{MeshConfig, Status};
 use crate::penalty::Offence;
 use crate::snapshot::Snapshot;
@@ -36,6 +37,7 @@ use crate::store::{FeedStore, WANTED_MAX};
 use crate::sync::{AskId, Effect, Event, Sync};
 use notices::{Heard, Notices};
 use peers::Acquaintance;
+pub(crate) use peers::wall;
 use reach::Ways;
 use serve::{Reply, Serving};
 
@@ -73,7 +75,7 @@ pub(crate) enum Command {
 /// What a look into the store brought.
 #[derive(Debug)]
 struct Looked {
-    held: Vec<(NodeId, u64)>,
+    held: Vec<(NodeId, FeedHead)>,
     wanted: Vec<Digest>,
     told: Vec<Told>,
     beginnings: Vec<BeginningWanted>,
@@ -106,8 +108,9 @@ pub(crate) struct Actor<S> {
     ways: Ways,
     notices: Notices,
     asks: HashMap<OutboundRequestId, (AskId, SyncRequest)>,
-    frames: Limiter,
-    requests: Limiter,
+    frames: Limiter<PeerId>,
+    requests: Limiter<PeerId>,
+    operators: Limiter<OperatorId>,
     serving: Serving,
     counters: Counters,
     status: watch::Sender<Status>,
@@ -163,6 +166,7 @@ impl<S: FeedStore> Actor<S> {
             asks: HashMap::new(),
             frames: Limiter::new(FRAMES),
             requests: Limiter::new(REQUESTS),
+            operators: Limiter::new(OPERATOR_ITEMS),
             serving: Serving::default(),
             counters,
             status,
@@ -235,7 +239,9 @@ impl<S: FeedStore> Actor<S> {
         let now = self.now();
         self.frames.forget_full(now);
         self.requests.forget_full(now);
+        self.operators.forget_full(now);
         self.serving.forget_old(now);
+        self.swarm.behaviour_mut().gate.sweep();
         if now.saturating_sub(self.looked_at) >= LOOK_EVERY {
             self.look();
         }

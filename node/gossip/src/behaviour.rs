@@ -20,6 +20,7 @@ use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, FEED_TOPIC, NOTICE_TOPIC, SYNC_PR
 
 use crate::codec::SyncCodec;
 use crate::counters::Counters;
+use crate::gate::Gate;
 use crate::mesh::{MeshConfig, MeshError, Reach};
 
 /// What gossipsub adds to a frame: topic and field headers.
@@ -50,6 +51,7 @@ const CIRCUITS_MAX: usize = 64;
 pub(crate) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     limits: connection_limits::Behaviour,
+    pub(crate) gate: Gate,
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: request_response::Behaviour<SyncCodec>,
@@ -108,6 +110,7 @@ fn behaviour(
     Ok(Behaviour {
         memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
         limits: limits(config),
+        gate: Gate::new(config.limited),
         banned: allow_block_list::Behaviour::default(),
         gossip: gossip()?,
         sync: request_response::Behaviour::with_codec(SyncCodec::new(counters.clone()), sync_protocol, sync_config),

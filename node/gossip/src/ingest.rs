@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 use libp2p::gossipsub::MessageId;
-use quorate_proto::NodeId;
+use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::EntryStatement;
 use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
+use quorate_proto::statement::Statement;
 use quorate_proto::verified::FeedItem;
+use quorate_proto::{NodeId, OperatorId};
 use tokio::sync::mpsc;
 
 use crate::store::{Accepted, FeedStore};
@@ -33,8 +35,9 @@ pub(crate) enum Delivery {
 /// What the store said.
 #[derive(Debug)]
 pub(crate) enum Judged {
-    /// Of a gossiped item. `node` stands beside verified items that did not fit.
-    Frame { source: PeerId, id: MessageId, outcome: Accepted, node: Option<NodeId> },
+    /// Of a gossiped item. `node` stands beside verified items that did not fit, `operator` beside those that would
+    /// be passed on.
+    Frame { source: PeerId, id: MessageId, outcome: Accepted, node: Option<NodeId>, operator: Option<OperatorId> },
     /// Of a sync answer.
     Answer { peer: PeerId, id: AskId, outcomes: Vec<Accepted> },
 }
@@ -76,7 +79,8 @@ impl Delivery {
             Self::Frame { source, id, item } => {
                 let outcome = outcomes.next().unwrap_or(Accepted::Unavailable);
                 let node = needs_node(outcome).then(|| node_of(&item)).flatten();
-                Judged::Frame { source, id, outcome, node }
+                let operator = is_verified(outcome).then(|| operator_of(&item)).flatten();
+                Judged::Frame { source, id, outcome, node, operator }
             }
             Self::Answer { peer, id, items } => Judged::Answer { peer, id, outcomes: outcomes.take(items.len()).collect() },
         }
@@ -85,6 +89,16 @@ impl Delivery {
 
 fn needs_node(outcome: Accepted) -> bool {
     matches!(outcome, Accepted::Gap { .. } | Accepted::Rejected(crate::store::reason::FORK))
+}
+
+fn is_verified(outcome: Accepted) -> bool {
+    matches!(outcome, Accepted::New | Accepted::Gap { .. } | Accepted::Equivocation)
+}
+
+/// Who answers for an item, by its certificate, which the store has verified.
+fn operator_of(item: &FeedItem) -> Option<OperatorId> {
+    let envelope = Envelope::parse(&item.certificate, CERTIFICATE_BYTES_MAX).ok()?;
+    Some(Statement::<NodeCertificate>::parse(envelope.payload()).ok()?.predicate.operator)
 }
 
 /// Whose feed an item belongs to, by its own word: meaningful once the store has verified it.
