@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use quorate_node::feed;
 use quorate_proto::NodeId;
+use quorate_proto::build_witness::BuildWitness;
 use quorate_proto::entry::EntryStatement;
 use serde_json::{Value, json};
 
@@ -89,7 +90,7 @@ fn view(entry: &EntryStatement) -> Value {
                 "finishedAt": result.finished_at,
                 "provenance": result.provenance,
                 "reveals": result.reveals.as_ref().map(|reveals| reveals.sequence),
-                "buildWitness": result.build_witness.as_ref().map(|witness| witness.members()),
+                "buildWitness": result.build_witness.as_ref().map(BuildWitness::members),
             })
         }
         EntryStatement::Commitment(statement) => {

@@ -70,7 +70,7 @@ impl Claims {
             EntryStatement::Result(statement) => self.result(&statement.predicate, Claim::read(statement, digest)),
             EntryStatement::Check(statement) => self.check(&statement.predicate),
             EntryStatement::Commitment(statement) => {
-                self.commitment((statement.predicate.feed.node, statement.predicate.feed.sequence), digest)
+                self.commitment((statement.predicate.feed.node, statement.predicate.feed.sequence), digest);
             }
         }
     }
@@ -124,7 +124,9 @@ impl Claims {
         let is_of_it = |other: &Other| (other.claim.task(), other.claim.environment) == work;
         let (ready, waiting): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_of_it);
         self.waiting = waiting.into();
-        ready.into_iter().for_each(|other| self.heard(other));
+        for other in ready {
+            self.heard(other);
+        }
     }
 
     fn check(&mut self, check: &WitnessCheck) {

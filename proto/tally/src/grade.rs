@@ -208,7 +208,9 @@ fn by_others(confirmed: &Confirmed, word: &VerifiedStatement) -> Vec<Digest> {
 fn name_few(graded: &mut BTreeMap<Digest, Graded>) {
     let borne_out = graded.values().filter(|graded| !graded.checks.is_empty()).count();
     let each = CHECKS_NAMED.checked_div(borne_out).unwrap_or(CHECKS_NAMED).max(1);
-    graded.values_mut().for_each(|graded| graded.checks.truncate(each));
+    for graded in graded.values_mut() {
+        graded.checks.truncate(each);
+    }
 }
 
 /// Which operators say that they saw a commitment before any result.

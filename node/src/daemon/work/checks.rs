@@ -38,7 +38,9 @@ impl Work {
         let (kept, key, operator) = (self.kept.clone(), self.key(), self.identity.operator());
         let checker = Checker { kept, key, operator, certificate, now };
         let (signed, refused) = self.on_feeds(move |feeds| checker.check(feeds, claims)).await?;
-        signed.iter().for_each(|item| self.tell(item));
+        for item in &signed {
+            self.tell(item);
+        }
         if let Some(reason) = refused {
             self.complain(reason);
         }
