@@ -75,9 +75,13 @@ fn two_builders_check_each_others_witness_once_and_a_copy_of_it_is_not_borne_out
     // Neither a restart nor what comes later makes them check again; a check is never checked.
     assert_eq!(terminate(first), 0);
     let first = nodes[0].start_ready();
-    nodes.iter().for_each(|node| node.add(&built(4, Some(left(1)))));
+    for node in &nodes {
+        node.add(&built(4, Some(left(1))));
+    }
     until("the check of the fourth", || nodes.iter().all(|node| checks(node).len() == 3));
-    nodes.iter().for_each(|node| node.add(&built(5, None)));
+    for node in &nodes {
+        node.add(&built(5, None));
+    }
     until("the fifth result", || nodes.iter().all(|node| node.entries().len() == 8));
     assert!(nodes.iter().all(|node| checks(node).len() == 3));
     assert_eq!((terminate(first), terminate(second)), (0, 0));
