@@ -35,6 +35,9 @@ const STREAMS_PER_CONNECTION_MAX: usize = 8;
 /// A quiet connection is kept: its next heads question comes within the minute anyway.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// Handshakes of strangers at a time: the dearest thing that anybody may ask for. Who is refused dials again.
+const HANDSHAKES_MAX: u32 = 32;
+
 /// The protocol of the routing table.
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/quorate/kad/1");
 
@@ -128,7 +131,7 @@ fn behaviour(
 fn limits(config: &MeshConfig) -> connection_limits::Behaviour {
     let outgoing = config.peers_wanted + config.bootstrap.len() + LOOKUP_CONNECTIONS_MAX;
     let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(config.connections_max))
+        .with_max_pending_incoming(Some(config.connections_max.min(HANDSHAKES_MAX)))
         .with_max_established_incoming(Some(config.connections_max))
         .with_max_established_outgoing(Some(u32::try_from(outgoing).unwrap_or(u32::MAX)))
         .with_max_established_per_peer(Some(4));

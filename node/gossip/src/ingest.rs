@@ -1,4 +1,4 @@
-//! The one task that hands items to the store: in order, in batches, behind a bounded queue.
+//! The one task that hands items to the store: in batches, behind two bounded queues, one of them for strangers.
 
 use std::sync::Arc;
 
@@ -13,15 +13,65 @@ use quorate_proto::verified::FeedItem;
 use quorate_proto::{NodeId, OperatorId};
 use tokio::sync::mpsc;
 
+use crate::standing::Turn;
 use crate::store::{Accepted, FeedStore};
 use crate::sync::AskId;
 
-/// Deliveries that wait for the store. When it is full, gossip frames are ignored and sync answers
+/// Deliveries that wait for the store, in each queue. When it is full, gossip frames are ignored and sync answers
 /// dropped: both come again.
-pub(crate) const DELIVERIES_MAX: usize = 256;
+const DELIVERIES_MAX: usize = 256;
 
 /// Items that the store gets at a time: what shares one flush to disk.
 const BATCH_ITEMS_MAX: usize = 256;
+
+/// The same of what strangers bring: how long those wait that are heard first.
+const STRANGERS_ITEMS_MAX: usize = 32;
+
+/// Where deliveries are put.
+pub(crate) struct Deliveries {
+    first: mpsc::Sender<Delivery>,
+    second: mpsc::Sender<Delivery>,
+}
+
+/// Where they are taken from.
+pub(crate) struct Waiting {
+    first: mpsc::Receiver<Delivery>,
+    second: mpsc::Receiver<Delivery>,
+}
+
+/// What the store said waits for the actor in a channel of this kind.
+pub(crate) fn verdicts() -> (mpsc::Sender<Judged>, mpsc::Receiver<Judged>) {
+    mpsc::channel(DELIVERIES_MAX)
+}
+
+/// The queues before the store.
+pub(crate) fn queues() -> (Deliveries, Waiting) {
+    let ((first, heard_first), (second, heard_second)) = (mpsc::channel(DELIVERIES_MAX), mpsc::channel(DELIVERIES_MAX));
+    (Deliveries { first, second }, Waiting { first: heard_first, second: heard_second })
+}
+
+impl Deliveries {
+    /// Puts a delivery into its queue; gives it back when that is full.
+    pub(crate) fn put(&self, turn: Turn, delivery: Delivery) -> Option<Delivery> {
+        let queue = match turn {
+            Turn::First => &self.first,
+            Turn::Second => &self.second,
+        };
+        queue.try_send(delivery).err().map(mpsc::error::TrySendError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Waits for the next ones; none when nobody is left to bring any.
+    async fn next(&mut self) -> Vec<Delivery> {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        tokio::select! {
+            biased;
+            _ = self.first.recv_many(&mut first, BATCH_ITEMS_MAX) => first,
+            _ = self.second.recv_many(&mut second, STRANGERS_ITEMS_MAX) => second,
+        }
+    }
+}
 
 /// Something that the store is to judge.
 #[derive(Debug)]
@@ -43,10 +93,13 @@ pub(crate) enum Judged {
 }
 
 /// Works until either channel closes.
-pub(crate) async fn run<S: FeedStore>(store: Arc<S>, mut deliveries: mpsc::Receiver<Delivery>, judged: mpsc::Sender<Judged>) {
-    let mut batch = Vec::new();
-    while deliveries.recv_many(&mut batch, BATCH_ITEMS_MAX).await > 0 {
-        for delivery in judge(store.as_ref(), std::mem::take(&mut batch)).await {
+pub(crate) async fn run<S: FeedStore>(store: Arc<S>, mut waiting: Waiting, judged: mpsc::Sender<Judged>) {
+    loop {
+        let batch = waiting.next().await;
+        if batch.is_empty() {
+            return;
+        }
+        for delivery in judge(store.as_ref(), batch).await {
             if judged.send(delivery).await.is_err() {
                 return;
             }

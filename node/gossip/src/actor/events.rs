@@ -45,6 +45,7 @@ impl<S: FeedStore> Actor<S> {
                 self.dialer.closed(peer_id, self.now());
                 self.acquaintance.closed(&peer_id);
                 self.ways.lost(&peer_id);
+                self.standing.forget(&peer_id);
                 self.counters.count(Place::Connection, "lost");
                 self.tell_peers();
                 self.feed_machine(Event::Disconnected(peer_id));
@@ -103,10 +104,16 @@ impl<S: FeedStore> Actor<S> {
             Err(WireError::TooLarge { .. }) => return self.decide(&id, source, "oversized", MessageAcceptance::Reject),
             Err(_) => return self.decide(&id, source, "malformed-frame", MessageAcceptance::Reject),
         };
-        if let Err(error) = self.channels.deliveries.try_send(Delivery::Frame { source, id, item })
-            && let Delivery::Frame { id, .. } = error.into_inner()
-        {
+        let turn = self.standing.turn(&source);
+        if let Some(Delivery::Frame { id, .. }) = self.channels.deliveries.put(turn, Delivery::Frame { source, id, item }) {
             self.decide(&id, source, "busy", MessageAcceptance::Ignore);
+        }
+    }
+
+    /// What is judged when its peer has gone is forgotten with it.
+    pub(super) fn weigh(&mut self, source: PeerId, outcome: Accepted) {
+        if self.swarm.is_connected(&source) {
+            self.standing.judged(source, outcome);
         }
     }
 
@@ -134,6 +141,7 @@ impl<S: FeedStore> Actor<S> {
             }
             Judged::Frame { source, id, outcome, node, operator } => {
                 let now = self.now();
+                self.weigh(source, outcome);
                 if operator.is_some_and(|operator| !self.operators.admit(operator, now)) {
                     self.decide(&id, source, "operator-rate-limited", MessageAcceptance::Ignore);
                 } else {
