@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use quorate_gossip::{Mesh, MeshConfig, Reach};
+use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, Reach};
 use quorate_proto::SecretKey;
 use quorate_tally::Policy;
 use quorate_tlog::Signer;
@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, MeshSection, load_key, make_key};
 use crate::door::Door;
+use crate::drill::{self, Desk};
 use crate::ingest::{Ingest, Watchers};
 use crate::mesh::{MeshStore, tell_checkpoints};
 use crate::metrics::Metrics;
@@ -145,6 +146,7 @@ impl Core {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let parts = parts_of(&config)?;
     let data_dir = parts.data_dir.clone();
+    let log_key = SecretKey::from_seed(&parts.log_key.seed());
     // What an earlier process left would send people to a port where nobody listens.
     let _ = std::fs::remove_file(Paths::new(&data_dir).ready());
     let core = tokio::task::spawn_blocking(move || Core::start(parts)).await??;
@@ -152,6 +154,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Some(section) => Some(start_mesh(&config, section, &core.app)?),
         None => None,
     };
+    let desk =
+        Desk { ingest: core.app.ingest.clone(), key: log_key, origin: config.log.origin.clone(), policy: Arc::clone(&core.app.policy) };
+    let drills = drill::serve(desk, &Paths::new(&data_dir)).context("listening for drills")?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading the address that we listen on")?;
     announce(&data_dir, address, mesh.as_ref().map(|(mesh, _)| mesh), &core.app).await?;
@@ -180,6 +185,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let _ = tokio::time::timeout(GRACE, serving).await;
     drop(cosigning);
+    drills.abort();
+    let _ = drills.await;
     drop(app);
     let _ = tokio::task::spawn_blocking(move || tally.join()).await;
     if failed.is_none() {
@@ -224,6 +231,7 @@ fn start_mesh(config: &Config, section: &MeshSection, app: &App) -> anyhow::Resu
         reach: Reach::Open,
         relay: section.relay,
         connections_max: config.limits.mesh_connections_max,
+        limited: LimitedAddresses::Public,
         memory_bytes_max: config.limits.memory_bytes_max,
         seed: u64::from_be_bytes(key.node_id().as_bytes()[..8].try_into().expect("eight of 32 bytes")),
     };

@@ -64,6 +64,7 @@ enum Request {
     Items(Vec<Admitted>, oneshot::Sender<Vec<Accepted>>),
     Tallied { round: Round, tallied: u64, done: oneshot::Sender<()> },
     Blobs(Vec<Vec<u8>>, oneshot::Sender<Vec<Option<Digest>>>),
+    Drill(Vec<u8>, oneshot::Sender<u64>),
 }
 
 /// The handle. Cheap to clone.
@@ -178,6 +179,13 @@ impl Ingest {
         let (done, logged) = oneshot::channel();
         self.requests.blocking_send(Request::Tallied { round, tallied, done }).map_err(|_| Unavailable)?;
         logged.blocking_recv().map_err(|_| Unavailable)
+    }
+
+    /// Logs a step of a drill. Its leaf, once it can be read.
+    pub(crate) async fn log_drill(&self, envelope: Vec<u8>) -> Result<u64, Unavailable> {
+        let (done, logged) = oneshot::channel();
+        self.requests.send(Request::Drill(envelope, done)).await.map_err(|_| Unavailable)?;
+        logged.await.map_err(|_| Unavailable)
     }
 
     /// Takes evidence files in. For each the digest if it was taken. Files that nobody names, and those

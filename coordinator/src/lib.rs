@@ -6,8 +6,8 @@
 //! `proto/`.
 //!
 //! Reading order follows the data: [`door`], [`ingest`], [`store`], [`verdicts`], [`witnesses`],
-//! [`views`], [`serve`], [`dashboard`], [`mesh`], then [`config`], [`metrics`] and the commands in [`daemon`] and
-//! [`check`].
+//! [`views`], [`serve`], [`dashboard`], [`mesh`], then [`config`], [`metrics`] and the commands in [`daemon`],
+//! [`drill`] and [`check`].
 
 pub mod door;
 pub mod ingest;
@@ -24,6 +24,7 @@ pub mod cache;
 pub mod check;
 pub mod config;
 pub mod daemon;
+pub mod drill;
 pub mod metrics;
 
 /// Generated gRPC code. Its messages are `quorate_proto::api`.

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use quorate_coordinator::check::check;
 use quorate_coordinator::config::{Config, make_key};
 use quorate_coordinator::daemon::run;
+use quorate_coordinator::drill;
 use quorate_coordinator::store::files::Paths;
 use quorate_tlog::Signer;
 use tikv_jemallocator::Jemalloc;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Drills: files that are known to be wrong, on a registry of your own, to see who agrees with them.
+    Drill(drill::command::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             println!("{report}");
             Ok(())
         }
+        Command::Drill(arguments) => drill::command::run(arguments),
     }
 }
 
@@ -99,6 +103,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     use quorate_coordinator::store::StoreError;
     if let Some(StoreError::Locked(_)) = error.downcast_ref() {
         return Some("another quorate-coordinator runs on this data directory");
+    }
+    if let Some(drill::AskError::Silent { .. }) = error.downcast_ref() {
+        return Some("a drill is logged by the coordinator that runs: start it, and name its data directory with --dir");
     }
     match error.downcast_ref() {
         Some(ConfigError::File { .. }) => Some("paths in a configuration are relative to the folder that it is in"),

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use quorate_gossip::store::reason;
 use quorate_gossip::{Accepted, FeedStore, Mesh};
-use quorate_proto::feed::{EquivocationError, EquivocationProof};
+use quorate_proto::feed::{EquivocationError, EquivocationProof, FeedHead};
 use quorate_proto::provenance::BLOB_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{Beginning, BeginningWanted, Notice, Told};
 use quorate_proto::{Digest, NodeId, OperatorId};
 use quorate_tlog::views::{Hearing, ViewsError};
-use quorate_tlog::{Hash, LogEquivocation, SignedNote, TreeHead, TreeView, VerifierKey, Views};
+use quorate_tlog::{ConsistencyProof, Hash, LogEquivocation, SignedNote, TreeHead, TreeView, VerifierKey, Views};
 
 use crate::ingest::Ingest;
 use crate::store::files::Paths;
@@ -59,6 +59,26 @@ impl MeshStore {
         }
     }
 
+    /// Takes a checkpoint that is said to be our log's. How our own trees begin is known here: nobody has to be asked.
+    async fn hear_of_log(&self, note: SignedNote) -> Accepted {
+        let heard = self.hear(|views| views.hear(note));
+        if heard == Accepted::New {
+            self.compare_with_own_trees().await;
+        }
+        heard
+    }
+
+    async fn compare_with_own_trees(&self) {
+        let open = self.views().open();
+        for question in open {
+            let log = Digest::of(self.origin.as_bytes());
+            let wanted = BeginningWanted { log, old_size: question.old_size, size: question.size, root: *question.root.as_bytes() };
+            let Some(Beginning { root, path }) = self.beginning(wanted).await else { continue };
+            let proof = ConsistencyProof { path: path.into_iter().map(Hash::from_bytes).collect() };
+            self.hear(|views| views.link(&question, Hash::from_bytes(root), proof));
+        }
+    }
+
     /// The items go through the one door: with both of them the store has its own proof.
     async fn hear_of_node(&self, items: [FeedItem; 2]) -> Accepted {
         let [first, second] = items;
@@ -95,7 +115,7 @@ impl MeshStore {
 }
 
 impl FeedStore for MeshStore {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
         self.read(Store::heads).await
     }
 
@@ -130,11 +150,14 @@ impl FeedStore for MeshStore {
         let mut told = Vec::new();
         if let Ok(note) = SignedNote::parse(&shown) {
             // Our own word is the first view.
-            let _ = self.views().hear(note);
+            self.hear_of_log(note).await;
             told.push(Told::checkpoint(shown.to_vec()));
         }
         told.extend(store.equivocations().iter().map(|proof| Told::feed_equivocation(proof.node(), proof.items().clone())));
         let views = self.views();
+        let others = views.logs().flat_map(|(_, view)| view.told()).map(|note| Told::checkpoint(note.to_string().into_bytes()));
+        let own = told.first().map(|told| told.about);
+        told.extend(others.filter(|other| Some(other.about) != own));
         let convictions = views.logs().filter_map(|(origin, view)| Some((origin, view.conviction()?)));
         told.extend(convictions.map(|(origin, proof)| Told::log_equivocation(origin.as_str(), proof.to_string().into_bytes())));
         told
@@ -143,7 +166,7 @@ impl FeedStore for MeshStore {
     async fn accept_notice(&self, notice: Notice) -> Accepted {
         match notice {
             Notice::Checkpoint(bytes) => match SignedNote::parse(&bytes) {
-                Ok(note) => self.hear(|views| views.hear(note)),
+                Ok(note) => self.hear_of_log(note).await,
                 Err(_) => Accepted::Rejected(reason::BAD_NOTICE),
             },
             Notice::LogEquivocation(bytes) => match LogEquivocation::parse(&bytes) {

@@ -9,6 +9,7 @@ mod evidence;
 mod grpc;
 mod json;
 mod lists;
+mod operators;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -118,6 +119,8 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/artifacts/{digest}/bundle", get(artifacts::bundle))
         .route("/api/v1/packages", get(artifacts::packages))
         .route("/api/v1/affected", get(lists::affected))
+        .route("/api/v1/operators", get(operators::operators))
+        .route("/api/v1/drills", get(operators::drills))
         .route("/api/v1/blobs/{digest}", get(evidence::blob))
         .route("/api/v1/policy", get(evidence::policy))
         .route("/checkpoint", get(evidence::checkpoint))

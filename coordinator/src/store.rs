@@ -19,6 +19,7 @@ pub mod writer;
 mod affected;
 mod blobs;
 mod budget;
+mod drills;
 mod inspect;
 mod log;
 mod marks;
@@ -35,9 +36,10 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use quorate_proto::entry::VerifiedCommitment;
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
+use quorate_tally::Drills;
 use quorate_tlog::bundle::BundleError;
 use quorate_tlog::checkpoint::CheckpointError;
 use quorate_tlog::{Checkpoint, VerifierKey};
@@ -48,6 +50,8 @@ pub use batch::{Admitted, Census, SignedVerdict};
 pub use blobs::BlobRefused;
 pub(crate) use blobs::Glance;
 pub use budget::Budget;
+pub use drills::KeepError;
+pub(crate) use drills::prepare as prepare_drills;
 pub use files::DurableWrites;
 use files::{Disk, Paths, Point};
 use index::{CommitError, Index, IndexError};
@@ -66,6 +70,9 @@ const STATEMENTS_KEPT: usize = 4_096;
 
 /// Verified commitments that are kept for tallies: less than 1 KiB each.
 const COMMITMENTS_KEPT: usize = 4_096;
+
+/// Verified checks of build witnesses that are kept for tallies: less than 1 KiB each.
+const CHECKS_KEPT: usize = 4_096;
 
 /// The store fails. All of these are *fatal* for the batch under way: take the store up again.
 #[derive(Debug, thiserror::Error)]
@@ -116,8 +123,10 @@ pub struct Store {
     reader: LeafReader,
     statements: Bounded<u64, Arc<VerifiedStatement>>,
     commitments: Bounded<u64, Arc<VerifiedCommitment>>,
+    checks: Bounded<u64, Arc<VerifiedCheck>>,
     census: Mutex<Census>,
     equivocations: RwLock<Arc<Vec<EquivocationProof>>>,
+    drills: RwLock<Arc<Drills>>,
     wanted_turn: AtomicU64,
     _lock: File,
 }

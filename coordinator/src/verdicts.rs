@@ -15,7 +15,7 @@ use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, SecretKey, Timestamp};
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, Policy, Verifier, marks, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, Drilled, Policy, Verifier, marks, tally_as_of};
 
 use crate::ingest::Ingest;
 use crate::store::batch::MarkChanges;
@@ -211,18 +211,24 @@ impl Teller {
     fn round<'k>(&self, ingest: &Ingest, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Round, StoreError> {
         let store = ingest.store();
         let equivocations = store.equivocations();
+        let drills = store.drills();
         let mut round = Round::default();
         for slot in slots {
-            let statements = statements(store, *slot, size)?;
+            let statements = store.slot_results(*slot, size)?;
             let commitments = store.commitments(*slot, size)?;
+            let checks = store.checks(*slot, size)?;
+            let results = statements.iter().map(|(_, statement)| statement.as_ref());
+            let shown = |(_, any): &(u64, Arc<VerifiedStatement>)| drills.shown(&any.artifact().slot, size, &with_leaves(&statements));
             let evidence = SlotEvidence {
                 statements: &statements,
                 commitments: &commitments,
+                confirmations: &Confirmation::among(checks.iter().map(Arc::as_ref), results),
                 equivocations: &equivocations,
+                drills: &statements.first().map(shown).unwrap_or_default(),
                 time: now().whole_seconds(),
                 size,
             };
-            let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(|statement| statement.artifact()).collect();
+            let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(|(_, statement)| statement.artifact()).collect();
             for artifact in artifacts {
                 round.verdicts.extend(self.decide(ingest, artifact, &evidence)?);
             }
@@ -233,9 +239,8 @@ impl Teller {
 
     /// A signed verdict, if it says something else than the one in force.
     fn decide(&self, ingest: &Ingest, artifact: &ArtifactId, evidence: &SlotEvidence<'_>) -> Result<Option<SignedVerdict>, StoreError> {
-        let SlotEvidence { statements, commitments, equivocations, time, size } = *evidence;
-        let circumstances = Circumstances { as_of: Some(time), equivocations, commitments, ..Circumstances::default() };
-        let verdict = tally_as_of(&self.policy, artifact, statements.iter().map(Arc::as_ref), circumstances);
+        let SlotEvidence { time, size, .. } = *evidence;
+        let verdict = tally_as_of(&self.policy, artifact, evidence.statements(), evidence.circumstances());
         let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
             return Ok(None);
@@ -256,20 +261,35 @@ impl Teller {
 /// What is known of a slot.
 #[derive(Clone, Copy)]
 struct SlotEvidence<'e> {
-    statements: &'e [Arc<VerifiedStatement>],
+    /// With their leaves.
+    statements: &'e [(u64, Arc<VerifiedStatement>)],
     commitments: &'e [Arc<VerifiedCommitment>],
+    confirmations: &'e [Confirmation],
     equivocations: &'e [EquivocationProof],
+    drills: &'e [Drilled],
     time: Timestamp,
     /// The log's size that it was read at.
     size: u64,
 }
 
-impl SlotEvidence<'_> {
+impl<'e> SlotEvidence<'e> {
+    fn statements(&self) -> impl Iterator<Item = &'e VerifiedStatement> {
+        self.statements.iter().map(|(_, statement)| statement.as_ref())
+    }
+
+    fn circumstances(&self) -> Circumstances<'e> {
+        let Self { commitments, confirmations, equivocations, drills, time, .. } = *self;
+        Circumstances { as_of: Some(time), equivocations, commitments, confirmations, drills }
+    }
+
     /// What became of the marks in the slot; nothing where nothing did.
     fn marks(&self, store: &Store) -> Result<Option<MarkChanges>, StoreError> {
-        let Some(slot) = self.commitments.first().map(|entry| entry.commitment().slot()) else { return Ok(None) };
-        let marks = marks(&slot, self.statements.iter().map(Arc::as_ref), self.commitments.iter().map(Arc::as_ref), Some(self.time));
-        let operators = self.commitments.iter().map(|entry| entry.operator()).collect();
+        let drilled = || self.drills.first().map(|drilled| drilled.artifact.slot.clone());
+        let Some(slot) = self.commitments.first().map(|entry| entry.commitment().slot()).or_else(drilled) else { return Ok(None) };
+        let marks = marks(&slot, self.statements(), self.circumstances());
+        // Whoever has none of both can have no mark.
+        let committed = self.commitments.iter().map(|entry| entry.operator());
+        let operators = committed.chain(marks.iter().map(|mark| mark.operator)).collect();
         Ok(Some(store.mark_changes(&slot, &operators, &marks)?).filter(|changes| !changes.is_empty()))
     }
 }
@@ -278,10 +298,9 @@ fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
 }
 
-/// All results of a slot that stand in the log before `size`.
-fn statements(store: &Store, slot: SlotKey, size: u64) -> Result<Vec<Arc<VerifiedStatement>>, StoreError> {
-    let rows = store.slot_rows(slot, size)?;
-    rows.into_iter().map(|(leaf, certificate)| store.statement(leaf, certificate)).collect()
+/// Results with their leaves, as the tally reads them.
+pub(crate) fn with_leaves(results: &[(u64, Arc<VerifiedStatement>)]) -> impl Iterator<Item = (u64, &VerifiedStatement)> + Clone {
+    results.iter().map(|(leaf, statement)| (*leaf, statement.as_ref()))
 }
 
 #[cfg(test)]

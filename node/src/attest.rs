@@ -66,6 +66,9 @@ pub struct Finding {
     /// What the rebuild brought in from elsewhere, for people: not part of a result.
     #[serde(default)]
     pub fetched: Fetched,
+    /// Every source and way that was tried, in their order, with what came of each, for people: not part of a result.
+    #[serde(default)]
+    pub attempts: Vec<serde_json::Value>,
 }
 
 /// A provenance before it is signed.
@@ -336,6 +339,7 @@ mod tests {
             blobs: vec![b"inventory".to_vec()],
             seconds: BTreeMap::new(),
             fetched: Fetched::default(),
+            attempts: Vec::new(),
         }
     }
 

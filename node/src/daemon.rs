@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::{Mesh, MeshConfig, MeshError};
+use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, MeshError};
 use quorate_proto::NodeId;
 use quorate_tally::{Policy, PolicyError};
 use quorate_tlog::VerifierKey;
@@ -27,6 +27,7 @@ use crate::blob::{BlobError, BlobStore};
 use crate::config::{Config, ConfigError};
 use crate::durable;
 use crate::feed::{FeedError, Feeds, Own};
+use crate::intermediates::{Kept, KeptError};
 use crate::key::KeyFileError;
 use crate::logs::Logs;
 use crate::mesh::{self, MeshStore};
@@ -111,6 +112,9 @@ pub enum DaemonError {
     /// Watching.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// What own builds left.
+    #[error(transparent)]
+    Intermediates(#[from] KeptError),
     /// Witnessing.
     #[error(transparent)]
     Witness(#[from] witness::StartError),
@@ -181,8 +185,9 @@ impl Daemon {
         let showing = tokio::spawn(show::run(mesh.clone(), feeds.clone(), logs, config.data_dir.clone()));
         let signed = Arc::new(Notify::new());
         start_submitter(&config, &feeds, &signed)?;
+        let kept = Kept::open(&config.data_dir)?;
         let terms = config.commit.terms(&policy);
-        let work = Work::new(Shared { feeds: feeds.clone(), queue: queue.clone(), mesh: mesh.clone(), signed }, identity, terms);
+        let work = Work::new(Shared { feeds: feeds.clone(), queue: queue.clone(), mesh: mesh.clone(), signed, kept }, identity, terms);
         let signed_already = feeds.clone();
         let watches = Watches::start(&config, &queue, &(Arc::new(move |artifact: &_| signed_already.has_signed(artifact)) as _))?;
         let daemon =
@@ -234,13 +239,16 @@ impl Daemon {
         }
     }
 
-    /// Looks at the queue: signs what is staged, starts what is ready.
+    /// Looks at others' work, and at the queue: signs what is staged, starts what is ready.
     async fn round(&mut self) -> Result<(), DaemonError> {
+        let may_sign = self.may_sign();
+        if may_sign {
+            self.work.check().await?;
+        }
         let pending = self.queue.pending(work::now())?;
         if pending.is_empty() {
             return Ok(());
         }
-        let may_sign = self.may_sign();
         self.work.round(pending, &self.config, may_sign).await
     }
 
@@ -290,6 +298,7 @@ fn start_mesh(config: &Config, identity: &Identity, store: MeshStore) -> Result<
         reach: config.mesh.reach.into(),
         relay: config.mesh.relay,
         connections_max: config.mesh.connections_max,
+        limited: LimitedAddresses::Public,
         memory_bytes_max: config.mesh.memory_bytes_max,
         seed: u64::from(std::process::id()),
     };

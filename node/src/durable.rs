@@ -3,9 +3,9 @@
 //! Written aside, flushed, renamed, and then the folder flushed: after [`replace`] returns, the new
 //! content is there for good; before, the old one is.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +30,15 @@ pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     fs::remove_file(&aside)?;
     linked?;
     sync_dir(dir)
+}
+
+/// Makes a folder whose files nobody but the node's own user can read. One that is there stays as it is.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(parent(dir))?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        made => made,
+    }
 }
 
 /// Makes the names in `dir` durable.
@@ -64,7 +73,22 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_private_folder_is_made_for_its_owner_alone_and_one_that_is_there_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, there) = (dir.path().join("data/queue"), dir.path().join("there"));
+        private_dir(&made).unwrap();
+        private_dir(&made).unwrap();
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::create_dir(&there).unwrap();
+        fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+        private_dir(&there).unwrap();
+        assert_eq!(fs::metadata(&there).unwrap().permissions().mode() & 0o777, 0o755);
+    }
 
     #[test]
     fn a_created_file_is_never_replaced_by_creating_it_again() {

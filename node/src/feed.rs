@@ -6,6 +6,7 @@
 //! Everything here blocks; the mesh reaches it through [`FeedStore`](quorate_gossip::FeedStore), which
 //! moves the work off the runtime's threads.
 
+mod claims;
 mod door;
 mod file;
 mod holds;
@@ -31,11 +32,13 @@ use quorate_gossip::Accepted;
 use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::feed::{EquivocationProof, FeedPosition, FeedStep};
 use quorate_proto::verified::FeedItem;
+use quorate_proto::witness_check::Claim;
 use quorate_proto::{ArtifactId, NodeId, OperatorId, TaskId, Timestamp};
 use tokio::sync::watch;
 
 use crate::blob::{BlobError, BlobStore};
 use crate::durable;
+use claims::Claims;
 use door::Door;
 use file::FeedFile;
 pub use file::FeedFileError;
@@ -71,6 +74,7 @@ struct State {
     /// What the own feed holds a result for: a file whose bytes have changed is another artifact.
     signed: BTreeSet<ArtifactId>,
     holds: Holds,
+    claims: Claims,
 }
 
 /// Whose own feed a folder holds.
@@ -144,6 +148,7 @@ impl Feeds {
     /// Locks the folder, reads every feed, cuts off what was never finished, and refuses when the own
     /// feed is not what it was.
     pub fn open(data_dir: &Path, own: Own, enrolled: BTreeSet<OperatorId>, blobs: BlobStore) -> Result<Self, FeedError> {
+        let whose = own;
         let Own { node: own, operator } = own;
         let dir = own::feeds_dir(data_dir);
         fs::create_dir_all(&dir).map_err(|source| FeedError::Io { path: dir.clone(), source })?;
@@ -159,6 +164,7 @@ impl Feeds {
             wanted: Wanted::default(),
             signed: BTreeSet::new(),
             holds: Holds::open(data_dir, operator, own)?,
+            claims: Claims::new(whose),
         };
         state.load_own(&dir, own, &own_files)?;
         state.load_others(&dir, own)?;
@@ -199,6 +205,7 @@ impl Feeds {
         // From here on the entry exists; the mark comes before anybody hears of it.
         inner.own_files.publish(head.next())?;
         state.signed.extend(verified.result().map(|result| result.artifact().clone()));
+        state.claims.saw(&verified);
         state.holds.saw(&verified, now())?;
         Ok(item)
     }
@@ -220,6 +227,16 @@ impl Feeds {
     /// Whether there may be something to do about a task whose [`Self::step`] was to wait until a time.
     pub fn is_due(&self, task: &TaskId, until: Timestamp, settle: Duration) -> bool {
         self.0.lock().holds.is_due(task, until, settle, now())
+    }
+
+    /// Others' build witnesses that are to be held against own builds, the longest waiting first.
+    pub fn claims(&self, count_max: usize) -> Vec<Claim> {
+        self.0.lock().claims.ready(count_max)
+    }
+
+    /// Leaves a claim unchecked: there is nothing to hold it against.
+    pub fn forget(&self, claim: &Claim) {
+        self.0.lock().claims.forget(claim);
     }
 
     /// Whether the own feed holds a result for this very file. Waits while an entry is being written.
@@ -309,6 +326,7 @@ impl State {
             self.wanted.extend(node, entry.evidence());
             let digest = opened.file.digest(sequence).expect("every entry that was read has a digest");
             self.holds.load(entry, digest)?;
+            self.claims.load(entry, digest);
         }
         self.feeds.insert(node, opened.file);
         Ok(())

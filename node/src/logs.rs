@@ -80,13 +80,14 @@ impl Logs {
         shown.collect()
     }
 
-    /// What everybody should know: the largest checkpoint of each log, and what convicts one.
+    /// What everybody should know: the largest checkpoint of each log, those that were not yet compared with it, and
+    /// what convicts one.
     pub fn notices(&self) -> Vec<Told> {
         let views = self.lock();
         let mut told = Vec::new();
         for (origin, view) in views.logs() {
-            let latest = view.latest().map(ToString::to_string).filter(|note| note.len() <= CHECKPOINT_NOTICE_BYTES_MAX);
-            told.extend(latest.map(|note| Told::checkpoint(note.into_bytes())));
+            let notes = view.told().into_iter().map(|note| note.to_string()).filter(|note| note.len() <= CHECKPOINT_NOTICE_BYTES_MAX);
+            told.extend(notes.map(|note| Told::checkpoint(note.into_bytes())));
             let proof = view.conviction().map(ToString::to_string).filter(|proof| proof.len() <= LOG_PROOF_NOTICE_BYTES_MAX);
             told.extend(proof.map(|proof| Told::log_equivocation(origin.as_str(), proof.into_bytes())));
         }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use quorate_gossip::{Accepted, FeedStore};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{Beginning, BeginningWanted, Notice, Told};
 use quorate_proto::{Digest, NodeId};
@@ -41,7 +42,7 @@ pub fn book_path(data_dir: &Path) -> PathBuf {
 }
 
 impl FeedStore for MeshStore {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
         self.feeds.heads().await
     }
 

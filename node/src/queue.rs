@@ -113,7 +113,8 @@ impl Queue {
     /// Opens the queue of a data folder, making it where it is missing.
     pub fn open(data_dir: &Path) -> Result<Self, QueueError> {
         let dir = data_dir.join("queue");
-        fs::create_dir_all(&dir).map_err(|source| QueueError::Io { path: dir.clone(), source })?;
+        // What a build left stands in staged outcomes, unsalted.
+        durable::private_dir(&dir).map_err(|source| QueueError::Io { path: dir.clone(), source })?;
         Ok(Self { dir })
     }
 

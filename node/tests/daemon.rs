@@ -1,6 +1,9 @@
 //! The real program: started, killed, started again, while a peer listens all along.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "daemon/witnessed.rs"]
+mod witnessed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -167,6 +170,7 @@ fn finding(number: usize) -> Finding {
         blobs: vec![inventory],
         seconds: BTreeMap::new(),
         fetched: quorate_node::traffic::Fetched::default(),
+        attempts: Vec::new(),
     }
 }
 
@@ -218,7 +222,7 @@ impl Listener {
     }
 
     async fn next_of(&self, node: NodeId) -> u64 {
-        self.feeds.heads().await.into_iter().find(|(other, _)| *other == node).map_or(0, |(_, next)| next)
+        self.feeds.heads().await.into_iter().find(|(other, _)| *other == node).map_or(0, |(_, head)| head.next())
     }
 }
 

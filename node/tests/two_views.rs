@@ -9,6 +9,7 @@ use quorate_node::blob::BlobStore;
 use quorate_node::feed::{self, Feeds, Own};
 use quorate_node::logs::Logs;
 use quorate_node::mesh::MeshStore;
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{Beginning, BeginningWanted, Notice, Told};
 use quorate_proto::{Digest, NodeId, SecretKey};
@@ -45,7 +46,7 @@ impl Coordinator {
 }
 
 impl FeedStore for Coordinator {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
         Vec::new()
     }
 
@@ -143,6 +144,23 @@ async fn the_halves_meet(sizes: (u64, u64)) {
     let second = Node::start(3, bridge).await;
     for node in [&second, &first, &follower] {
         node.until("the proof", has_convicted).await;
+    }
+}
+
+/// As above; but the nodes that meet have neither tree's coordinator among their neighbours.
+#[tokio::test]
+async fn a_second_view_is_proven_where_only_nodes_meet_and_who_has_the_trees_is_further_away() {
+    for sizes in [(5, 300), (300, 7)] {
+        let (one, other) = (Coordinator::new("a", sizes.0), Coordinator::new("b", sizes.1));
+        let ((_one, at_one), (_other, at_other)) = (one.start(15).await, other.start(16).await);
+        let (first, third) = (Node::start(5, at_one).await, Node::start(6, at_other).await);
+        let second = Node::start(7, first.addresses.clone()).await;
+        second.until("the first view, passed on", has_heard).await;
+        third.until("the other view", has_heard).await;
+        let bridge = Node::start(8, [second.addresses.clone(), third.addresses.clone()].concat()).await;
+        for node in [&bridge, &first, &second, &third] {
+            node.until("the proof", has_convicted).await;
+        }
     }
 }
 

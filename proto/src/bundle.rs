@@ -32,6 +32,9 @@ pub struct Bundle {
     /// Every commitment to the slot's task that the verdict considered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commitments: Vec<BundledItem>,
+    /// Every check that bears out a result of the slot and that the verdict considered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<BundledItem>,
     /// Pairs of items that prove an equivocation, if any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub equivocations: Vec<[BundledItem; 2]>,

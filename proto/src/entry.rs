@@ -12,6 +12,7 @@ use crate::feed::FeedPosition;
 use crate::result::{RESULT_ENVELOPE_BYTES_MAX, RebuildResult};
 use crate::statement::{Predicate as _, Statement, StatementError};
 use crate::verified::{CLOCK_SKEW_MAX, FeedItem, RejectError, VerifiedStatement, agree, open};
+use crate::witness_check::WitnessCheck;
 use crate::{Digest, NodeId, OperatorId, TaskId, Timestamp};
 
 /// What an entry says, whoever signed it.
@@ -21,6 +22,8 @@ pub enum EntryStatement {
     Result(Box<Statement<RebuildResult>>),
     /// A commitment to one.
     Commitment(Box<Statement<Commitment>>),
+    /// A check of another operator's build witness.
+    Check(Box<Statement<WitnessCheck>>),
 }
 
 /// A feed entry that a certified node of an enrolled operator signed.
@@ -30,6 +33,8 @@ pub enum VerifiedEntry {
     Result(Box<VerifiedStatement>),
     /// A commitment to one.
     Commitment(Box<VerifiedCommitment>),
+    /// A check of another operator's build witness.
+    Check(Box<VerifiedCheck>),
 }
 
 /// A commitment that a certified node of an enrolled operator signed.
@@ -41,12 +46,23 @@ pub struct VerifiedCommitment {
     digest: Digest,
 }
 
+/// A check of a build witness that a certified node of an enrolled operator signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCheck {
+    operator: OperatorId,
+    statement: Statement<WitnessCheck>,
+    digest: Digest,
+}
+
 impl EntryStatement {
     /// Reads a payload. Most are results: those are read once.
     pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
         match Statement::<RebuildResult>::parse(payload) {
             Err(StatementError::PredicateType { got, .. }) if got == Commitment::TYPE => {
                 Statement::parse(payload).map(Box::new).map(Self::Commitment)
+            }
+            Err(StatementError::PredicateType { got, .. }) if got == WitnessCheck::TYPE => {
+                Statement::parse(payload).map(Box::new).map(Self::Check)
             }
             parsed => parsed.map(Box::new).map(Self::Result),
         }
@@ -57,6 +73,7 @@ impl EntryStatement {
         match self {
             Self::Result(statement) => statement.predicate.feed,
             Self::Commitment(statement) => statement.predicate.feed,
+            Self::Check(statement) => statement.predicate.feed,
         }
     }
 
@@ -64,7 +81,7 @@ impl EntryStatement {
     pub fn evidence(&self) -> Vec<Digest> {
         match self {
             Self::Result(statement) => statement.predicate.evidence(),
-            Self::Commitment(_) => Vec::new(),
+            Self::Commitment(_) | Self::Check(_) => Vec::new(),
         }
     }
 }
@@ -97,6 +114,7 @@ impl VerifiedEntry {
         Ok(match EntryStatement::parse(envelope.payload()).map_err(RejectError::Statement)? {
             EntryStatement::Result(statement) => Self::Result(Box::new(VerifiedStatement::of(*statement, digest, certificate)?)),
             EntryStatement::Commitment(statement) => Self::Commitment(Box::new(VerifiedCommitment::of(*statement, digest, certificate)?)),
+            EntryStatement::Check(statement) => Self::Check(Box::new(VerifiedCheck::of(*statement, digest, certificate)?)),
         })
     }
 
@@ -105,6 +123,7 @@ impl VerifiedEntry {
         match self {
             Self::Result(entry) => entry.operator(),
             Self::Commitment(entry) => entry.operator(),
+            Self::Check(entry) => entry.operator(),
         }
     }
 
@@ -113,6 +132,7 @@ impl VerifiedEntry {
         match self {
             Self::Result(entry) => entry.position(),
             Self::Commitment(entry) => entry.position(),
+            Self::Check(entry) => entry.position(),
         }
     }
 
@@ -126,6 +146,7 @@ impl VerifiedEntry {
         match self {
             Self::Result(entry) => entry.digest(),
             Self::Commitment(entry) => entry.digest(),
+            Self::Check(entry) => entry.digest(),
         }
     }
 
@@ -134,6 +155,7 @@ impl VerifiedEntry {
         match self {
             Self::Result(entry) => entry.result().finished_at,
             Self::Commitment(entry) => entry.commitment().signed_at,
+            Self::Check(entry) => entry.check().signed_at,
         }
     }
 
@@ -147,7 +169,7 @@ impl VerifiedEntry {
     pub fn evidence(&self) -> Vec<Digest> {
         match self {
             Self::Result(entry) => entry.result().evidence(),
-            Self::Commitment(_) => Vec::new(),
+            Self::Commitment(_) | Self::Check(_) => Vec::new(),
         }
     }
 
@@ -155,7 +177,7 @@ impl VerifiedEntry {
     pub fn result(&self) -> Option<&VerifiedStatement> {
         match self {
             Self::Result(entry) => Some(entry),
-            Self::Commitment(_) => None,
+            Self::Commitment(_) | Self::Check(_) => None,
         }
     }
 
@@ -163,7 +185,15 @@ impl VerifiedEntry {
     pub fn commitment(&self) -> Option<&VerifiedCommitment> {
         match self {
             Self::Commitment(entry) => Some(entry),
-            Self::Result(_) => None,
+            Self::Result(_) | Self::Check(_) => None,
+        }
+    }
+
+    /// The check of a build witness, if it is one.
+    pub fn check(&self) -> Option<&VerifiedCheck> {
+        match self {
+            Self::Check(entry) => Some(entry),
+            Self::Result(_) | Self::Commitment(_) => None,
         }
     }
 }
@@ -209,5 +239,33 @@ impl VerifiedCommitment {
     /// Whether this is the commitment that `result` reveals, and the result is what was committed to.
     pub fn is_opened_by(&self, result: &VerifiedStatement) -> bool {
         self.commitment().opens(&self.task, result.result(), result.artifact()).is_ok()
+    }
+}
+
+impl VerifiedCheck {
+    fn of(statement: Statement<WitnessCheck>, digest: Digest, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
+        let WitnessCheck { feed, operator, signed_at, .. } = &statement.predicate;
+        agree(feed, *operator, *signed_at, certificate)?;
+        Ok(Self { operator: certificate.operator(), statement, digest })
+    }
+
+    /// Who answers for the node.
+    pub fn operator(&self) -> OperatorId {
+        self.operator
+    }
+
+    /// The place in the node's feed.
+    pub fn position(&self) -> FeedPosition {
+        self.statement.predicate.feed
+    }
+
+    /// The check.
+    pub fn check(&self) -> &WitnessCheck {
+        &self.statement.predicate
+    }
+
+    /// SHA-256 of the envelope.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 }

@@ -25,7 +25,7 @@ pub struct FeedPosition {
 }
 
 /// The end of a feed as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedHead {
     next: u64,
     last: Option<Digest>,
@@ -77,6 +77,11 @@ impl FeedHead {
     /// The sequence number that fits next.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// The digest of the last entry's envelope; none of a feed without an entry.
+    pub fn last(&self) -> Option<Digest> {
+        self.last
     }
 
     /// The place of the next entry of `node`'s feed.

@@ -102,6 +102,7 @@ impl Sightings {
         match entry {
             VerifiedEntry::Result(result) => self.saw_result(TaskId::of(&result.artifact().slot), result.digest()),
             VerifiedEntry::Commitment(entry) => self.saw_commitment(entry.task(), entry.operator(), entry.digest(), now),
+            VerifiedEntry::Check(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
 //! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`task`], [`key`], [`time`], then
 //! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`commitment`], [`provenance`],
-//! [`build_witness`], [`witness_check`], [`certificate`]), [`feed`], the door [`verified`] and [`entry`], when a node may
+//! [`build_witness`], [`witness_check`], [`certificate`], [`drill`]), [`feed`], the door [`verified`] and [`entry`], when a node may
 //! reveal ([`hold`]), [`wire`], and the export [`link`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
@@ -16,6 +16,7 @@ pub mod certificate;
 pub mod commitment;
 pub mod comparison;
 pub mod digest;
+pub mod drill;
 pub mod dsse;
 pub mod entry;
 pub mod feed;

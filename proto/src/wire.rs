@@ -29,7 +29,7 @@ pub const SYNC_BYTES_MAX: usize = crate::provenance::BLOB_BYTES_MAX + 64;
 pub const FEED_TOPIC: &str = "quorate/v1/feed";
 
 /// The request-response protocol of feed sync.
-pub const SYNC_PROTOCOL: &str = "/quorate/sync/1";
+pub const SYNC_PROTOCOL: &str = "/quorate/sync/2";
 
 /// A message that cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,16 @@
 use std::path::PathBuf;
 
 use quorate_proto::commitment::{Secret, outcome_digest};
+use quorate_proto::drill::{Opening, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedEntry;
+use quorate_proto::feed::FeedHead;
 use quorate_proto::key::{PublicKey as _, SecretKey};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::wire::{Beginning, BeginningWanted, SyncRequest, SyncResponse, Told, heads_digest, notices_digest};
 use quorate_proto::{Digest, OperatorId, Purl, TaskId};
-use quorate_tests::{Member, NONCE, SIGNED_AT, artifact, different, equivalent, failed, identical};
+use quorate_tests::{Member, NONCE, SIGNED_AT, artifact, different, drill, equivalent, failed, identical, on_own_registry, opening};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -140,6 +142,54 @@ fn commitments() {
     check("statement-commitments.json", &vectors);
 }
 
+#[test]
+fn drills() {
+    let (key, log) = (SecretKey::from_seed(&[9; 32]), "quorate.example/log");
+    let honest = opening(log, &on_own_registry(&artifact("click", "8.1.8", b"tampered")));
+    let foreign = Opening { log: "quorate.example/other".to_owned(), ..honest.clone() };
+    let [announcement, opened] = drill(&key, &honest);
+    let payload = String::from_utf8(Envelope::parse(&opened, 1 << 20).unwrap().payload().to_vec()).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(payload.contains(from), "{from}");
+        Envelope::sign(payload.replacen(from, to, 1).into_bytes(), &key).bytes().to_vec()
+    };
+    let own_registry = "?repository_url=https:%2F%2Fdrills.registry.example%2Fsimple";
+    let rows = [
+        ("an announcement", "accepted", announcement),
+        ("what opens it", "accepted", opened.clone()),
+        ("signed by another key", "bad-signature", drill(&SecretKey::from_seed(&[8; 32]), &honest)[1].clone()),
+        ("another log's", "foreign-log", drill(&key, &foreign)[0].clone()),
+        ("on no registry of its own", "contradiction", changed(own_registry, "")),
+        ("of no version", "contradiction", changed("@8.1.8?", "?")),
+        ("another file than the subject", "contradiction", changed("\"file\":\"click-", "\"file\":\"other-")),
+        ("without a reason", "contradiction", changed(&honest.reason, "")),
+        ("a step that is not in the list", "malformed-statement", changed("\"step\":\"opened\"", "\"step\":\"closed\"")),
+        ("a nonce that is none", "malformed-statement", changed("\"nonce\":\"07", "\"nonce\":\"7")),
+    ];
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|(what, expected, envelope)| {
+            let got = VerifiedDrill::verify(envelope, &key.node_id(), log);
+            assert_eq!(got.as_ref().map_or_else(quorate_proto::drill::DrillError::name, |_| "accepted"), *expected, "{what}");
+            json!({
+                "what": what,
+                "expected": expected,
+                "commitment": got.ok().map(|drill| drill.drill().commitment()),
+                "payload": text(Envelope::parse(envelope, 1 << 20).unwrap().payload()),
+                "envelope": text(envelope),
+                "envelopeDigest": Digest::of(envelope),
+            })
+        })
+        .collect();
+    let vectors = json!({
+        "description": "statements of drills and what a reader says of them, with this log and its key",
+        "log": log,
+        "keySeed": data_encoding::HEXLOWER.encode(&key.seed()),
+        "vectors": rows,
+    });
+    check("drill.json", &vectors);
+}
+
 /// The same payload and signature: were it read, it would convict the node of two histories.
 fn padded_in_the_middle(envelope: &str, payload: &[u8]) -> Vec<u8> {
     let base64 = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
@@ -249,7 +299,8 @@ fn message(says: &str, bytes: &[u8]) -> Value {
 #[test]
 fn mesh_messages_and_digests() {
     let node = |seed: u8| SecretKey::from_seed(&[seed; 32]).node_id();
-    let heads = vec![(node(1), 3), (node(2), 1_000_000)];
+    let behind = |next, last: &[u8]| FeedHead::behind(next, Digest::of(last));
+    let heads = vec![(node(1), behind(3, b"third")), (node(2), behind(1_000_000, b"millionth"))];
     let known = Some(heads_digest(heads.iter().copied()));
     let item = |envelope: &[u8]| FeedItem { certificate: b"certificate".to_vec(), envelope: envelope.to_vec() };
     let told = [
@@ -281,8 +332,8 @@ fn mesh_messages_and_digests() {
     check(
         "mesh.json",
         &json!({
-            "description": "messages of /quorate/sync/1 without their length, notices, and digests",
-            "heads": heads.iter().map(|(node, next)| json!({ "node": node, "next": next })).collect::<Vec<_>>(),
+            "description": "messages of /quorate/sync/2 without their length, notices, and digests",
+            "heads": heads.iter().map(|(node, head)| json!({ "node": node, "next": head.next(), "last": head.last() })).collect::<Vec<_>>(),
             "headsDigest": known,
             "notices": told.iter().map(|told| json!({
                 "about": told.about,

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use quorate_proto::build_witness::{Intermediate, Intermediates, Salt};
 use quorate_proto::certificate::NodeCertificate;
 use quorate_proto::commitment::{Commitment, Nonce, Promise, Reveals, Secret, outcome_digest};
 use quorate_proto::comparison::{Difference, DifferenceClass, Executable, Level, PassUse, Risk};
+use quorate_proto::drill::{Drill, Opening};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::{FeedHead, FeedPosition};
 use quorate_proto::key::SecretKey;
@@ -18,6 +20,7 @@ use quorate_proto::result::{
 };
 use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::verified::FeedItem;
+use quorate_proto::witness_check::Claim;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, NormalDigest, OperatorId, TaskId, Timestamp};
 
 /// When every result of the harness is signed: 2026-01-15T00:00:00Z.
@@ -138,6 +141,29 @@ impl Member {
         item
     }
 
+    /// Signs a result of a build that left `left` as the next entry of the feed.
+    pub fn builds(&mut self, artifact: &ArtifactId, outcome: Outcome, left: &Intermediates) -> FeedItem {
+        let witness = left.witness(&Salt::of(&self.node(), &TaskId::of(&artifact.slot)));
+        let item = self.sign(artifact, RebuildResult { build_witness: Some(witness), ..self.result(artifact, outcome, self.position()) });
+        self.head = FeedHead::behind(self.head.next() + 1, Digest::of(&item.envelope));
+        item
+    }
+
+    /// Holds another's result against an own build that left `left`, and signs the check as the next entry of the feed.
+    ///
+    /// # Panics
+    /// If the item is no result with a build witness.
+    pub fn checks(&mut self, item: &FeedItem, left: &Intermediates) -> FeedItem {
+        let envelope = Envelope::parse(&item.envelope, item.envelope.len()).expect("an envelope");
+        let result = Statement::<RebuildResult>::parse(envelope.payload()).expect("a result");
+        let claim = Claim::read(&result, envelope.digest()).expect("a build witness");
+        let (agreement, now) = (claim.agreement(left), Timestamp::from_unix_seconds(SIGNED_AT));
+        let statement = claim.into_statement(agreement, self.operator(), self.position(), now);
+        let envelope = Envelope::sign(statement.to_payload(), &self.node).bytes().to_vec();
+        self.head = FeedHead::behind(self.head.next() + 1, Digest::of(&envelope));
+        FeedItem { certificate: self.certificate.clone(), envelope }
+    }
+
     /// Signs a result for any position, without moving the feed.
     pub fn says_at(&self, feed: FeedPosition, artifact: &ArtifactId, outcome: Outcome) -> FeedItem {
         self.sign(artifact, self.result(artifact, outcome, feed))
@@ -169,6 +195,27 @@ pub fn artifact(name: &str, version: &str, content: &[u8]) -> ArtifactId {
     let package = format!("pkg:pypi/{name}@{version}").parse().expect("a test writes a package URL");
     let file = format!("{name}-{version}-py3-none-any.whl").parse().expect("a file name");
     ArtifactId { slot: ArtifactSlot { package, file }, digest: Digest::of(content) }
+}
+
+/// The same artifact on a registry of its own.
+pub fn on_own_registry(artifact: &ArtifactId) -> ArtifactId {
+    let package = artifact.slot.package.clone().in_repository("https://drills.registry.example/simple");
+    ArtifactId { slot: ArtifactSlot { package, file: artifact.slot.file.clone() }, digest: artifact.digest }
+}
+
+/// What opens a drill on `artifact` in the log of this origin.
+pub fn opening(log: &str, artifact: &ArtifactId) -> Opening {
+    let ArtifactSlot { package, file } = artifact.slot.clone();
+    Opening { log: log.to_owned(), package, file, digest: artifact.digest, nonce: NONCE, reason: "a module that no source has".to_owned() }
+}
+
+/// The envelopes that announce and open a drill, signed by the log's key.
+///
+/// # Panics
+/// If no drill may be on the artifact.
+pub fn drill(log: &SecretKey, opening: &Opening) -> [Vec<u8>; 2] {
+    [Drill::Announced(opening.announcement()), Drill::Opened(Box::new(opening.clone()))]
+        .map(|drill| drill.sign(log).expect("a drill that is allowed").bytes().to_vec())
 }
 
 fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator: OperatorId) -> RebuildResult {
@@ -209,6 +256,15 @@ fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator:
         reveals: None,
         feed,
     }
+}
+
+/// What builds of the kind `kind` leave: nothing that any other kind does.
+///
+/// # Panics
+/// Never.
+pub fn left(kind: u8) -> Intermediates {
+    let files = (0..60).map(|n| Intermediate::of(&[n], &Digest::of(&[kind, n])));
+    Intermediates::new(files).expect("sixty files")
 }
 
 /// The published bytes came out.

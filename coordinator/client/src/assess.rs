@@ -80,7 +80,7 @@ impl From<&Bundle> for Gathered {
     fn from(bundle: &Bundle) -> Self {
         let pair = |[a, b]: &[_; 2]| [FeedItem::from(a), FeedItem::from(b)];
         Self {
-            items: bundle.results.iter().chain(&bundle.commitments).map(FeedItem::from).collect(),
+            items: bundle.results.iter().chain(&bundle.commitments).chain(&bundle.checks).map(FeedItem::from).collect(),
             pairs: bundle.equivocations.iter().map(pair).collect(),
             claim: Some(Claim::of_bundle(bundle)),
             their_policy: None,

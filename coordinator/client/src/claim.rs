@@ -3,6 +3,7 @@
 //! A claim is a verdict's envelope and, where a log was asked for, the proof that it stands in
 //! it. Nothing here decides whether a policy is met; [`crate::assess`] does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_proto::bundle::Bundle;
@@ -14,7 +15,7 @@ use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, ENGINE, Policy, State, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Flag, Policy, State, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::TlogProof;
 use quorate_tlog::policy::{Name, PolicyError};
 use quorate_tlog::proof::ProofError;
@@ -91,6 +92,8 @@ pub(crate) enum Opinion {
     Says {
         /// Its state.
         state: State,
+        /// Its alarms, on the coordinator's word.
+        flags: BTreeSet<Flag>,
         /// The policy that it was made under.
         policy: Digest,
         /// How it relates to the evidence.
@@ -212,7 +215,7 @@ pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, ground
         None => Standing::OtherPolicy,
         Some(basis) => recompute(&verdict, *basis),
     };
-    Opinion::Says { state: verdict.state, policy: verdict.policy, standing }
+    Opinion::Says { state: verdict.state, flags: verdict.flags, policy: verdict.policy, standing }
 }
 
 /// What follows under the policy of `basis` from the results that the claim names, and from them
@@ -226,6 +229,7 @@ pub(crate) fn named_verdict(claim: Option<&Claim>, artifact: &ArtifactId, basis:
 struct Named {
     statements: Vec<VerifiedStatement>,
     commitments: Vec<Arc<VerifiedCommitment>>,
+    confirmations: Vec<Confirmation>,
     equivocations: Vec<EquivocationProof>,
 }
 
@@ -235,13 +239,15 @@ impl Named {
         Self {
             statements: named_statements(verdict, evidence),
             commitments: evidence.commitments().iter().filter(|entry| named.contains(&entry.digest())).cloned().collect(),
+            confirmations: evidence.confirmations().iter().filter(|one| named.contains(&one.check)).copied().collect(),
             equivocations: claimed_equivocations(verdict, evidence),
         }
     }
 
     fn tally(&self, policy: &Policy, artifact: &ArtifactId, as_of: Option<Timestamp>) -> Verdict {
-        let Self { statements, commitments, equivocations } = self;
-        tally_as_of(policy, artifact, statements, Circumstances { as_of, equivocations, commitments, ..Circumstances::default() })
+        let Self { statements, commitments, confirmations, equivocations } = self;
+        let known = Circumstances { as_of, equivocations, commitments, confirmations, ..Circumstances::default() };
+        tally_as_of(policy, artifact, statements, known)
     }
 }
 

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::Circumstances;
+use quorate_tally::{Circumstances, Confirmation};
 
 /// Name of the refusal of a result that is signed in the future.
 const FUTURE: &str = "future";
@@ -32,6 +32,9 @@ pub(crate) struct Door<'a> {
 pub(crate) struct Evidence {
     statements: Vec<VerifiedStatement>,
     commitments: Vec<Arc<VerifiedCommitment>>,
+    checks: Vec<VerifiedCheck>,
+    /// What the checks come to.
+    confirmations: Vec<Confirmation>,
     /// Where every entry that counts stands in its feed.
     places: Vec<(NodeId, u64, Digest)>,
     items: BTreeMap<Digest, FeedItem>,
@@ -54,6 +57,7 @@ impl Evidence {
             }
         }
         evidence.find_equivocations(door);
+        evidence.confirmations = Confirmation::among(&evidence.checks, &evidence.statements);
         evidence
     }
 
@@ -74,6 +78,7 @@ impl Evidence {
                 match entry {
                     VerifiedEntry::Result(statement) => self.statements.push(*statement),
                     VerifiedEntry::Commitment(commitment) => self.commitments.push(Arc::from(commitment)),
+                    VerifiedEntry::Check(check) => self.checks.push(*check),
                 }
             }
             Err(error) => self.refuse(error.name()),
@@ -114,13 +119,18 @@ impl Evidence {
 
     /// What a tally of the statements depends on besides them.
     pub(crate) fn circumstances(&self, now: Timestamp) -> Circumstances<'_> {
-        let (equivocations, commitments) = (&self.equivocations, &self.commitments);
-        Circumstances { as_of: Some(now), equivocations, commitments, ..Circumstances::default() }
+        let Self { equivocations, commitments, confirmations, .. } = self;
+        Circumstances { as_of: Some(now), equivocations, commitments, confirmations, ..Circumstances::default() }
     }
 
     /// Every commitment that counts.
     pub(crate) fn commitments(&self) -> &[Arc<VerifiedCommitment>] {
         &self.commitments
+    }
+
+    /// Every confirmation of a build witness that counts.
+    pub(crate) fn confirmations(&self) -> &[Confirmation] {
+        &self.confirmations
     }
 
     /// Whether an envelope of this digest was handed over, whatever became of it.

@@ -128,7 +128,8 @@ impl Session<'_> {
     pub(crate) async fn gather(&self, artifact: &ArtifactId) -> anyhow::Result<Gathered> {
         let mut gathered = self.claim(artifact).await?;
         if let Some(answer) = self.server.results(artifact).await? {
-            gathered.items.extend(answer.results.into_iter().chain(answer.commitments).map(FeedItem::from));
+            let all = [answer.results, answer.commitments, answer.checks].into_iter().flatten();
+            gathered.items.extend(all.map(FeedItem::from));
             gathered.pairs.extend(answer.equivocations.into_iter().map(|pair| pair.map(FeedItem::from)));
         }
         let named = gathered.claim.as_ref().and_then(|claim| claim.verdict(artifact).ok()).map(|verdict| verdict.policy);

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use quorate_proto::Timestamp;
+use quorate_tally::Policy;
 use quorate_tlog::{BundlePath, Checkpoint, LogEquivocation, SignedNote};
 
 use crate::answer::{Answer, write_file};
@@ -36,7 +38,8 @@ struct Seen {
 /// Runs passes until one finds something, or once.
 pub(crate) async fn run(trust: &Trust, files: &LogFiles<'_>, args: &Monitor, format: Format) -> anyhow::Result<Answer> {
     let log = trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
-    let mut pass = Pass { files, args, log, audit: Audit::default(), last: remembered(args)? };
+    let names = &trust.policy;
+    let mut pass = Pass { files, args, log, names, audit: Audit::new(log.key.clone()), last: remembered(args)? };
     loop {
         let report = pass.run().await;
         // What is missing of one's own may be on its way: it is said, and does not end the watch.
@@ -62,6 +65,8 @@ struct Pass<'s> {
     files: &'s LogFiles<'s>,
     args: &'s Monitor,
     log: &'s TrustedLog,
+    /// Has names for operators.
+    names: &'s Policy,
     audit: Audit,
     /// The checkpoint of the pass before, or of an earlier run.
     last: Option<Seen>,
@@ -81,6 +86,7 @@ impl Pass<'_> {
             report.find(None, "the entries that are served do not lead to the checkpoint's root".to_owned());
         }
         report.count(&self.audit);
+        report.name(&self.audit, self.names, Timestamp::from(std::time::SystemTime::now()));
         for own in &self.args.own {
             report.look_for(own.find_in(&self.audit)?);
         }
@@ -99,7 +105,7 @@ impl Pass<'_> {
         if self.audit.head() == *checkpoint.head() {
             return Ok(true);
         }
-        self.audit = Audit::default();
+        self.audit = Audit::new(self.log.key.clone());
         self.read_from(checkpoint).await?;
         Ok(self.audit.head() == *checkpoint.head())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_tally::{Ballot, Consequence, Grade, State, Verdict};
+use quorate_tally::{Ballot, Consequence, Flag, Grade, State, Verdict};
 
 use crate::assess::Assessment;
 use crate::claim::{LogCheck, Opinion, Standing, Witnessed};
@@ -44,6 +44,9 @@ pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
         }
         if let Some(opinion) = opinion(&assessment.opinion, verdict.state) {
             line(&mut text, "coordinator", &opinion);
+        }
+        if says_drill(&assessment.opinion) {
+            line(&mut text, "drill", "says the coordinator: the file was announced to be wrong before anybody had voted");
         }
     }
     if let Some(refused) = refused(assessment) {
@@ -170,7 +173,7 @@ fn opinion(opinion: &Opinion, ours: State) -> Option<String> {
     let (state, policy, standing) = match opinion {
         Opinion::Silent => return Some("has no verdict".to_owned()),
         Opinion::Unusable { reason } => return Some(format!("its verdict cannot be used: {}", plain(reason))),
-        Opinion::Says { state, policy, standing } => (state, policy, standing),
+        Opinion::Says { state, policy, standing, .. } => (state, policy, standing),
     };
     match standing {
         Standing::Follows | Standing::OtherPolicy if *state == ours => None,
@@ -184,6 +187,11 @@ fn opinion(opinion: &Opinion, ours: State) -> Option<String> {
             Some(format!("DISAGREES: says `{state}`, but the results that it names give `{recomputed}`"))
         }
     }
+}
+
+/// Only who reads the whole log can tell; it changes no answer.
+fn says_drill(opinion: &Opinion) -> bool {
+    matches!(opinion, Opinion::Says { flags, .. } if flags.contains(&Flag::Drill))
 }
 
 fn refused(assessment: &Assessment) -> Option<String> {

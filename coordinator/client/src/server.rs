@@ -125,6 +125,9 @@ pub(crate) struct ResultsAnswer {
     /// Commitments to the slot's task.
     #[serde(default)]
     pub(crate) commitments: Vec<ItemAnswer>,
+    /// Checks that bear out results of the slot.
+    #[serde(default)]
+    pub(crate) checks: Vec<ItemAnswer>,
     /// Pairs that contradict each other.
     #[serde(default)]
     pub(crate) equivocations: Vec<[ItemAnswer; 2]>,

@@ -56,7 +56,7 @@ pub(crate) struct ArtifactView<'a> {
     dissent: Vec<&'a str>,
     evidence: EvidenceView<'a>,
     log: LogView<'a>,
-    coordinator: OpinionView<'a>,
+    coordinator: CoordinatorView<'a>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +94,15 @@ struct WitnessView<'a> {
     met: bool,
     cosigned: &'a [String],
     lacking: &'a [String],
+}
+
+/// What the coordinator says; its flags, if it has any, on its word alone.
+#[derive(Debug, Serialize)]
+struct CoordinatorView<'a> {
+    #[serde(flatten)]
+    opinion: OpinionView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<&'a BTreeSet<Flag>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,7 +163,7 @@ impl<'a> From<&'a Assessment> for ArtifactView<'a> {
                 refused: evidence.refused(),
             },
             log: LogView::of(assessment),
-            coordinator: OpinionView::from(&assessment.opinion),
+            coordinator: CoordinatorView::from(&assessment.opinion),
         }
     }
 }
@@ -183,12 +192,22 @@ impl<'a> WitnessView<'a> {
     }
 }
 
+impl<'a> From<&'a Opinion> for CoordinatorView<'a> {
+    fn from(opinion: &'a Opinion) -> Self {
+        let flags = match opinion {
+            Opinion::Says { flags, .. } if !flags.is_empty() => Some(flags),
+            _ => None,
+        };
+        Self { opinion: OpinionView::from(opinion), flags }
+    }
+}
+
 impl<'a> From<&'a Opinion> for OpinionView<'a> {
     fn from(opinion: &'a Opinion) -> Self {
         match opinion {
             Opinion::Silent => Self::Silent,
             Opinion::Unusable { reason } => Self::Unusable { reason },
-            Opinion::Says { state, policy, standing } => Self::says(*state, *policy, standing),
+            Opinion::Says { state, policy, standing, .. } => Self::says(*state, *policy, standing),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use quorate_proto::OperatorId;
-use quorate_tally::Policy;
+use quorate_tally::{Policy, Record};
 
 use super::words;
 use crate::store::{NodeSummary, Store, StoreError, StoredMark};
@@ -25,14 +25,15 @@ struct Row {
     operator: OperatorId,
     nodes: Vec<NodeSummary>,
     marks: Vec<StoredMark>,
+    record: Record,
 }
 
 impl Operators {
     pub(super) fn load(store: &Store, policy: &Policy) -> Result<Self, StoreError> {
         let enrolled = policy.enrolled().iter();
         let row = |operator: &OperatorId| {
-            let (nodes, marks) = (store.nodes_of(*operator)?, store.marks_of(*operator)?);
-            Ok(Row { name: policy.name_of(operator), operator: *operator, nodes, marks })
+            let (nodes, marks, record) = (store.nodes_of(*operator)?, store.marks_of(*operator)?, store.record_of(*operator)?);
+            Ok(Row { name: policy.name_of(operator), operator: *operator, nodes, marks, record })
         };
         let mut rows = enrolled.map(row).collect::<Result<Vec<_>, StoreError>>()?;
         rows.sort_by(|a, b| a.name.cmp(&b.name));
@@ -48,7 +49,7 @@ impl Operators {
                     strong { (self.threshold) } " must agree. One operator has one vote, however many nodes it runs."
                 }
             }
-            @for Row { name, operator, nodes, marks } in &self.rows {
+            @for Row { name, operator, nodes, marks, record } in &self.rows {
                 section class="operator" {
                     h2 { (words::plain(name, 64)) }
                     p class="digest" { code class="break" { (operator) } }
@@ -57,6 +58,9 @@ impl Operators {
                     } @else {
                         (nodes_table(nodes))
                     }
+                    @if record.is_follower() {
+                        p class="alarm" { span class="badge flag" { "follower" } " may have copied everything: it has many results, and no vote of it was ever blind or witnessed" }
+                    }
                     @if !marks.is_empty() { (marks_list(marks)) }
                 }
             }
@@ -64,10 +68,10 @@ impl Operators {
     }
 }
 
-/// What the operator's nodes promised and did not keep.
+/// What the operator's nodes promised and did not keep, and which drills they agreed with.
 fn marks_list(marks: &[StoredMark]) -> Markup {
     html! {
-        p class="alarm" { strong { (marks.len()) } " broken promises, the first of them:" }
+        p class="alarm" { strong { (marks.len()) } " broken promises and agreements with drills, the first of them:" }
         ul class="marks" { @for stored in marks.iter().take(MARKS_SHOWN) {
             li {
                 span class="badge flag" { (stored.mark.kind) } " " (words::broken(stored.mark.kind)) ": "

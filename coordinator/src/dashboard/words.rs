@@ -112,6 +112,9 @@ pub(super) fn alarm(flag: Flag) -> &'static str {
         Flag::Mutated => "One node was served different bytes under the same name, one after the other.",
         Flag::SourceSplit => "One name of a source, such as a tag, led operators to different contents.",
         Flag::Withheld => "An operator committed to a result and did not reveal it.",
+        Flag::Drill => {
+            "A drill: the coordinator's operator had announced that this file is wrong, and published it on a registry of its own to see who agrees with it. No release is affected."
+        }
     }
 }
 
@@ -157,6 +160,7 @@ pub(super) fn broken(kind: MarkKind) -> &'static str {
         MarkKind::SecondCommitment => "committed twice to one task",
         MarkKind::FalseReveal => "revealed another result than it had committed to",
         MarkKind::Open => "did not reveal a result that it had committed to",
+        MarkKind::Drill => "agreed with a file that a drill had announced to be wrong",
     }
 }
 

@@ -123,6 +123,7 @@ impl Actor {
         let mut items = Vec::new();
         let mut done = Vec::new();
         let mut blobs = Vec::new();
+        let mut drills = Vec::new();
         let mut batch = self.writer.batch();
         for request in requests {
             match request {
@@ -140,6 +141,7 @@ impl Actor {
                     done.push(answer);
                 }
                 Request::Blobs(files, answer) => blobs.push((files, answer)),
+                Request::Drill(envelope, answer) => drills.push((batch.drill(envelope)?, answer)),
             }
         }
         if batch.is_empty() {
@@ -156,13 +158,16 @@ impl Actor {
                 self.watchers.dirty.hold(durable.start());
             }
             self.unpublished.add(durable);
-            if !more_to_come || !done.is_empty() || self.unpublished.is_due() {
+            if !more_to_come || !done.is_empty() || !drills.is_empty() || self.unpublished.is_due() {
                 self.publish()?;
             }
         }
         // The tally goes on only once its verdicts can be read.
         for answer in done {
             let _ = answer.send(());
+        }
+        for (leaf, answer) in drills {
+            let _ = answer.send(leaf);
         }
         if !blobs.is_empty() {
             // What names them has to be readable.
@@ -258,6 +263,7 @@ fn weight(request: &Request) -> usize {
         Request::Items(items, _) => items.len(),
         Request::Tallied { round, .. } => round.verdicts.len(),
         Request::Blobs(blobs, _) => blobs.len(),
+        Request::Drill(..) => 1,
     }
 }
 

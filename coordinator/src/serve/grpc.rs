@@ -137,7 +137,14 @@ impl Coordinator for Service {
             store.results(SlotKey::of(&artifact.slot), size)
         });
         let found = found.await?;
-        let items = found.results.iter().map(|(_, item, _)| item).chain(&found.commitments).map(FeedItem::to_message).collect();
+        let items = found
+            .results
+            .iter()
+            .map(|(_, item, _)| item)
+            .chain(&found.commitments)
+            .chain(&found.checks)
+            .map(FeedItem::to_message)
+            .collect();
         Ok(Response::new(api::ListResultsResponse { items }))
     }
 

@@ -78,6 +78,7 @@ pub(super) struct SlotAnswer {
     pub log_size: u64,
     pub results: Vec<BundledItem>,
     pub commitments: Vec<BundledItem>,
+    pub checks: Vec<BundledItem>,
     pub equivocations: Vec<[BundledItem; 2]>,
 }
 
@@ -201,6 +202,7 @@ impl SlotAnswer {
             log_size: found.log_size,
             results: found.results.iter().map(|(_, item, _)| as_text(item)).collect(),
             commitments: found.commitments.iter().map(as_text).collect(),
+            checks: found.checks.iter().map(as_text).collect(),
             equivocations: found.equivocations.iter().map(|proof| proof.items().each_ref().map(as_text)).collect(),
         }
     }
@@ -210,11 +212,12 @@ impl SlotAnswer {
 pub(super) fn bundle(store: &Store, artifact: &ArtifactId) -> Result<Option<Bundle>, StoreError> {
     let Some(view) = store.verdict(artifact)? else { return Ok(None) };
     let found = store.results(SlotKey::of(&artifact.slot), view.log_size)?;
-    let SlotAnswer { results, commitments, equivocations, .. } = SlotAnswer::of(artifact.clone(), &found);
+    let SlotAnswer { artifact, results, commitments, checks, equivocations, .. } = SlotAnswer::of(artifact.clone(), &found);
     // What no witness has seen yet is not proven to anybody.
     let proof = store.proof(view.log_index)?.map_or_else(String::new, |proof| proof.to_string());
     let verdict = String::from_utf8(view.envelope).expect("a canonical envelope is JSON text");
-    Ok(Some(Bundle { format: BUNDLE_FORMAT.to_owned(), artifact: artifact.clone(), verdict, proof, results, commitments, equivocations }))
+    let format = BUNDLE_FORMAT.to_owned();
+    Ok(Some(Bundle { format, artifact, verdict, proof, results, commitments, checks, equivocations }))
 }
 
 impl AffectedAnswer {

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use quorate_gossip::Accepted;
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::{State, Verdict};
+use quorate_tally::record::owners;
+use quorate_tally::{ENGINE, State, Verdict};
 use quorate_tlog::Entry;
 
 use super::StoreError;
@@ -70,8 +71,12 @@ pub(crate) struct Effects {
     pub statements: Vec<(u64, Arc<VerifiedStatement>)>,
     /// Commitments by their leaves.
     pub commitments: Vec<(u64, Arc<VerifiedCommitment>)>,
-    /// Slots with a new result, and its leaf.
+    /// Checks that bear out a result, by their leaves.
+    pub checks: Vec<(u64, Arc<VerifiedCheck>)>,
+    /// Slots with a new result, or a check of one, and its leaf.
     pub dirty: BTreeMap<SlotKey, u64>,
+    /// Steps of drills: leaf and exact bytes.
+    pub drills: Vec<(u64, Vec<u8>)>,
     /// Nodes that were caught.
     pub caught: Vec<NodeId>,
     /// Operators without a proof against them before; known once published.
@@ -124,6 +129,9 @@ impl MarkChanges {
 /// Commitments of a node to one task that are looked at, the first: nobody makes a tally long by committing.
 const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
 
+/// Checks of a node of results in one slot that are looked at, the first of those that confirm.
+const CHECKS_OF_A_NODE_MAX: usize = 64;
+
 enum Place {
     Fits(FeedHead),
     Duplicate,
@@ -171,6 +179,13 @@ impl<'s> Batch<'s> {
         self.apply_verdict(leaf, &signed.verdict)
     }
 
+    /// Logs a step of a drill. Its leaf.
+    pub(crate) fn drill(&mut self, envelope: Vec<u8>) -> Result<u64, StoreError> {
+        let leaf = self.push(envelope.clone())?;
+        self.apply_drill(leaf, envelope);
+        Ok(leaf)
+    }
+
     /// Logs a policy, once.
     pub(crate) fn policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
         let digest = Digest::of(policy);
@@ -191,7 +206,8 @@ impl<'s> Batch<'s> {
             Leaf::Policy(digest) => self.rows.put(rows::policy(digest), leaf.to_be_bytes().to_vec()),
             Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
             Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
-            Leaf::Result(node) | Leaf::Commitment(node) => self.replay_entry(leaf, node, &bytes)?,
+            Leaf::Drill => self.apply_drill(leaf, bytes),
+            Leaf::Result(node) | Leaf::Commitment(node) | Leaf::Check(node) => self.replay_entry(leaf, node, &bytes)?,
         }
         Ok(())
     }
@@ -238,6 +254,11 @@ impl<'s> Batch<'s> {
         Ok(leaf)
     }
 
+    fn apply_drill(&mut self, leaf: u64, envelope: Vec<u8>) {
+        self.rows.put(rows::drill(leaf), Vec::new());
+        self.effects.drills.push((leaf, envelope));
+    }
+
     fn apply_certificate(&mut self, leaf: u64, certificate: Arc<VerifiedCertificate>) {
         let node = certificate.node();
         let fresh = NodeRow { head: FeedHead::default(), certificate: leaf, equivocated: false };
@@ -255,17 +276,35 @@ impl<'s> Batch<'s> {
         match entry {
             VerifiedEntry::Result(statement) => self.apply_result(leaves, Arc::from(statement)),
             VerifiedEntry::Commitment(commitment) => self.apply_commitment(leaves, Arc::from(commitment)),
+            // One that does not confirm says nothing: it stands in its feed and the log, and in no slot.
+            VerifiedEntry::Check(check) if check.check().agreement.confirms() => self.apply_check(leaves, Arc::from(check)),
+            VerifiedEntry::Check(_) => Ok(()),
         }
+    }
+
+    fn apply_check(&mut self, leaves: Leaves, check: Arc<VerifiedCheck>) -> Result<(), StoreError> {
+        let slot = SlotKey::of(&check.check().slot());
+        if self.among_first(rows::checks(slot, check.position().node), leaves, CHECKS_OF_A_NODE_MAX)? {
+            self.effects.dirty.entry(slot).or_insert(leaves.leaf);
+            self.effects.checks.push((leaves.leaf, check));
+        }
+        Ok(())
+    }
+
+    /// Adds an entry to a row of at most `most`, if there is room.
+    fn among_first(&mut self, key: Vec<u8>, leaves: Leaves, most: usize) -> Result<bool, StoreError> {
+        let mut all = self.rows.get(&key)?.unwrap_or_default();
+        let has_room = all.len() < most * Leaves::BYTES;
+        if has_room {
+            all.extend(leaves.write());
+            self.rows.put(key, all);
+        }
+        Ok(has_room)
     }
 
     fn apply_commitment(&mut self, leaves: Leaves, entry: Arc<VerifiedCommitment>) -> Result<(), StoreError> {
         let slot = SlotKey::of(&entry.commitment().slot());
-        let key = rows::commitments(slot, entry.node());
-        let mut all = self.rows.get(&key)?.unwrap_or_default();
-        if all.len() < COMMITMENTS_OF_A_NODE_MAX * Leaves::BYTES {
-            all.extend(leaves.write());
-            self.rows.put(key, all);
-        }
+        self.among_first(rows::commitments(slot, entry.node()), leaves, COMMITMENTS_OF_A_NODE_MAX)?;
         let until = entry.commitment().promise.reveal_by;
         self.rows.put(rows::open_commitment(entry.node(), entry.position().sequence), rows::open_value(slot, until));
         self.effects.commitments.push((leaves.leaf, entry));
@@ -332,7 +371,19 @@ impl<'s> Batch<'s> {
         }
         self.rows.put(rows::listing(rows::LISTING_PREFIX, leaf), listed);
         self.rows.put(rows::verdict(&artifact), row.write());
+        self.note_owners(leaf, verdict)?;
         self.effects.verdicts.push((artifact, before, row));
+        Ok(())
+    }
+
+    /// By other rules a grade may have been another.
+    fn note_owners(&mut self, leaf: u64, verdict: &Verdict) -> Result<(), StoreError> {
+        for operator in owners(verdict).filter(|_| verdict.engine == ENGINE) {
+            let key = rows::owner(operator);
+            if !self.rows.contains(&key)? {
+                self.rows.put(key, leaf.to_be_bytes().to_vec());
+            }
+        }
         Ok(())
     }
 

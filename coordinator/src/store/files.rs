@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,10 +44,12 @@ pub(crate) enum Point {
     Settle,
     /// A content-addressed file.
     Blob,
+    /// What a drill is on, before that is announced.
+    Drill,
 }
 
 impl Point {
-    const COUNT: usize = 7;
+    const COUNT: usize = Self::Drill as usize + 1;
 }
 
 /// How a write fails in a test.
@@ -168,6 +171,11 @@ impl Paths {
         self.root.join("ready.json")
     }
 
+    /// What drills are on, for nobody but their owner; and the socket of whoever runs the coordinator.
+    pub fn drills(&self) -> PathBuf {
+        self.root.join("drills")
+    }
+
     /// The peers that the mesh knows: a hint.
     pub fn peers(&self) -> PathBuf {
         self.root.join("peers")
@@ -193,10 +201,32 @@ impl Disk {
         path: &Path,
         put: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.write_into(|folder| self.begin_in(folder), point, path, put)
+    }
+
+    /// Writes what nobody but the owner may read, as [`Self::write_durable`].
+    pub(crate) fn write_secret(&self, point: Point, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let begin = |folder: &Path| {
+            let scratch = self.scratch_in(folder);
+            // A leftover of another process may be readable to others.
+            let _ = fs::remove_file(&scratch);
+            let file = File::options().write(true).create_new(true).mode(0o600).open(&scratch)?;
+            Ok((scratch, file))
+        };
+        self.write_into(begin, point, path, |file| file.write_all(bytes))
+    }
+
+    fn write_into(
+        &self,
+        begin: impl FnOnce(&Path) -> io::Result<(PathBuf, File)>,
+        point: Point,
+        path: &Path,
+        put: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.at(point, || {
             let folder = folder_of(path)?;
             create_folders(&folder)?;
-            let (scratch, mut file) = self.begin_in(&folder)?;
+            let (scratch, mut file) = begin(&folder)?;
             let mut pieces = BufWriter::with_capacity(PIECE_BYTES, &file);
             put(&mut pieces)?;
             pieces.into_inner()?;

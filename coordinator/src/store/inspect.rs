@@ -63,13 +63,14 @@ impl Inspection {
             for entry in self.bundle(bundle, published.size)?.iter().take(left) {
                 match Leaf::read(entry.as_bytes())? {
                     Leaf::Result(_) => results += u64::from(self.check_entry(leaf, entry.as_bytes())?),
-                    Leaf::Commitment(_) => {
+                    Leaf::Commitment(_) | Leaf::Check(_) => {
                         self.check_entry(leaf, entry.as_bytes())?;
                     }
                     Leaf::Verdict(statement) => {
                         verdicts += 1;
                         self.check_verdict(leaf, &ArtifactKey::of(&statement.predicate.verdict.artifact))?;
                     }
+                    Leaf::Drill => self.check_drill(leaf)?,
                     Leaf::Certificate(_) | Leaf::Policy(_) => {}
                 }
                 leaf += 1;
@@ -100,6 +101,11 @@ impl Inspection {
             }
         }
         Err(wrong("not in its slot"))
+    }
+
+    fn check_drill(&self, index: u64) -> Result<(), StoreError> {
+        let known = self.index.contains(&rows::drill(index))?;
+        if known { Ok(()) } else { Err(StoreError::Resume(format!("leaf {index}: not among the drills"))) }
     }
 
     /// The verdict in force is this one or a later one.

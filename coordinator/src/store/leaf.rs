@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
+use quorate_proto::drill::{Drill, DrillError};
 use quorate_proto::dsse::{DsseError, Envelope};
 use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate, Statement, StatementError, predicate_type};
 use quorate_proto::verified::{RejectError, VerifiedStatement};
+use quorate_proto::witness_check::WitnessCheck;
 use quorate_proto::{Digest, NodeId};
 use quorate_tally::{Verdict, VerdictSummary};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
@@ -29,12 +31,16 @@ pub(crate) enum Leaf {
     Result(NodeId),
     /// A node's commitment to one, not yet verified.
     Commitment(NodeId),
+    /// A node's check of another operator's build witness, not yet verified.
+    Check(NodeId),
     /// A node's certificate.
     Certificate(Box<VerifiedCertificate>),
     /// A verdict.
     Verdict(Box<Statement<VerdictSummary>>),
     /// A policy.
     Policy(Digest),
+    /// A step of a drill, not yet verified.
+    Drill,
 }
 
 /// A leaf that nobody should have logged. Fatal: the log is damaged or not ours.
@@ -52,6 +58,9 @@ pub enum LeafError {
     /// An entry of a feed that does not hold.
     #[error("leaf is no entry of a feed")]
     Entry(#[source] RejectError),
+    /// A step of a drill that does not hold.
+    #[error("leaf is no step of a drill")]
+    Drill(#[source] DrillError),
     /// Of another kind.
     #[error("leaf has the predicate type `{0}`")]
     Kind(String),
@@ -72,10 +81,14 @@ impl Leaf {
             unverified_entry(bytes).map(|entry| Self::Result(entry.position().node))
         } else if kind == Commitment::TYPE {
             unverified_entry(bytes).map(|entry| Self::Commitment(entry.position().node))
+        } else if kind == WitnessCheck::TYPE {
+            unverified_entry(bytes).map(|entry| Self::Check(entry.position().node))
         } else if kind == NodeCertificate::TYPE {
             certificate(bytes).map(Box::new).map(Self::Certificate)
         } else if kind == VerdictSummary::TYPE {
             Statement::parse(payload).map(Box::new).map(Self::Verdict).map_err(LeafError::Statement)
+        } else if kind == Drill::TYPE {
+            Statement::<Drill>::parse(payload).map(|_| Self::Drill).map_err(LeafError::Statement)
         } else {
             Err(LeafError::Kind(kind.chars().take(100).collect()))
         }

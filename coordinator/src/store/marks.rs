@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::{ArtifactSlot, OperatorId, Timestamp};
 use quorate_tally::Mark;
+use quorate_tally::record::{Ownership, Record, TASKS_MIN};
 use serde::{Deserialize, Serialize};
 
 use super::batch::MarkChanges;
@@ -35,6 +36,19 @@ impl Store {
         let rows = self.index.scan(&rows::marks_prefix(operator), Order::Ascending).take(MARKS_LISTED_MAX);
         let read = |value: &[u8]| serde_json::from_slice(value).map_err(|_| StoreError::from(IndexError::Row("mark")));
         rows.map(|row| read(&row?.1)).collect()
+    }
+
+    /// What is known of an operator's votes. Tasks are counted to [`TASKS_MIN`].
+    pub fn record_of(&self, operator: OperatorId) -> Result<Record, StoreError> {
+        let mut tasks = BTreeSet::new();
+        for row in self.index.scan(&rows::operator_slots_prefix(operator), Order::Ascending) {
+            tasks.extend(rows::slots_in(&row?.1)?);
+            if tasks.len() >= TASKS_MIN {
+                break;
+            }
+        }
+        let owns = if self.index.contains(&rows::owner(operator))? { Ownership::Once } else { Ownership::Never };
+        Ok(Record { tasks: tasks.len(), owns })
     }
 
     /// What has to change for the index to hold just these marks of a slot, of the operators that are named.

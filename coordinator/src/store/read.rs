@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_proto::certificate::VerifiedCertificate;
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
-use quorate_proto::feed::EquivocationProof;
+use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
+use quorate_proto::feed::{EquivocationProof, FeedHead};
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
@@ -75,6 +75,8 @@ pub struct SlotResults {
     pub results: Vec<(u64, FeedItem, Arc<VerifiedStatement>)>,
     /// Commitments to the slot's task, in the order of the log.
     pub commitments: Vec<FeedItem>,
+    /// Checks that bear out results in the slot, in the order of the log.
+    pub checks: Vec<FeedItem>,
     /// Proofs against operators with a result here.
     pub equivocations: Vec<EquivocationProof>,
     /// The log's size that this was read at.
@@ -204,23 +206,30 @@ impl Store {
         }
         let here = |proof: &&EquivocationProof| results.iter().any(|(_, _, statement)| statement.operator() == proof.operator());
         let equivocations = self.equivocations().iter().filter(here).cloned().collect();
-        let mut commitments = Vec::new();
-        for (leaf, certificate) in self.commitment_rows(slot, log_size)? {
-            commitments.push(self.item(leaf, certificate)?);
-        }
-        Ok(SlotResults { results, commitments, equivocations, log_size })
+        let items = |prefix: &[u8]| {
+            let rows = self.numbered_rows(prefix, log_size)?.into_iter();
+            rows.map(|(leaf, certificate)| self.item(leaf, certificate)).collect::<Result<Vec<_>, _>>()
+        };
+        let (commitments, checks) = (items(&rows::commitments_prefix(slot))?, items(&rows::checks_prefix(slot))?);
+        Ok(SlotResults { results, commitments, checks, equivocations, log_size })
     }
 
     /// The commitments to a slot's task that stand in the log before `log_size`.
     pub(crate) fn commitments(&self, slot: SlotKey, log_size: u64) -> Result<Vec<Arc<VerifiedCommitment>>, StoreError> {
-        let rows = self.commitment_rows(slot, log_size)?.into_iter();
+        let rows = self.numbered_rows(&rows::commitments_prefix(slot), log_size)?.into_iter();
         rows.filter_map(|(leaf, certificate)| self.commitment(leaf, certificate).transpose()).collect()
     }
 
-    /// Leaves of the commitments to a slot's task and of their certificates, in the order of the log.
-    fn commitment_rows(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+    /// The checks that bear out results in a slot and stand in the log before `log_size`.
+    pub(crate) fn checks(&self, slot: SlotKey, log_size: u64) -> Result<Vec<Arc<VerifiedCheck>>, StoreError> {
+        let rows = self.numbered_rows(&rows::checks_prefix(slot), log_size)?.into_iter();
+        rows.filter_map(|(leaf, certificate)| self.check(leaf, certificate).transpose()).collect()
+    }
+
+    /// Leaves and the leaves of their certificates in all rows of a prefix, in the order of the log.
+    fn numbered_rows(&self, prefix: &[u8], log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
         let mut found = Vec::new();
-        for row in self.index.scan(&rows::commitments_prefix(slot), Order::Ascending) {
+        for row in self.index.scan(prefix, Order::Ascending) {
             let numbers = rows::numbers(&row?.1);
             found.extend(numbers.as_chunks::<2>().0.iter().map(|[leaf, certificate]| (*leaf, *certificate)));
         }
@@ -240,15 +249,20 @@ impl Store {
         Ok(Some(commitment))
     }
 
+    fn check(&self, leaf: u64, certificate: u64) -> Result<Option<Arc<VerifiedCheck>>, StoreError> {
+        if let Some(check) = self.checks.get(&leaf) {
+            return Ok(Some(check));
+        }
+        let certificate = self.certificate(certificate)?;
+        let VerifiedEntry::Check(check) = leaf::entry(&self.leaf(leaf)?, &certificate)? else { return Ok(None) };
+        let check = Arc::<VerifiedCheck>::from(check);
+        self.checks.put(leaf, Arc::clone(&check));
+        Ok(Some(check))
+    }
+
     /// Leaves of the results and certificates of a slot, before `log_size`.
     pub(crate) fn slot_rows(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
-        let mut found = Vec::new();
-        for row in self.index.scan(&rows::slot_prefix(slot), Order::Ascending) {
-            let numbers = rows::numbers(&row?.1);
-            found.extend(numbers.as_chunks::<2>().0.iter().map(|[leaf, certificate]| (*leaf, *certificate)));
-        }
-        found.retain(|(leaf, _)| *leaf < log_size);
-        Ok(found)
+        self.numbered_rows(&rows::slot_prefix(slot), log_size)
     }
 
     /// A result by its leaf and that of its certificate. Verified when it is not in the cache.
@@ -281,9 +295,23 @@ impl Store {
         Ok(self.feed_row(position.node, position.sequence)?.filter(|row| row.leaf == leaf))
     }
 
-    /// The artifact that a leaf is a result about, if it is one that counts.
-    pub(crate) fn artifact_of_leaf(&self, leaf: u64) -> Result<Option<ArtifactId>, StoreError> {
-        Ok(self.statement_at(leaf)?.map(|statement| statement.artifact().clone()))
+    /// The slot that a node's entry changes the verdicts of: that of a result, and of a check that bears one out.
+    pub(super) fn slot_of_entry(&self, leaf: u64) -> Result<Option<SlotKey>, StoreError> {
+        if let Some(statement) = self.statements.get(&leaf) {
+            return Ok(Some(SlotKey::of(&statement.artifact().slot)));
+        }
+        let bytes = self.leaf(leaf)?;
+        let (leaf::Leaf::Result(_) | leaf::Leaf::Check(_)) = leaf::Leaf::read(&bytes)? else { return Ok(None) };
+        if self.feed_row_of(leaf, &bytes)?.is_none() {
+            return Ok(None);
+        }
+        Ok(match leaf::unverified_entry(&bytes)? {
+            EntryStatement::Result(statement) => Some(SlotKey::of(&statement.artifact().slot)),
+            EntryStatement::Check(statement) => {
+                Some(statement.predicate).filter(|check| check.agreement.confirms()).map(|c| SlotKey::of(&c.slot()))
+            }
+            EntryStatement::Commitment(_) => None,
+        })
     }
 
     fn certificate(&self, leaf: u64) -> Result<VerifiedCertificate, StoreError> {
@@ -300,10 +328,10 @@ impl Store {
     }
 
     /// The end of every feed.
-    pub fn heads(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+    pub fn heads(&self) -> Result<Vec<(NodeId, FeedHead)>, StoreError> {
         let rows = self.index.scan(rows::NODE_PREFIX, Order::Ascending).map(|row| {
             let (key, value) = row?;
-            Ok((rows::node_at_end(&key)?, NodeRow::read(&value)?.head.next()))
+            Ok((rows::node_at_end(&key)?, NodeRow::read(&value)?.head))
         });
         rows.collect()
     }

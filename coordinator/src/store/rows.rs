@@ -88,7 +88,7 @@ const STATES: [State; 11] = [
     State::Inconclusive,
 ];
 
-const FLAGS: [Flag; 5] = [Flag::Equivocation, Flag::RegistrySplit, Flag::Mutated, Flag::SourceSplit, Flag::Withheld];
+const FLAGS: [Flag; 6] = [Flag::Equivocation, Flag::RegistrySplit, Flag::Mutated, Flag::SourceSplit, Flag::Withheld, Flag::Drill];
 
 impl SlotKey {
     /// The 32 raw bytes.
@@ -212,6 +212,16 @@ pub(crate) fn commitments(slot: SlotKey, node: NodeId) -> Vec<u8> {
     key(b'c', &[&slot.0, node.as_bytes()])
 }
 
+/// Of the checks of results in a slot.
+pub(crate) fn checks_prefix(slot: SlotKey) -> Vec<u8> {
+    key(b'd', &[&slot.0])
+}
+
+/// Leaves of a node's checks of results in a slot and of their certificates.
+pub(crate) fn checks(slot: SlotKey, node: NodeId) -> Vec<u8> {
+    key(b'd', &[&slot.0, node.as_bytes()])
+}
+
 pub(crate) const OPEN_PREFIX: &[u8] = b"k/";
 
 /// A commitment that no result has revealed.
@@ -245,6 +255,23 @@ pub(crate) fn mark(mark: &Mark, slot: SlotKey) -> Vec<u8> {
     let shown_by: Vec<u8> = mark.shown_by.iter().flat_map(|digest| *digest.as_bytes()).collect();
     let which = Digest::of(&[mark.kind.name().as_bytes(), mark.node.as_bytes(), &shown_by].concat());
     key(b'b', &[mark.operator.as_bytes(), &slot.0, which.as_bytes()])
+}
+
+pub(crate) const DRILL_PREFIX: &[u8] = b"q/";
+
+/// A step of a drill: its leaf says which.
+pub(crate) fn drill(leaf: u64) -> Vec<u8> {
+    key(b'q', &[&leaf.to_be_bytes()])
+}
+
+/// That a verdict has called a vote of the operator its own, and where the first that did stands.
+pub(crate) fn owner(operator: OperatorId) -> Vec<u8> {
+    key(b'g', &[operator.as_bytes()])
+}
+
+/// The leaf at the end of a key.
+pub(crate) fn leaf_at_end(key: &[u8]) -> Result<u64, IndexError> {
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(IndexError::Row("leaf"))
 }
 
 /// Of a package in any version and from any registry.
@@ -426,9 +453,10 @@ impl VerdictRow {
     }
 }
 
-/// Whether a verdict belongs to what people look at first.
+/// Whether a verdict belongs to what people look at first. A drill is no incident.
 pub fn needs_attention(state: State, flags: u8) -> bool {
-    flags != 0 || matches!(state, State::Suspect | State::Contested | State::Compromised)
+    let is_drill = flags & flag_bit(Flag::Drill) != 0;
+    !is_drill && (flags != 0 || matches!(state, State::Suspect | State::Contested | State::Compromised))
 }
 
 /// The bit of a flag in a row.
@@ -439,6 +467,7 @@ pub fn flag_bit(flag: Flag) -> u8 {
         Flag::Mutated => 4,
         Flag::SourceSplit => 8,
         Flag::Withheld => 16,
+        Flag::Drill => 32,
     }
 }
 
@@ -489,6 +518,6 @@ mod tests {
             assert_eq!(state_of(state_byte(state)).ok(), Some(state));
             assert_eq!(state_named(state.name()), Some(state));
         }
-        assert_eq!(FLAGS.into_iter().map(flag_bit).sum::<u8>(), 0b1_1111);
+        assert_eq!(FLAGS.into_iter().map(flag_bit).sum::<u8>(), 0b11_1111);
     }
 }

@@ -25,7 +25,7 @@ use super::leaves::LeafReader;
 use super::log::{Grown, Log, LogKey, Publisher, Unsettled};
 use super::rows::{self, SlotKey, VerdictRow};
 use super::stage::Stage;
-use super::{COMMITMENTS_KEPT, STATEMENTS_KEPT, Store, StoreError};
+use super::{CHECKS_KEPT, COMMITMENTS_KEPT, STATEMENTS_KEPT, Store, StoreError};
 use crate::cache::Bounded;
 
 /// Fresh rows that are folded: about 200 bytes of memory each, and as many again while the fold goes on.
@@ -78,8 +78,10 @@ impl Writer {
             reader,
             statements: Bounded::new(STATEMENTS_KEPT),
             commitments: Bounded::new(COMMITMENTS_KEPT),
+            checks: Bounded::new(CHECKS_KEPT),
             census: Mutex::new(Census::default()),
             equivocations: RwLock::new(Arc::new(Vec::new())),
+            drills: RwLock::default(),
             wanted_turn: AtomicU64::new(0),
             _lock: lock,
         });
@@ -126,7 +128,13 @@ impl Writer {
     }
 
     /// Shows durable batches to the world: all that are not yet published, in their order.
-    pub(crate) fn publish(&mut self, batches: Vec<Durable>) -> Result<Vec<Effects>, StoreError> {
+    pub(crate) fn publish(&mut self, mut batches: Vec<Durable>) -> Result<Vec<Effects>, StoreError> {
+        for Durable { effects, .. } in &mut batches {
+            let drilled = self.learn_drills(effects.drills.iter().map(|(leaf, envelope)| (*leaf, envelope.as_slice())))?;
+            for (slot, leaf) in drilled {
+                effects.dirty.entry(slot).or_insert(leaf);
+            }
+        }
         let grown: Vec<_> = batches.iter().filter_map(|durable| Some((durable.start, durable.grown.as_ref()?))).collect();
         if !grown.is_empty() {
             let published = self.publisher.publish(&self.store.disk, &self.store.paths, &grown);
@@ -144,6 +152,9 @@ impl Writer {
         }
         for (leaf, commitment) in &effects.commitments {
             self.store.commitments.put(*leaf, Arc::clone(commitment));
+        }
+        for (leaf, check) in &effects.checks {
+            self.store.checks.put(*leaf, Arc::clone(check));
         }
         for (_, before, now) in &effects.verdicts {
             self.count(*before, *now);
@@ -222,8 +233,8 @@ impl Writer {
         let from = row.and_then(|value| rows::read_tallied(&value, policy)).unwrap_or(0);
         let mut slots = BTreeMap::new();
         for leaf in from..self.log.size() {
-            if let Some(artifact) = self.store.artifact_of_leaf(leaf)? {
-                slots.entry(SlotKey::of(&artifact.slot)).or_insert(leaf);
+            if let Some(slot) = self.store.slot_of_leaf(leaf)? {
+                slots.entry(slot).or_insert(leaf);
             }
         }
         // A proof found just before a crash is not among those results.

@@ -6,29 +6,32 @@ use std::time::Instant;
 
 use quorate_proto::bundle::Bundle;
 use quorate_proto::dsse::Envelope;
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_tally::{Circumstances, Policy, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, Policy, Verdict, VerdictSummary, tally_as_of};
 use quorate_tests::{Member, artifact, identical, policy};
 use serde_json::{Value, json};
 
 use crate::harness::{PATIENCE, Place, Running};
 
 /// The logged verdict of a bundle, and what follows from the bundle.
-fn recomputed(bundle: &Bundle, policy: &Policy) -> (Verdict, Verdict) {
+pub(crate) fn recomputed(bundle: &Bundle, policy: &Policy) -> (Verdict, Verdict) {
     let envelope = Envelope::parse(bundle.verdict.as_bytes(), 1 << 20).unwrap();
     let logged = Statement::<VerdictSummary>::parse(envelope.payload()).unwrap().predicate.verdict;
     let entry = |item| VerifiedEntry::verify_item(&FeedItem::from(item), policy.enrolled()).unwrap();
     let statements: Vec<VerifiedStatement> = bundle.results.iter().filter_map(|item| entry(item).result().cloned()).collect();
     let commitments: Vec<Arc<VerifiedCommitment>> =
         bundle.commitments.iter().filter_map(|item| entry(item).commitment().cloned().map(Arc::new)).collect();
-    let when = Circumstances { as_of: logged.as_of, commitments: &commitments, ..Circumstances::default() };
+    let checks: Vec<VerifiedCheck> = bundle.checks.iter().filter_map(|item| entry(item).check().cloned()).collect();
+    let confirmations = Confirmation::among(&checks, &statements);
+    let (as_of, commitments, confirmations) = (logged.as_of, commitments.as_slice(), confirmations.as_slice());
+    let when = Circumstances { as_of, commitments, confirmations, ..Circumstances::default() };
     let again = tally_as_of(policy, &bundle.artifact, &statements, when);
     (logged, again)
 }
 
-async fn until_votes_and_flags(running: &Running, digest: &quorate_proto::Digest, grades: &[Value], flags: &Value) {
+pub(crate) async fn until_votes_and_flags(running: &Running, digest: &quorate_proto::Digest, grades: &[Value], flags: &Value) {
     let began = Instant::now();
     loop {
         let (_, body) = running.json(&format!("/api/v1/artifacts/{digest}/verdict")).await;

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use quorate_proto::api;
 use quorate_proto::api::submit_outcome::Status as Outcome;
 use quorate_proto::verified::FeedItem;
+use quorate_proto::{ArtifactId, api};
 use quorate_tlog::merkle::consistency_tiles;
 use quorate_tlog::{Hash, MemoryTiles, TreeHead, TreeView};
+use tonic::Code;
 
 use crate::fixture::{Network, artifact, backdoored, identical};
-use crate::harness::{Place, Running};
+use crate::harness::{PATIENCE, Place, Running};
 
 const ROUNDS: u64 = 14;
 const ARTIFACTS: u64 = 40;
@@ -105,9 +106,7 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_never_shows_two_roo
         assert_eq!(listed.len(), held.len(), "a result stands twice");
         assert!(envelopes.is_subset(&held), "an acknowledged result of {number} is lost");
         acknowledged += envelopes.len();
-        let verdict =
-            running.client.get_verdict(api::GetVerdictRequest { artifact: about.digest.to_string(), ..Default::default() }).await.unwrap();
-        assert!(!verdict.into_inner().envelope.is_empty());
+        assert!(!verdict_on(&mut running, &about).await.is_empty());
     }
     assert!(acknowledged > 100, "only {acknowledged} results were acknowledged: the test is too short");
     for (size, root) in &submitter.roots {
@@ -116,6 +115,20 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_never_shows_two_roo
     running.stop();
     let report = place.check().unwrap();
     assert!(report.contains("0 unsettled"), "{report}");
+}
+
+/// As a stranger would: only tiles that are served, checked against the checkpoints that were seen.
+/// The verdict on an artifact, once it was made.
+async fn verdict_on(running: &mut Running, about: &ArtifactId) -> Vec<u8> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let request = api::GetVerdictRequest { artifact: about.digest.to_string(), ..Default::default() };
+        match running.client.get_verdict(request).await {
+            Ok(verdict) => return verdict.into_inner().envelope.to_vec(),
+            Err(status) => assert!(status.code() == Code::NotFound && Instant::now() < until, "{status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// As a stranger would: only tiles that are served, checked against the checkpoints that were seen.

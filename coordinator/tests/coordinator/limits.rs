@@ -11,7 +11,7 @@ use quorate_proto::SecretKey;
 use crate::fixture::{Network, artifact, identical};
 use crate::harness::PATIENCE;
 
-async fn core(folder: &std::path::Path, policy: String) -> Core {
+pub(crate) async fn core(folder: &std::path::Path, policy: String) -> Core {
     let parts = Parts {
         data_dir: folder.to_path_buf(),
         origin: "quorate.example/test".into(),
@@ -24,7 +24,7 @@ async fn core(folder: &std::path::Path, policy: String) -> Core {
     tokio::task::spawn_blocking(move || Core::start(parts)).await.unwrap().unwrap()
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what}");

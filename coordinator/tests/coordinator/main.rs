@@ -1,6 +1,8 @@
 //! The real binary, over its real interfaces.
 
+mod checks;
 mod commitments;
+mod drills;
 mod fixture;
 mod harness;
 mod http;
@@ -9,4 +11,6 @@ mod kill;
 mod kill_points;
 mod limits;
 mod mesh;
+mod operators;
+mod second_view;
 mod witnesses;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use quorate_gossip::{Accepted, FeedStore, Mesh, MeshConfig};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{Beginning, BeginningWanted, Notice};
 use quorate_proto::{Digest, NodeId, SecretKey};
@@ -26,8 +27,8 @@ struct Peer {
 }
 
 impl FeedStore for Peer {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
-        self.feeds.lock().unwrap().iter().map(|(node, items)| (*node, items.len() as u64)).collect()
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
+        self.feeds.lock().unwrap().iter().filter_map(|(node, items)| Some((*node, head(items)?))).collect()
     }
 
     async fn entries(&self, node: NodeId, from: u64, _: usize) -> Vec<FeedItem> {
@@ -79,6 +80,10 @@ impl FeedStore for Peer {
         *self.answered.lock().unwrap() = Some(beginning);
         Accepted::New
     }
+}
+
+fn head(items: &[FeedItem]) -> Option<FeedHead> {
+    Some(FeedHead::behind(items.len() as u64, Digest::of(&items.last()?.envelope)))
 }
 
 fn join(seed: u8, address: &str, peer: &Arc<Peer>) -> Mesh {

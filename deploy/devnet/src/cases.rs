@@ -44,6 +44,13 @@ pub(crate) enum Expected {
     Any,
 }
 
+impl Case {
+    /// Whether it was tampered with.
+    pub(crate) fn is_backdoored(&self) -> bool {
+        matches!(self.expected, Expected::Backdoor { .. })
+    }
+}
+
 impl Expected {
     /// The state, for people.
     pub(crate) fn state(&self) -> &'static str {

@@ -17,6 +17,7 @@ pub(crate) fn stage(data: &Path, case: &Case) -> anyhow::Result<()> {
         published: case.digest,
         size_bytes: case.size_bytes,
         registry: case.package.qualifier("repository_url"),
+        left: None,
         at: Timestamp::from(std::time::SystemTime::now()).whole_seconds(),
     };
     let says = Says::Identical { repository: "https://github.com/example/never-looked-at" };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::cases::{Case, Expected};
+use crate::cases::Case;
 use crate::lie;
 use quorate_devnet::member;
 use quorate_devnet::process::{self, Running};
@@ -32,6 +32,10 @@ pub(crate) struct Network {
     pub witnesses: Vec<Witness>,
     /// How many of them it takes.
     pub quorum: usize,
+    /// The drill on the backdoored release, if there is one.
+    pub drill: Option<String>,
+    /// The coordinator's data directory.
+    home: PathBuf,
     processes: Vec<Running>,
 }
 
@@ -53,7 +57,8 @@ struct Member {
 }
 
 impl Network {
-    /// Makes everything in `dir` and starts it. Every case is put into every node's queue.
+    /// Makes everything in `dir` and starts it. Every case is put into every node's queue; the backdoored one is a
+    /// drill, and comes when that was announced.
     ///
     /// The witnesses begin, because the coordinator asks them from its first checkpoint on; it finds them, and their
     /// results, over the mesh. The last operator, the one that lies, is no witness: its node hands its results in
@@ -71,11 +76,21 @@ impl Network {
         write(&dir.join("enrolled.toml"), &text_of(""))?;
         // More than (N + 1) / 2 of the N witnesses: one that lies cannot help to two histories.
         let quorum = operators / 2 + 1;
-        let mut network =
-            Self { address: String::new(), policy, operators, liar: None, witnesses: Vec::new(), quorum, processes: Vec::new() };
+        let mut network = Self {
+            address: String::new(),
+            policy,
+            operators,
+            liar: None,
+            witnesses: Vec::new(),
+            quorum,
+            drill: None,
+            home: home.clone(),
+            processes: Vec::new(),
+        };
         network.tell_the_liar(members.last(), cases)?;
         let (last, witnessing) = members.split_last().context("a network has operators")?;
-        let addresses = network.start_witnesses(witnessing, cases).await?;
+        let (drilled, releases): (Vec<_>, Vec<_>) = cases.iter().cloned().partition(Case::is_backdoored);
+        let addresses = network.start_witnesses(witnessing, &releases).await?;
 
         let witnesses = witness_policy(&network.witnesses, quorum);
         write(&dir.join("witnesses.policy"), &witnesses)?;
@@ -87,11 +102,38 @@ impl Network {
         network.processes.push(coordinator);
         network.address = format!("http://{}", text(&said, "http")?.trim_start_matches("http://"));
 
+        if let Some(case) = drilled.first() {
+            network.drill = Some(network.announce(case).await?);
+        }
+        for member in witnessing {
+            member.enqueue(&drilled).await?;
+        }
         let submit = format!("\n[coordinator]\nsubmit = \"{}\"\n", network.address);
         let mut node = last.start(&listed(&said["mesh"]), &submit, cases).await?;
         node.ready().await.context("starting a node")?;
         network.processes.push(node);
         Ok(network)
+    }
+
+    /// Says in the log, before anybody looks at it, that there is a drill: which one is not said. Its id.
+    async fn announce(&self, case: &Case) -> anyhow::Result<String> {
+        let (package, digest) = (case.package.to_string(), case.digest.to_string());
+        let drill =
+            ["announce", "--purl", &package, "--artifact", &case.file, "--sha256", &digest, "--reason", "a module that no source has"];
+        let said = self.ask_drill(&drill).await?;
+        text(&said, "id").map(str::to_owned)
+    }
+
+    /// Says which release the drill was on; answers what that shows.
+    pub(crate) async fn open(&self, drill: &str) -> anyhow::Result<Value> {
+        self.ask_drill(&["open", drill]).await
+    }
+
+    async fn ask_drill(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let all = [&["drill", "--format", "json", "--dir", path(&self.home)], args].concat();
+        let said = process::run("quorate-coordinator", &all).await?;
+        let said: Value = serde_json::from_str(&said).context("reading what `drill` prints")?;
+        Ok(said["drills"][0].clone())
     }
 
     /// Starts the first node, and then the others, which find it. Answers where each listens.
@@ -125,7 +167,7 @@ impl Network {
     }
 
     fn tell_the_liar(&mut self, liar: Option<&Member>, cases: &[Case]) -> anyhow::Result<()> {
-        let backdoored = cases.iter().find(|case| matches!(case.expected, Expected::Backdoor { .. }));
+        let backdoored = cases.iter().find(|case| case.is_backdoored());
         if let (Some(liar), Some(case)) = (liar, backdoored) {
             lie::stage(&liar.data(), case)?;
             self.liar = Some(liar.name.clone());
@@ -146,11 +188,16 @@ impl Member {
         self.dir.join("data")
     }
 
-    async fn start(&self, bootstrap: &[String], more: &str, cases: &[Case]) -> anyhow::Result<Running> {
+    async fn enqueue(&self, cases: &[Case]) -> anyhow::Result<()> {
         for case in cases {
             let package = case.package.to_string();
             process::run("quorate-node", &["enqueue", "--dir", path(&self.data()), &package]).await?;
         }
+        Ok(())
+    }
+
+    async fn start(&self, bootstrap: &[String], more: &str, cases: &[Case]) -> anyhow::Result<Running> {
+        self.enqueue(cases).await?;
         let config = self.dir.join("node.toml");
         let cache = self.dir.with_file_name("cache");
         write(&config, &node_text(bootstrap, path(&cache), more))?;
@@ -232,7 +279,7 @@ fn write(file: &Path, content: &str) -> anyhow::Result<()> {
 }
 
 fn text<'a>(said: &'a Value, field: &str) -> anyhow::Result<&'a str> {
-    said[field].as_str().with_context(|| format!("`ready.json` does not say its `{field}`"))
+    said[field].as_str().with_context(|| format!("`{field}` is not said"))
 }
 
 fn path(path: &Path) -> &str {

@@ -77,6 +77,29 @@ pub(crate) async fn until_all_have_voted(network: &Network, cases: &[Case], with
     }
 }
 
+/// Opens the drill, and looks whom a monitor, who reads nothing but the log, names for agreeing with it. Whether that
+/// is the operator that lies and nobody else.
+pub(crate) async fn until_drill_names_the_liar(network: &Network) -> anyhow::Result<bool> {
+    let Some(drill) = &network.drill else { return Ok(true) };
+    let opened = network.open(drill).await?;
+    let policy = network.policy.to_str().context("the folder's name was checked to be text")?;
+    let monitor = ["monitor", "--once", "--format", "json", "--server", &network.address, "--policy", policy];
+    let started = Instant::now();
+    let named = loop {
+        let (code, printed) = process::ask("quorate", &monitor).await?;
+        let said: Value = serde_json::from_str(&printed).context("reading what `monitor` prints")?;
+        let drills = said["marks"].as_array().into_iter().flatten().filter(|mark| mark["kind"] == "drill");
+        let named: Vec<_> = drills.filter_map(|mark| mark["name"].as_str().map(str::to_owned)).collect();
+        // The opening may not yet be under a checkpoint that enough witnesses have cosigned.
+        if code == Some(0) && !named.is_empty() || started.elapsed() > COSIGNED_WITHIN {
+            break named;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    };
+    say(&format!("drill {}: agreed with the backdoor, by the log alone: {}", opened["status"], named.join(", ")));
+    Ok(named.iter().eq(&network.liar))
+}
+
 /// The verdicts as a table.
 pub(crate) fn print_table(rows: &[Row]) {
     let mut out = std::io::stdout().lock();

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use quorate_proto::build_witness::Intermediates;
 use quorate_proto::{Digest, Timestamp};
 use serde_json::{Value, json};
 
@@ -23,6 +24,8 @@ pub struct Release<'a> {
     pub size_bytes: usize,
     /// The registry, as the result names it.
     pub registry: Option<&'a str>,
+    /// What the build left that is said to have been, if anything.
+    pub left: Option<&'a Intermediates>,
     /// When it was looked at, begun and finished.
     pub at: Timestamp,
 }
@@ -59,6 +62,10 @@ pub fn stage(data: &Path, release: &Release<'_>, says: Says) -> io::Result<()> {
     finding["outcome"] = outcome(release, says);
     if let Says::Identical { repository } = says {
         finding["source"] = json!({ "kind": "git", "uri": repository, "foundBy": "tag" });
+    }
+    if let Some(left) = release.left {
+        let digests: Vec<u8> = left.as_slice().iter().flat_map(|one| *one.digest().as_bytes()).collect();
+        finding["intermediates"] = data_encoding::BASE64.encode(&digests).into();
     }
     let id = Digest::of(format!("{}\n", release.package).as_bytes()).to_hex();
     let queue = data.join("queue");

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use quorate_gossip::{Accepted, FeedStore, Mesh, MeshConfig};
 use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{Digest, NodeId};
 
@@ -36,13 +37,14 @@ type Feed = (Vec<u8>, Vec<Box<[u8]>>);
 /// Verifies, counts, and forgets.
 struct Joiner {
     certificates: BTreeMap<Digest, VerifiedCertificate>,
-    heads: Mutex<BTreeMap<NodeId, u64>>,
+    heads: Mutex<BTreeMap<NodeId, FeedHead>>,
     count: AtomicU64,
 }
 
 impl FeedStore for Keeper {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
-        self.feeds.iter().map(|(node, (_, envelopes))| (*node, envelopes.len() as u64)).collect()
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
+        let ends = self.feeds.iter().filter_map(|(node, (_, envelopes))| Some((node, envelopes.len() as u64, envelopes.last()?)));
+        ends.map(|(node, next, last)| (*node, FeedHead::behind(next, Digest::of(last)))).collect()
     }
 
     async fn entries(&self, node: NodeId, from: u64, bytes_max: usize) -> Vec<FeedItem> {
@@ -73,8 +75,8 @@ impl FeedStore for Keeper {
 }
 
 impl FeedStore for Joiner {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
-        self.heads.lock().unwrap().iter().map(|(node, next)| (*node, *next)).collect()
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
+        self.heads.lock().unwrap().iter().map(|(node, head)| (*node, *head)).collect()
     }
 
     async fn entries(&self, _: NodeId, _: u64, _: usize) -> Vec<FeedItem> {
@@ -90,10 +92,11 @@ impl FeedStore for Joiner {
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             let certificate = &self.certificates[&Digest::of(&item.certificate)];
-            let position = VerifiedStatement::verify(&item.envelope, certificate).unwrap().position();
-            let next = heads.entry(position.node).or_default();
-            if position.sequence == *next {
-                *next += 1;
+            let verified = VerifiedStatement::verify(&item.envelope, certificate).unwrap();
+            let position = verified.position();
+            let head = heads.entry(position.node).or_default();
+            if let FeedStep::Append(next) = head.step(&position, Digest::of(&item.envelope)) {
+                *head = next;
                 self.count.fetch_add(1, Ordering::Relaxed);
                 outcomes.push(Accepted::New);
             } else {

@@ -18,8 +18,9 @@ use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{PeerId, Swarm};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::wire::{BeginningWanted, SyncRequest, Told, notices_digest};
-use quorate_proto::{Digest, NodeId};
+use quorate_proto::{Digest, NodeId, OperatorId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -27,15 +28,17 @@ use crate::behaviour::{Behaviour, feed_topic};
 use crate::circuits::Circuits;
 use crate::counters::{Counters, Place};
 use crate::dial::Dialer;
-use crate::ingest::{self, DELIVERIES_MAX, Delivery, Judged};
-use crate::limit::{FRAMES, Limiter, REQUESTS};
+use crate::ingest::{self, Deliveries, Delivery, Judged};
+use crate::limit::{FRAMES, Limiter, OPERATOR_ITEMS, REQUESTS};
 use crate::mesh::{MeshConfig, Status};
 use crate::penalty::Offence;
 use crate::snapshot::Snapshot;
+use crate::standing::{Standing, Turn};
 use crate::store::{FeedStore, WANTED_MAX};
 use crate::sync::{AskId, Effect, Event, Sync};
 use notices::{Heard, Notices};
 use peers::Acquaintance;
+pub(crate) use peers::wall;
 use reach::Ways;
 use serve::{Reply, Serving};
 
@@ -73,7 +76,7 @@ pub(crate) enum Command {
 /// What a look into the store brought.
 #[derive(Debug)]
 struct Looked {
-    held: Vec<(NodeId, u64)>,
+    held: Vec<(NodeId, FeedHead)>,
     wanted: Vec<Digest>,
     told: Vec<Told>,
     beginnings: Vec<BeginningWanted>,
@@ -106,8 +109,10 @@ pub(crate) struct Actor<S> {
     ways: Ways,
     notices: Notices,
     asks: HashMap<OutboundRequestId, (AskId, SyncRequest)>,
-    frames: Limiter,
-    requests: Limiter,
+    frames: Limiter<PeerId>,
+    requests: Limiter<PeerId>,
+    operators: Limiter<OperatorId>,
+    standing: Standing,
     serving: Serving,
     counters: Counters,
     status: watch::Sender<Status>,
@@ -131,7 +136,7 @@ enum Looking {
 }
 
 struct Channels {
-    deliveries: mpsc::Sender<Delivery>,
+    deliveries: Deliveries,
     judged: mpsc::Receiver<Judged>,
     reply: mpsc::Sender<Reply>,
     replies: mpsc::Receiver<Reply>,
@@ -145,12 +150,12 @@ impl<S: FeedStore> Actor<S> {
     /// Starts the task that feeds the store, too.
     pub(crate) fn new(swarm: Swarm<Behaviour>, store: Arc<S>, start: Start) -> Self {
         let Start { keypair, config, counters, status } = start;
-        let (deliveries, inbox) = mpsc::channel(DELIVERIES_MAX);
-        let (outbox, judged) = mpsc::channel(DELIVERIES_MAX);
+        let (deliveries, waiting) = ingest::queues();
+        let (outbox, judged) = ingest::verdicts();
         let (reply, replies) = mpsc::channel(REPLIES_MAX);
         let (look, looks) = mpsc::channel(LOOKS_MAX);
         let (hear, heard) = mpsc::channel(notices::HEARD_MAX);
-        tokio::spawn(ingest::run(Arc::clone(&store), inbox, outbox));
+        tokio::spawn(ingest::run(Arc::clone(&store), waiting, outbox));
         Self {
             swarm,
             store,
@@ -163,6 +168,8 @@ impl<S: FeedStore> Actor<S> {
             asks: HashMap::new(),
             frames: Limiter::new(FRAMES),
             requests: Limiter::new(REQUESTS),
+            operators: Limiter::new(OPERATOR_ITEMS),
+            standing: Standing::default(),
             serving: Serving::default(),
             counters,
             status,
@@ -235,7 +242,9 @@ impl<S: FeedStore> Actor<S> {
         let now = self.now();
         self.frames.forget_full(now);
         self.requests.forget_full(now);
+        self.operators.forget_full(now);
         self.serving.forget_old(now);
+        self.swarm.behaviour_mut().gate.sweep();
         if now.saturating_sub(self.looked_at) >= LOOK_EVERY {
             self.look();
         }
@@ -300,7 +309,8 @@ impl<S: FeedStore> Actor<S> {
     }
 
     fn deliver_answer(&mut self, id: AskId, peer: PeerId, items: Vec<quorate_proto::verified::FeedItem>) {
-        if self.channels.deliveries.try_send(Delivery::Answer { peer, id, items }).is_err() {
+        // It was asked for, and one question is under way a peer.
+        if self.channels.deliveries.put(Turn::First, Delivery::Answer { peer, id, items }).is_some() {
             self.counters.count(Place::Sync, "busy");
             self.feed_machine(Event::Failed { id, peer });
         }

@@ -20,6 +20,7 @@ use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, FEED_TOPIC, NOTICE_TOPIC, SYNC_PR
 
 use crate::codec::SyncCodec;
 use crate::counters::Counters;
+use crate::gate::Gate;
 use crate::mesh::{MeshConfig, MeshError, Reach};
 
 /// What gossipsub adds to a frame: topic and field headers.
@@ -33,6 +34,9 @@ const STREAMS_PER_CONNECTION_MAX: usize = 8;
 
 /// A quiet connection is kept: its next heads question comes within the minute anyway.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Handshakes of strangers at a time: the dearest thing that anybody may ask for. Who is refused dials again.
+const HANDSHAKES_MAX: u32 = 32;
 
 /// The protocol of the routing table.
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/quorate/kad/1");
@@ -50,6 +54,7 @@ const CIRCUITS_MAX: usize = 64;
 pub(crate) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     limits: connection_limits::Behaviour,
+    pub(crate) gate: Gate,
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: request_response::Behaviour<SyncCodec>,
@@ -108,6 +113,7 @@ fn behaviour(
     Ok(Behaviour {
         memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
         limits: limits(config),
+        gate: Gate::new(config.limited),
         banned: allow_block_list::Behaviour::default(),
         gossip: gossip()?,
         sync: request_response::Behaviour::with_codec(SyncCodec::new(counters.clone()), sync_protocol, sync_config),
@@ -125,7 +131,7 @@ fn behaviour(
 fn limits(config: &MeshConfig) -> connection_limits::Behaviour {
     let outgoing = config.peers_wanted + config.bootstrap.len() + LOOKUP_CONNECTIONS_MAX;
     let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(config.connections_max))
+        .with_max_pending_incoming(Some(config.connections_max.min(HANDSHAKES_MAX)))
         .with_max_established_incoming(Some(config.connections_max))
         .with_max_established_outgoing(Some(u32::try_from(outgoing).unwrap_or(u32::MAX)))
         .with_max_established_per_peer(Some(4));

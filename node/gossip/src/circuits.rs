@@ -90,6 +90,11 @@ impl Circuits {
         }
     }
 
+    /// Where the relays are that are known.
+    pub(crate) fn relays(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.offers.values().map(|offer| &offer.address)
+    }
+
     /// The relays to ask now, with the address to listen on; each counts as held from here on.
     pub(crate) fn due(&mut self, now: Duration) -> Vec<(PeerId, Multiaddr)> {
         if self.reach() != Reach::Behind {

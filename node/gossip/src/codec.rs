@@ -1,4 +1,4 @@
-//! Framing of `/quorate/sync/1`: four bytes of big-endian length, then the protobuf message.
+//! Framing of `/quorate/sync/2`: four bytes of big-endian length, then the protobuf message.
 //!
 //! A message longer than its limit is refused before a byte of it is read. Messages are handed on as
 //! bytes: their one conversion is `quorate_proto::wire`.

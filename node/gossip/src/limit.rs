@@ -1,9 +1,8 @@
-//! Token buckets, one a peer: what a stranger may cost before any signature is checked.
+//! Token buckets: what a peer may cost before any signature is checked, what an operator may have passed on after, and
+//! how often an address may connect.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-use libp2p::PeerId;
 
 /// A rate with a burst.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +19,18 @@ pub const FRAMES: Rate = Rate { burst: 512, per_second: 128 };
 /// Sync requests. A late joiner asks once per 4 MiB of entries and once a file.
 pub const REQUESTS: Rate = Rate { burst: 1024, per_second: 256 };
 
-/// Buckets of the connected peers.
+/// Verified items of one operator that are passed on, whoever brings them. What exceeds this is kept, and comes to
+/// others by sync: an operator that signs much must not crowd out the others' gossip.
+pub const OPERATOR_ITEMS: Rate = Rate { burst: 4096, per_second: 64 };
+
+/// Incoming connections of one address. A household of nodes that all restart fits into it.
+pub const ARRIVALS: Rate = Rate { burst: 64, per_second: 1 };
+
+/// Buckets of peers, operators or addresses.
 #[derive(Debug)]
-pub struct Limiter {
+pub struct Limiter<K> {
     rate: Rate,
-    buckets: BTreeMap<PeerId, Bucket>,
+    buckets: BTreeMap<K, Bucket>,
 }
 
 #[derive(Debug)]
@@ -33,16 +39,16 @@ struct Bucket {
     at: Duration,
 }
 
-impl Limiter {
+impl<K: Ord> Limiter<K> {
     /// Buckets of one rate, all full.
     pub fn new(rate: Rate) -> Self {
         Self { rate, buckets: BTreeMap::new() }
     }
 
-    /// Takes a token of `peer`, if there is one. `now` is the time since any fixed moment.
-    pub fn admit(&mut self, peer: PeerId, now: Duration) -> bool {
+    /// Takes a token of `key`, if there is one. `now` is the time since any fixed moment.
+    pub fn admit(&mut self, key: K, now: Duration) -> bool {
         let burst = f64::from(self.rate.burst);
-        let bucket = self.buckets.entry(peer).or_insert(Bucket { tokens: burst, at: now });
+        let bucket = self.buckets.entry(key).or_insert(Bucket { tokens: burst, at: now });
         let gained = now.saturating_sub(bucket.at).as_secs_f64() * f64::from(self.rate.per_second);
         bucket.tokens = (bucket.tokens + gained).min(burst);
         bucket.at = now;
@@ -53,7 +59,7 @@ impl Limiter {
         true
     }
 
-    /// Forgets a peer whose bucket is full again: one that reconnects quickly gains nothing by it.
+    /// Forgets whose bucket is full again: one that reconnects quickly gains nothing by it.
     pub fn forget_full(&mut self, now: Duration) {
         let refill = f64::from(self.rate.burst) / f64::from(self.rate.per_second);
         self.buckets.retain(|_, bucket| now.saturating_sub(bucket.at).as_secs_f64() < refill);
@@ -62,6 +68,8 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::PeerId;
+
     use super::*;
 
     #[test]

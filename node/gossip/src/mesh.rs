@@ -40,6 +40,8 @@ pub struct MeshConfig {
     pub relay: bool,
     /// Incoming connections at a time.
     pub connections_max: u32,
+    /// Whose incoming connections are limited by where they come from.
+    pub limited: LimitedAddresses,
     /// Above this resident size of the process, no new connection is made or taken.
     pub memory_bytes_max: usize,
     /// Spreads timers, so that many peers do not ask at once.
@@ -56,6 +58,7 @@ impl Default for MeshConfig {
             reach: Reach::Automatic,
             relay: false,
             connections_max: 256,
+            limited: LimitedAddresses::Public,
             memory_bytes_max: 2 << 30,
             seed: 0,
         }
@@ -72,6 +75,16 @@ pub enum Reach {
     Open,
     /// It cannot: it is behind address translation, and is reached through relays.
     Behind,
+}
+
+/// Which addresses are limited in how often they connect, and shut where peers are banned again and again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitedAddresses {
+    /// Public ones: a private address is many places.
+    #[default]
+    Public,
+    /// Those of this machine and of private networks, too.
+    All,
 }
 
 /// What the mesh is at the moment.

@@ -29,6 +29,8 @@ pub enum Offence {
     /// An item, notice or answer that no honest peer passes on. Two of them are as much as gossipsub's own score
     /// takes before it stops listening.
     Rejected,
+    /// Of an address: a peer that was connected from it was banned.
+    BannedPeer,
 }
 
 impl Offence {
@@ -37,6 +39,7 @@ impl Offence {
             Self::OverRate => 50,
             Self::Malformed => 10 * UNIT,
             Self::Rejected => 50 * UNIT,
+            Self::BannedPeer => 40 * UNIT,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::{Future, ready};
 
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{Beginning, BeginningWanted, Notice, Told};
 use quorate_proto::{Digest, NodeId};
@@ -74,8 +75,8 @@ pub mod reason {
 ///
 /// Methods must not block the thread: file and database work belongs into `spawn_blocking`.
 pub trait FeedStore: Send + Sync + 'static {
-    /// For every feed that is held, the sequence number that comes next.
-    fn heads(&self) -> impl Future<Output = Vec<(NodeId, u64)>> + Send;
+    /// The end of every feed that is held.
+    fn heads(&self) -> impl Future<Output = Vec<(NodeId, FeedHead)>> + Send;
 
     /// Consecutive entries of `node` beginning with `from`, of at most `bytes_max` encoded bytes in
     /// sum; empty when there is none.

@@ -7,6 +7,7 @@
 //!
 //! `docs/spec/mesh.md`, section "Feed sync".
 
+mod held;
 mod peer;
 mod wanted;
 
@@ -14,16 +15,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::PeerId;
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
-use quorate_proto::wire::{Beginning, BeginningWanted, Notice, SyncRequest, SyncResponse, heads_digest};
+use quorate_proto::wire::{Beginning, BeginningWanted, Notice, SyncRequest, SyncResponse};
 use quorate_proto::{Digest, NodeId};
 
 use crate::store::{Accepted, reason};
+use held::Held;
 use peer::{Open, Peer, Want};
 use wanted::Wanted;
 
 /// Pause between two questions for a peer's heads, less or more a fifth.
 pub const HEADS_EVERY: Duration = Duration::from_secs(30);
+
+/// First pause between two questions for a peer's notices: two that have just met hear much. It doubles up to
+/// [`HEADS_EVERY`].
+pub const NOTICES_SOON: Duration = Duration::from_secs(1);
 
 /// First pause between two questions for a peer's peers: who has just come knows few. It doubles up to
 /// [`PEERS_EVERY`].
@@ -53,8 +60,8 @@ pub enum Event {
     Connected(PeerId),
     /// Its last connection is gone.
     Disconnected(PeerId),
-    /// What the store holds: the sequence number that comes next in each feed.
-    Held(Vec<(NodeId, u64)>),
+    /// What the store holds: the end of each feed.
+    Held(Vec<(NodeId, FeedHead)>),
     /// The files that the store wants, the most urgent first.
     Wanted(Vec<Digest>),
     /// The digest of the notices that the store has, and the beginnings of trees that it asks for.
@@ -172,7 +179,7 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Sync {
     peers: BTreeMap<PeerId, Peer>,
-    held: BTreeMap<NodeId, u64>,
+    held: Held,
     wanted: Wanted,
     notices: Option<Digest>,
     beginnings: Vec<BeginningWanted>,
@@ -185,7 +192,7 @@ impl Sync {
     pub fn new(seed: u64) -> Self {
         Self {
             peers: BTreeMap::new(),
-            held: BTreeMap::new(),
+            held: Held::default(),
             wanted: Wanted::default(),
             notices: None,
             beginnings: Vec::new(),
@@ -196,7 +203,7 @@ impl Sync {
 
     /// Every feed that is held or told of, with how many entries are held, and how many some peer says that it holds.
     pub fn feeds(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
-        let mut feeds: BTreeMap<NodeId, (u64, u64)> = self.held.iter().map(|(node, next)| (*node, (*next, *next))).collect();
+        let mut feeds: BTreeMap<NodeId, (u64, u64)> = self.held.feeds().map(|(node, next)| (node, (next, next))).collect();
         for (node, next) in self.peers.values().flat_map(Peer::ahead) {
             let feed = feeds.entry(node).or_default();
             feed.1 = feed.1.max(next);
@@ -214,7 +221,7 @@ impl Sync {
             Event::Disconnected(peer) => {
                 self.peers.remove(&peer);
             }
-            Event::Held(heads) => self.held = heads.into_iter().collect(),
+            Event::Held(heads) => self.on_held(heads, now),
             Event::Wanted(wanted) => self.wanted = Wanted::new(wanted),
             Event::Known { notices, beginnings } => (self.notices, self.beginnings) = (Some(notices), beginnings),
             Event::Gap { peer, node, expected } => self.on_gap(peer, node, expected, now),
@@ -229,8 +236,15 @@ impl Sync {
         effects
     }
 
+    fn on_held(&mut self, heads: Vec<(NodeId, FeedHead)>, now: Duration) {
+        self.held = Held::new(heads);
+        for peer in self.peers.values_mut() {
+            peer.compare(&self.held, now);
+        }
+    }
+
     fn on_gap(&mut self, peer: PeerId, node: NodeId, expected: u64, now: Duration) {
-        self.held.insert(node, expected);
+        self.held.set_next(node, expected);
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.gap(node, expected.saturating_add(1), now);
         }
@@ -238,7 +252,7 @@ impl Sync {
 
     /// The peer's entry before the fork differs from ours: asking for it brings the proof.
     fn on_fork(&mut self, peer: PeerId, node: NodeId, now: Duration) {
-        let from = self.held.get(&node).copied().unwrap_or(0).saturating_sub(1);
+        let from = self.held.next(&node).saturating_sub(1);
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.probe(node, from, now);
         }
@@ -250,14 +264,13 @@ impl Sync {
         match (request, response) {
             (SyncRequest::Heads { .. }, SyncResponse::Heads(heads)) => {
                 peer.settle();
-                let held = |node: &NodeId| self.held.get(node).copied().unwrap_or(0);
-                peer.claim(heads, &held, now);
+                peer.claim(heads, &self.held, now);
                 self.postpone_heads(from, now);
                 effects.push(Effect::Look);
             }
             (SyncRequest::Heads { known: Some(_) }, SyncResponse::Same) => {
                 peer.settle();
-                peer.claim(Vec::new(), &|_| 0, now);
+                peer.claim(Vec::new(), &self.held, now);
                 self.postpone_heads(from, now);
                 effects.push(Effect::Look);
             }
@@ -265,8 +278,10 @@ impl Sync {
             (SyncRequest::Entries { .. }, SyncResponse::Entries(items)) if !items.is_empty() => {
                 effects.push(Effect::Store { id, peer: from, items });
             }
-            (SyncRequest::Entries { .. }, SyncResponse::Entries(_)) => {
+            (SyncRequest::Entries { node, .. }, SyncResponse::Entries(_)) => {
                 peer.settle();
+                // Where another history was asked for, the peer does not show it yet.
+                peer.wake(&node);
                 peer.stall(now);
             }
             (SyncRequest::Blob(digest), SyncResponse::Blob(Some(bytes))) if Digest::of(&bytes) == digest => {
@@ -328,8 +343,8 @@ impl Sync {
         let Some(SyncRequest::Entries { node, from: first }) = peer.request(id) else { return };
         peer.settle();
         let good = outcomes.iter().take_while(|outcome| matches!(outcome, Accepted::New | Accepted::Duplicate)).count();
-        let held = self.held.entry(node).or_default();
-        *held = (*held).max(first + good as u64);
+        let held = self.held.next(&node).max(first + good as u64);
+        self.held.set_next(node, held);
         // What the answer did is seen by looking: its items need not be those that were asked for.
         effects.push(Effect::Look);
         if outcomes.contains(&Accepted::New) {
@@ -339,10 +354,10 @@ impl Sync {
             None | Some(Accepted::New | Accepted::Duplicate) if outcomes.contains(&Accepted::New) => {}
             None | Some(Accepted::New | Accepted::Duplicate | Accepted::Unavailable) => peer.stall(now),
             Some(Accepted::Gap { expected }) => {
-                *held = *expected;
+                self.held.set_next(node, *expected);
                 peer.stall(now);
             }
-            Some(Accepted::Rejected(reason::FORK)) if first == *held && first > 0 && !peer.rests(&node, now) => {
+            Some(Accepted::Rejected(reason::FORK)) if first == held && first > 0 && !peer.rests(&node, now) => {
                 peer.probe(node, first - 1, now);
             }
             // Only this peer's copy is left alone: whose items these are is the peer's word.
@@ -369,12 +384,11 @@ impl Sync {
         let mut busy: BTreeSet<Want> = self.peers.values().filter_map(Peer::under_way).collect();
         let mut known = None;
         for (id, peer) in &mut self.peers {
-            let held = |node: &NodeId| self.held.get(node).copied().unwrap_or(0);
             let skip = |want: &Want| busy.contains(want);
-            let open = Open { held: &held, wanted: &self.wanted, notices: self.notices, beginnings: &self.beginnings };
+            let open = Open { held: &self.held, wanted: &self.wanted, notices: self.notices, beginnings: &self.beginnings };
             let Some(mut request) = peer.next_request(&open, &skip, now) else { continue };
             if let SyncRequest::Heads { known: own } = &mut request {
-                *own = Some(*known.get_or_insert_with(|| heads_digest(self.held.iter().map(|(node, next)| (*node, *next)))));
+                *own = Some(*known.get_or_insert_with(|| self.held.digest()));
             }
             let ask = AskId(self.next_id);
             self.next_id += 1;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use quorate_node::feed;
 use quorate_proto::NodeId;
+use quorate_proto::build_witness::BuildWitness;
 use quorate_proto::entry::EntryStatement;
 use serde_json::{Value, json};
 
@@ -63,6 +64,11 @@ fn line(entry: &EntryStatement) -> String {
             let commitment = &statement.predicate;
             (commitment.signed_at, "(committed)", &commitment.package, commitment.file.clone())
         }
+        EntryStatement::Check(statement) => {
+            let check = &statement.predicate;
+            let says = if check.agreement.confirms() { "(confirms a build)" } else { "(other work)" };
+            (check.signed_at, says, &check.package, check.file.clone())
+        }
     };
     format!("{:>6}  {at}  {says:<20}  {package}  {file}", entry.position().sequence)
 }
@@ -84,6 +90,7 @@ fn view(entry: &EntryStatement) -> Value {
                 "finishedAt": result.finished_at,
                 "provenance": result.provenance,
                 "reveals": result.reveals.as_ref().map(|reveals| reveals.sequence),
+                "buildWitness": result.build_witness.as_ref().map(BuildWitness::members),
             })
         }
         EntryStatement::Commitment(statement) => {
@@ -98,6 +105,20 @@ fn view(entry: &EntryStatement) -> Value {
                 "signedAt": commitment.signed_at,
                 "holdUntil": commitment.promise.hold_until,
                 "revealBy": commitment.promise.reveal_by,
+            })
+        }
+        EntryStatement::Check(statement) => {
+            let check = &statement.predicate;
+            json!({
+                "schema": "quorate-feed/v1",
+                "entry": "witness-check",
+                "sequence": position.sequence,
+                "previous": position.previous,
+                "package": check.package,
+                "artifact": check.file,
+                "checked": check.checked,
+                "agreement": check.agreement,
+                "signedAt": check.signed_at,
             })
         }
     }

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let entries = feed::read(&args.dir, key.node_id()).context("reading the feed")?;
     let mut results = entries.iter().filter_map(|entry| match entry {
         EntryStatement::Result(result) => Some(result),
-        EntryStatement::Commitment(_) => None,
+        EntryStatement::Commitment(_) | EntryStatement::Check(_) => None,
     });
     // The newest: it is the one that counts.
     let newest = results.rfind(|result| result.artifact().digest == args.artifact);

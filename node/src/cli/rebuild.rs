@@ -164,6 +164,7 @@ fn view(finding: &Finding) -> Value {
         "intermediates": finding.intermediates.as_ref().map(|left| left.witness(&Salt::nobody())),
         "seconds": finding.seconds,
         "fetched": finding.fetched,
+        "attempts": finding.attempts,
     })
 }
 

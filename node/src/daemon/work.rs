@@ -1,5 +1,7 @@
 //! The way of a job: built, staged, signed, told.
 
+mod checks;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +22,7 @@ use crate::attest::{self, Binding, Finding, Place};
 use crate::blob::BlobError;
 use crate::config::Config;
 use crate::feed::{Due, FeedError, Feeds, Promised, Step};
+use crate::intermediates::Kept;
 use crate::pipeline::{Disposition, Engine, EngineConfig, Job, RebuildError, Silent};
 use crate::queue::{JobId, Pending, Queue, State};
 
@@ -33,6 +36,8 @@ pub(super) struct Shared {
     pub(super) mesh: Mesh,
     /// Told of new entries.
     pub(super) signed: Arc<Notify>,
+    /// What own builds left.
+    pub(super) kept: Kept,
 }
 
 pub(super) struct Work {
@@ -41,6 +46,7 @@ pub(super) struct Work {
     mesh: Mesh,
     identity: Identity,
     signed: Arc<Notify>,
+    kept: Kept,
     /// How results are held back, if they are.
     terms: Option<Terms>,
     /// Jobs whose results are held back, until when. A hint: a restart looks at each again.
@@ -53,9 +59,9 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(shared: Shared, identity: Identity, terms: Option<Terms>) -> Self {
-        let Shared { feeds, queue, mesh, signed } = shared;
+        let Shared { feeds, queue, mesh, signed, kept } = shared;
         let (engine, builds) = (Arc::default(), Builds::default());
-        Self { feeds, queue, mesh, identity, signed, terms, held: HashMap::new(), engine, builds, complained: None }
+        Self { feeds, queue, mesh, identity, signed, kept, terms, held: HashMap::new(), engine, builds, complained: None }
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -214,10 +220,11 @@ impl Work {
         settled(appended.await?.map(Appended::Commitment))
     }
 
-    /// Evidence first, then the entry that names it.
+    /// What the build left and evidence first, then the entry that names it.
     async fn append(&self, finding: Finding, reveals: Option<Reveals>, certificate: Vec<u8>, now: Timestamp) -> Settled {
-        let (key, operator) = (self.key(), self.identity.operator());
+        let (key, operator, kept) = (self.key(), self.identity.operator(), self.kept.clone());
         let appended = self.on_feeds(move |feeds| {
+            keep(&kept, &finding);
             Ok(feeds.sign(|feed| {
                 let signed = finding.sign(&key, Place { operator, feed, reveals, now });
                 for evidence in signed.evidence() {
@@ -243,6 +250,15 @@ impl Work {
     /// Ends the builds; their jobs stay in the queue.
     pub(super) async fn stop(self) {
         self.builds.stop().await;
+    }
+}
+
+/// Keeps what the build left. Where that fails nobody else's work on this task is checked, and nothing more.
+fn keep(kept: &Kept, finding: &Finding) {
+    let Some(left) = &finding.intermediates else { return };
+    let task = TaskId::of(&finding.artifact().slot);
+    if let Err(error) = kept.put(&task, finding.environment.class, left) {
+        tracing::error!(error = &error as &dyn std::error::Error, "what a build left is not kept");
     }
 }
 

@@ -88,7 +88,8 @@ impl Holds {
     pub(super) fn open(data_dir: &Path, operator: OperatorId, node: NodeId) -> Result<Self, FeedError> {
         let dir = data_dir.join("holds");
         let failed = |source| FeedError::Io { path: dir.clone(), source };
-        fs::create_dir_all(&dir).and_then(|()| durable::sweep(&dir)).map_err(failed)?;
+        // Whoever reads a nonce finds out what is held back.
+        durable::private_dir(&dir).and_then(|()| durable::sweep(&dir)).map_err(failed)?;
         let mut holds = Self {
             own: (operator, node),
             held: BTreeMap::new(),
@@ -141,6 +142,7 @@ impl Holds {
                     self.lost.insert(task);
                 }
             }
+            EntryStatement::Check(_) => {}
         }
         Ok(())
     }
@@ -158,6 +160,7 @@ impl Holds {
         let task = match entry {
             VerifiedEntry::Result(result) => TaskId::of(&result.artifact().slot),
             VerifiedEntry::Commitment(entry) => entry.task(),
+            VerifiedEntry::Check(_) => return Ok(()),
         };
         self.sightings.saw(entry, now);
         if entry.node() != self.own.1 {
@@ -170,6 +173,7 @@ impl Holds {
                 self.place(&task, commitment.commitment, (commitment.feed.sequence, commitment.promise));
                 Ok(())
             }
+            VerifiedEntry::Check(_) => Ok(()),
         }
     }
 

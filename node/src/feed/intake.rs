@@ -51,6 +51,7 @@ pub(super) fn take_in(inner: &Inner, items: &[FeedItem], now: Timestamp) -> Vec<
 /// What was seen of tasks is known here from the moment that it is durable. Where that cannot be written down, it
 /// is lost with a restart: then the node names fewer commitments than it saw, never more.
 fn look_at(state: &mut State, entry: &VerifiedEntry, now: Timestamp) {
+    state.claims.saw(entry);
     if let Err(error) = state.holds.saw(entry, now) {
         tracing::error!(error = &error as &dyn std::error::Error, "what was seen of a task that is held back is not durable");
     }

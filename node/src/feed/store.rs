@@ -3,13 +3,14 @@
 
 use quorate_gossip::store::WANTED_MAX;
 use quorate_gossip::{Accepted, FeedStore};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, NodeId, Timestamp};
 
 use super::Feeds;
 
 impl FeedStore for Feeds {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
         self.blocking(Self::heads_held).await.unwrap_or_default()
     }
 
@@ -45,9 +46,9 @@ impl FeedStore for Feeds {
 }
 
 impl Feeds {
-    fn heads_held(&self) -> Vec<(NodeId, u64)> {
+    fn heads_held(&self) -> Vec<(NodeId, FeedHead)> {
         let state = self.0.lock();
-        state.feeds.iter().map(|(node, feed)| (*node, feed.head().next())).filter(|(_, next)| *next > 0).collect()
+        state.feeds.iter().map(|(node, feed)| (*node, feed.head())).filter(|(_, head)| head.next() > 0).collect()
     }
 
     /// Runs `work` on a thread that may block. Nothing when it panicked, which it does not.

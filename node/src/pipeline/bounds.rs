@@ -78,6 +78,7 @@ mod tests {
             blobs: Vec::new(),
             seconds: BTreeMap::new(),
             fetched: crate::traffic::Fetched::default(),
+            attempts: Vec::new(),
         });
         assert_eq!((finding.assists.len(), finding.violations.len(), finding.toolchain.len()), (32, 16, 64));
         assert!(serde_json::to_vec(&finding).unwrap().len() < 130 << 10);

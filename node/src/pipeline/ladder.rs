@@ -29,6 +29,8 @@ use crate::workshop::{BuildError, Failure, Tools, Workshop};
 
 /// Most candidates of one rung that are built.
 const CANDIDATES_MAX: usize = 3;
+/// How much of a failure is told of an attempt.
+const FAILURE_CHARS_MAX: usize = 300;
 /// The assist that names what a source only points to.
 const INCOMPLETE_SOURCE: &str = "incomplete-source";
 
@@ -286,6 +288,20 @@ impl Trial {
         self
     }
 
+    /// Where and why it failed, in a few words, if it did.
+    fn failure(&self) -> Option<String> {
+        let (Outcome::BuildFailed { phase, summary } | Outcome::SandboxViolation { phase, summary }) = &self.outcome else { return None };
+        Some(format!("{phase:?}: {summary}").chars().take(FAILURE_CHARS_MAX).collect())
+    }
+
+    /// Of two ways to build one source that both failed, the one that came further says more.
+    fn got_further(&self, other: &Self) -> bool {
+        let (Outcome::BuildFailed { phase, .. }, Outcome::BuildFailed { phase: reached, .. }) = (&self.outcome, &other.outcome) else {
+            return false;
+        };
+        self.source == other.source && phase > reached
+    }
+
     fn description(&self) -> String {
         let commit = self.source.commit.as_deref().map(|commit| format!(" at {commit}")).unwrap_or_default();
         format!("{}{commit}", self.source.uri)
@@ -307,6 +323,7 @@ impl Climb {
             "result": trial.outcome.class(),
             "level": trial.outcome.level(),
             "rebuilt": trial.outcome.rebuilt().map(|rebuilt| rebuilt.digest),
+            "failed": trial.failure(),
         }));
         self.violations.extend(trial.violations.iter().filter(|v| !self.violations.contains(v)).cloned().collect::<Vec<_>>());
         if let Some((_, stronger)) = self.differing.iter().find(|(source, _)| *source != trial.source) {
@@ -322,7 +339,7 @@ impl Climb {
             return;
         };
         let is_graver = matches!(trial.outcome, Outcome::SandboxViolation { .. }) && best.built.is_none();
-        if rank(&trial.outcome) < rank(&best.outcome) || is_graver {
+        if rank(&trial.outcome) < rank(&best.outcome) || is_graver || trial.got_further(best) {
             self.best = Some(trial);
         }
     }
@@ -358,7 +375,7 @@ mod tests {
     use super::*;
     use quorate_proto::Digest;
     use quorate_proto::comparison::{Difference, DifferenceClass, Executable};
-    use quorate_proto::result::{DifferenceList, RebuiltFile};
+    use quorate_proto::result::{DifferenceList, Phase, RebuiltFile};
 
     fn differs_in(member: &str) -> Outcome {
         let class = DifferenceClass::Content;
@@ -420,6 +437,18 @@ mod tests {
         assert!(!climb.repository_differs());
         climb.add(&"direct", trial("refs/tags/v1.0", differs_in("demo/__init__.py")));
         assert!(climb.repository_differs());
+    }
+
+    #[test]
+    fn of_two_failures_with_one_source_the_one_that_came_further_is_told_and_both_are_listed() {
+        let failed = |phase, summary: &str| Outcome::BuildFailed { phase, summary: summary.to_owned() };
+        let mut climb = Climb::default();
+        climb.add(&"then", trial("refs/tags/v1.0", failed(Phase::Fetch, "no matching version")));
+        climb.add(&"today", trial("refs/tags/v1.0", failed(Phase::Build, "unexpected token")));
+        climb.add(&"lowest", trial("refs/tags/v1.0", failed(Phase::Fetch, "no such version")));
+        let told: Vec<_> = climb.attempts.iter().map(|attempt| attempt["failed"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(told, ["Fetch: no matching version", "Build: unexpected token", "Fetch: no such version"]);
+        assert_eq!(climb.best.unwrap().outcome, failed(Phase::Build, "unexpected token"));
     }
 
     #[test]

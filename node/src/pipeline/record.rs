@@ -66,6 +66,7 @@ impl Record {
             blobs: vec![self.host.inventory.clone()],
             seconds: BTreeMap::new(),
             fetched: Fetched::default(),
+            attempts: Vec::new(),
         }
     }
 
@@ -89,6 +90,7 @@ impl Record {
             environment: surroundings.environment,
             intermediates: trial.intermediates,
             blobs: [surroundings.inventory].into_iter().chain(trial.report).collect(),
+            attempts: attempts.to_vec(),
             ..blank
         }
     }

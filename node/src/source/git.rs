@@ -10,6 +10,7 @@ pub mod remote;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::tree;
 use command::{Call, words};
 
 pub use command::GitError;
@@ -91,7 +92,7 @@ impl Repository {
         }
         let checkout = ["--work-tree".as_ref(), into.as_os_str(), OsStr::new("checkout-index"), "--all".as_ref(), "--quiet".as_ref()];
         Call::new(&checkout).within(&self.git_dir).envs(&envs).text().await?;
-        Ok(())
+        tree::reset_modes(into).map_err(|source| GitError::Run { command: "checkout-index".to_owned(), source })
     }
 
     async fn git(&self, args: &[&str]) -> Result<String, GitError> {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -54,6 +55,24 @@ pub fn package_folders(root: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Gives every file and folder below `root` the mode that git knows of it, whatever umask it was written
+/// under: packers copy modes into archives. Links stay as they are.
+pub fn reset_modes(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let (kind, path) = (entry.file_type()?, entry.path());
+        if kind.is_symlink() {
+            continue;
+        }
+        let is_open = kind.is_dir() || entry.metadata()?.permissions().mode() & 0o100 != 0;
+        fs::set_permissions(&path, fs::Permissions::from_mode(if is_open { 0o755 } else { 0o644 }))?;
+        if kind.is_dir() {
+            reset_modes(&path)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -73,5 +92,21 @@ mod tests {
         assert_eq!(read(&root, "out", 10).unwrap(), None);
         assert_eq!(read(&root, "absent", 10).unwrap(), None);
         assert!(read(&root, "plain", 3).is_err());
+    }
+
+    #[test]
+    fn modes_are_git_s_whatever_umask_the_tree_was_written_under() {
+        let dir = tempfile::tempdir().unwrap();
+        let [folder, program, text, link] = ["folder", "folder/program", "folder/text", "folder/link"].map(|name| dir.path().join(name));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&program, b"").unwrap();
+        fs::write(&text, b"").unwrap();
+        std::os::unix::fs::symlink("/nowhere", link).unwrap();
+        for (path, mode) in [(&program, 0o700), (&text, 0o640), (&folder, 0o750)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        reset_modes(dir.path()).unwrap();
+        let modes = [&folder, &program, &text].map(|path| path.metadata().unwrap().permissions().mode() & 0o7777);
+        assert_eq!(modes, [0o755, 0o755, 0o644]);
     }
 }

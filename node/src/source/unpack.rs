@@ -127,6 +127,7 @@ pub fn unpack_within(path: &Path, name: &str, into: &Path, limits: Limits) -> Re
     let mut unpacking = Unpacking { into, left: limits.bytes, limits, links: BTreeMap::new(), newest: None };
     walk_within(path, name, limits, |entry| unpacking.entry(entry))?;
     unpacking.link()?;
+    super::tree::reset_modes(into)?;
     Ok(Unpacked { newest: unpacking.newest })
 }
 

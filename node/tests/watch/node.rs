@@ -193,7 +193,7 @@ impl Node {
         let own = feed::begun(&data).unwrap();
         let result = |entry| match entry {
             EntryStatement::Result(statement) => Some(statement.predicate),
-            EntryStatement::Commitment(_) => None,
+            EntryStatement::Commitment(_) | EntryStatement::Check(_) => None,
         };
         feed::read(&data, own[0]).unwrap().into_iter().filter_map(result).collect()
     }

@@ -1,9 +1,10 @@
-//! The questions and answers of the protocol `/quorate/sync/1`.
+//! The questions and answers of the protocol `/quorate/sync/2`.
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{Notice, SYNC_BYTES_MAX, Told, WireError, check_size, digest_of, items_of, items_to_message, node_id, position};
+use crate::feed::FeedHead;
 use crate::verified::FeedItem;
 use crate::{Digest, NodeId, api};
 
@@ -75,8 +76,8 @@ pub struct Beginning {
 /// What a peer answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncResponse {
-    /// Feeds with the sequence number that comes next in each.
-    Heads(Vec<(NodeId, u64)>),
+    /// Feeds with the end of each.
+    Heads(Vec<(NodeId, FeedHead)>),
     /// Consecutive entries; empty when there is none.
     Entries(Vec<FeedItem>),
     /// The file, if the peer holds it.
@@ -91,16 +92,18 @@ pub enum SyncResponse {
     Beginning(Option<Beginning>),
 }
 
-/// The digest of heads, whatever their order: SHA-256 of `quorate/heads/v1`, a zero byte, and for each node in
-/// ascending order its 32 bytes and the big-endian sequence number that comes next. Feeds without an entry are
-/// left out.
-pub fn heads_digest(heads: impl IntoIterator<Item = (NodeId, u64)>) -> Digest {
-    let mut heads: Vec<_> = heads.into_iter().filter(|(_, next)| *next > 0).map(|(node, next)| (*node.as_bytes(), next)).collect();
-    heads.sort_unstable();
-    let mut hash = Sha256::new_with_prefix(b"quorate/heads/v1\0");
-    for (node, next) in heads {
+/// The digest of heads, whatever their order: SHA-256 of `quorate/heads/v2`, a zero byte, and for each node in
+/// ascending order its 32 bytes, the big-endian sequence number that comes next, and the digest of the last entry's
+/// envelope. Feeds without an entry are left out.
+pub fn heads_digest(heads: impl IntoIterator<Item = (NodeId, FeedHead)>) -> Digest {
+    let ends = heads.into_iter().filter_map(|(node, head)| Some((*node.as_bytes(), head.next(), head.last()?)));
+    let mut ends: Vec<_> = ends.collect();
+    ends.sort_unstable();
+    let mut hash = Sha256::new_with_prefix(b"quorate/heads/v2\0");
+    for (node, next, last) in ends {
         hash.update(node);
         hash.update(next.to_be_bytes());
+        hash.update(last.as_bytes());
     }
     Digest::from_bytes(hash.finalize().into())
 }
@@ -155,7 +158,9 @@ impl SyncResponse {
     pub fn encode(&self) -> Vec<u8> {
         use api::sync_response::Have;
         let have = match self {
-            Self::Heads(heads) => Have::Heads(api::FeedHeads { heads: heads.iter().map(|(node, next)| position(node, *next)).collect() }),
+            Self::Heads(heads) => {
+                Have::Heads(api::FeedHeads { heads: heads.iter().map(|(node, head)| head_to_message(node, head)).collect() })
+            }
             Self::Entries(items) => Have::Entries(items_to_message(items)),
             Self::Blob(content) => Have::Blob(api::Blob { content: content.clone().map(Into::into) }),
             Self::Same => Have::Same(api::Same {}),
@@ -171,9 +176,7 @@ impl SyncResponse {
         use api::sync_response::Have;
         check_size(bytes, SYNC_BYTES_MAX)?;
         match api::SyncResponse::decode(bytes).map_err(WireError::Malformed)?.have {
-            Some(Have::Heads(heads)) => {
-                heads.heads.iter().map(|h| Ok((node_id(&h.node)?, h.next))).collect::<Result<_, _>>().map(Self::Heads)
-            }
+            Some(Have::Heads(heads)) => heads.heads.iter().map(head_of).collect::<Result<_, _>>().map(Self::Heads),
             Some(Have::Entries(entries)) => items_of(&entries).map(Self::Entries),
             Some(Have::Blob(blob)) => Ok(Self::Blob(blob.content.map(|content| content.to_vec()))),
             Some(Have::Same(_)) => Ok(Self::Same),
@@ -236,6 +239,20 @@ impl Beginning {
     }
 }
 
+fn head_to_message(node: &NodeId, head: &FeedHead) -> api::FeedHead {
+    let last = head.last().map(|last| last.as_bytes().to_vec()).unwrap_or_default();
+    api::FeedHead { node: node.as_bytes().to_vec().into(), next: head.next(), last: last.into() }
+}
+
+fn head_of(message: &api::FeedHead) -> Result<(NodeId, FeedHead), WireError> {
+    let head = match (message.next, message.last.is_empty()) {
+        (0, true) => FeedHead::default(),
+        (0, false) => return Err(WireError::Field("last")),
+        (next, _) => FeedHead::behind(next, digest_of(&message.last)?),
+    };
+    Ok((node_id(&message.node)?, head))
+}
+
 fn known(bytes: &[u8]) -> Result<Option<Digest>, WireError> {
     if bytes.is_empty() { Ok(None) } else { digest_of(bytes).map(Some) }
 }
@@ -281,7 +298,7 @@ mod tests {
             Notice::FeedEquivocation(Box::new([item.clone(), FeedItem { certificate: vec![1], envelope: vec![3] }])),
         ];
         let responses = [
-            SyncResponse::Heads(vec![(node(1), 3)]),
+            SyncResponse::Heads(vec![(node(1), FeedHead::behind(3, digest)), (node(2), FeedHead::default())]),
             SyncResponse::Entries(vec![item]),
             SyncResponse::Blob(None),
             SyncResponse::Blob(Some(Vec::new())),
@@ -298,16 +315,30 @@ mod tests {
 
     #[test]
     fn equal_heads_have_equal_digests_in_any_order_and_no_others() {
-        let heads = [(node(1), 3), (node(2), 1)];
+        let behind = |next| FeedHead::behind(next, Digest::of(b"last"));
+        let heads = [(node(1), behind(3)), (node(2), behind(1))];
         let digest = heads_digest(heads);
-        assert_eq!(heads_digest([heads[1], heads[0], (node(3), 0)]), digest);
-        assert_ne!(heads_digest([(node(1), 1), (node(2), 3)]), digest);
+        assert_eq!(heads_digest([heads[1], heads[0], (node(3), FeedHead::default())]), digest);
+        assert_ne!(heads_digest([(node(1), behind(1)), (node(2), behind(3))]), digest);
         assert_ne!(heads_digest([heads[0]]), digest);
+        let other = (node(2), FeedHead::behind(1, Digest::of(b"another history")));
+        assert_ne!(heads_digest([heads[0], other]), digest, "of one length and another history");
+    }
+
+    #[test]
+    fn a_head_without_the_digest_of_its_last_entry_is_refused() {
+        use api::sync_response::Have;
+        let node = node(1).as_bytes().to_vec();
+        for (next, last) in [(3, Vec::new()), (3, vec![1; 31]), (0, vec![1; 32])] {
+            let heads = vec![api::FeedHead { node: node.clone().into(), next, last: last.into() }];
+            let message = api::SyncResponse { have: Some(Have::Heads(api::FeedHeads { heads })) };
+            assert!(matches!(SyncResponse::decode(&message.encode_to_vec()), Err(WireError::Field(_))));
+        }
     }
 
     #[test]
     fn equal_state_of_a_hundred_nodes_is_told_in_less_than_a_hundred_bytes() {
-        let heads = (0..100).map(|n| (node(n), 1_000_000));
+        let heads = (0..100).map(|n| (node(n), FeedHead::behind(1_000_000, Digest::of(&[n]))));
         let request = SyncRequest::Heads { known: Some(heads_digest(heads)) };
         assert!(request.encode().len() + SyncResponse::Same.encode().len() < 100);
     }

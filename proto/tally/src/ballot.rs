@@ -29,6 +29,9 @@ pub struct Vote {
     /// Envelope digests of the commitments that these open, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commitments: Vec<Digest>,
+    /// Envelope digests of checks that bear the results out, sorted. Not all that there may be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Digest>,
 }
 
 /// What an operator says.

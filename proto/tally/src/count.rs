@@ -10,6 +10,7 @@ use quorate_proto::{ArtifactId, OperatorId, Timestamp};
 
 use crate::ENGINE;
 use crate::ballot::{Ballot, Vote};
+use crate::drills::Drilled;
 use crate::flags::{flags, open};
 use crate::grade::{Confirmation, Grades};
 use crate::heard::Heard;
@@ -32,6 +33,8 @@ pub struct Circumstances<'a> {
     pub commitments: &'a [Arc<VerifiedCommitment>],
     /// Build witnesses that other operators confirm.
     pub confirmations: &'a [Confirmation],
+    /// What drills have shown to be wrong. Other artifacts are ignored.
+    pub drills: &'a [Drilled],
 }
 
 /// The verdict on `artifact` as of no time; see [`tally_as_of`].
@@ -105,6 +108,9 @@ impl<'c> Case<'c, '_> {
         if open.iter().any(|commitment| self.circumstances.as_of.is_some_and(|now| now > commitment.commitment().promise.reveal_by)) {
             verdict.flags.insert(Flag::Withheld);
         }
+        if self.circumstances.drills.iter().any(|drilled| drilled.artifact == *self.artifact) {
+            verdict.flags.insert(Flag::Drill);
+        }
         if !open.is_empty() {
             verdict.as_of = self.circumstances.as_of;
         }
@@ -124,7 +130,9 @@ impl<'c> Case<'c, '_> {
             results.sort_unstable();
             let mut commitments: Vec<_> = words().filter_map(|word| self.grades.opened(word.digest())).collect();
             commitments.sort_unstable();
-            Vote { operator, name: name.clone(), ballot, grade, results, commitments }
+            let mut checks: Vec<_> = words().flat_map(|word| self.grades.checks(word.digest())).copied().collect();
+            checks.sort_unstable();
+            Vote { operator, name: name.clone(), ballot, grade, results, commitments, checks }
         };
         self.policy.voters().iter().map(|voter| vote(voter.operator, &voter.name)).collect()
     }

@@ -4,14 +4,16 @@
 //! The same code that tallies answers here; nothing is decided a second time.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, NodeId};
 use serde::Serialize;
 
 use crate::ballot::Ballot;
 use crate::count::{Case, Circumstances, Count};
-use crate::grade::{Grade, Grades, counted};
+use crate::grade::{Grade, Grades, counts};
 use crate::heard::Heard;
 use crate::marks::{Mark, marks};
 use crate::policy::Policy;
@@ -154,8 +156,9 @@ fn entries(policy: &Policy, artifact: &ArtifactId, verdict: &Verdict) -> Vec<Ent
 
 impl Case<'_, '_> {
     fn marks(&self, statements: &[VerifiedStatement]) -> Vec<MarkStep> {
-        let commitments = counted(self.policy, self.artifact, self.circumstances.commitments);
-        let marks = marks(&self.artifact.slot, statements, commitments, self.circumstances.as_of);
+        let counted = |entry: &&Arc<VerifiedCommitment>| counts(self.policy, self.artifact, entry);
+        let commitments: Vec<_> = self.circumstances.commitments.iter().filter(counted).cloned().collect();
+        let marks = marks(&self.artifact.slot, statements, Circumstances { commitments: &commitments, ..self.circumstances });
         marks.into_iter().map(|mark| MarkStep { name: self.policy.name_of(&mark.operator), mark }).collect()
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_proto::entry::VerifiedCommitment;
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId};
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,17 @@ pub enum Grade {
     Blind,
 }
 
+/// Checks that a verdict names, unless more results rest on them: a few of each, so that a policy with other
+/// operators finds one of theirs among them.
+const CHECKS_NAMED: usize = 64;
+
 /// An operator's word that a result's build witness fits its own build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Confirmation {
     /// The result, by its envelope.
     pub result: Digest,
+    /// The check, by its envelope.
+    pub check: Digest,
     /// Who says so.
     pub operator: OperatorId,
     /// Which of its nodes.
@@ -46,11 +52,41 @@ pub(crate) struct Grades {
     graded: BTreeMap<Digest, Graded>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Graded {
     grade: Grade,
     /// The commitment that it opens.
     opened: Option<Digest>,
+    /// The checks that bear it out, sorted.
+    checks: Vec<Digest>,
+}
+
+impl Confirmation {
+    /// What a check says of a result, if it bears it out: that it speaks of this very result, of another operator's
+    /// work, and that most of it agrees.
+    pub fn of(check: &VerifiedCheck, result: &VerifiedStatement) -> Option<Self> {
+        let position = check.position();
+        check.check().confirms(result).then(|| Self {
+            result: result.digest(),
+            check: check.digest(),
+            operator: check.operator(),
+            node: position.node,
+            sequence: position.sequence,
+        })
+    }
+
+    /// What `checks` say of those `results` that they name. Complexity: O(n log n).
+    pub fn among<'s>(
+        checks: impl IntoIterator<Item = &'s VerifiedCheck>,
+        results: impl IntoIterator<Item = &'s VerifiedStatement>,
+    ) -> Vec<Self> {
+        let mut checks = checks.into_iter().peekable();
+        if checks.peek().is_none() {
+            return Vec::new();
+        }
+        let results: BTreeMap<_, _> = results.into_iter().map(|result| (result.digest(), result)).collect();
+        checks.filter_map(|check| Self::of(check, results.get(&check.check().checked.statement)?)).collect()
+    }
 }
 
 impl Grade {
@@ -90,16 +126,17 @@ impl Grades {
         let graded = words().map(|word| {
             let opened = opened(&commitments, word);
             let blind = opened.is_some_and(|commitment| seen.by_others(commitment, word.operator()) >= others);
-            let by = confirmed.get(&word.digest());
-            let witnessed = by.is_some_and(|by| by.iter().any(|operator| *operator != word.operator()));
-            let grade = match (blind, witnessed) {
+            let checks = by_others(&confirmed, word);
+            let grade = match (blind, checks.is_empty()) {
                 (true, _) => Grade::Blind,
-                (false, true) => Grade::Witnessed,
-                (false, false) => Grade::Follower,
+                (false, false) => Grade::Witnessed,
+                (false, true) => Grade::Follower,
             };
-            (word.digest(), Graded { grade, opened })
+            (word.digest(), Graded { grade, opened, checks })
         });
-        Self { graded: graded.collect() }
+        let mut graded: BTreeMap<_, _> = graded.collect();
+        name_few(&mut graded);
+        Self { graded }
     }
 
     /// The grade of a result.
@@ -111,6 +148,11 @@ impl Grades {
     pub(crate) fn opened(&self, result: Digest) -> Option<Digest> {
         self.graded.get(&result).and_then(|graded| graded.opened)
     }
+
+    /// Checks that bear a result out, sorted. Also where it is blind: under another policy it may not be.
+    pub(crate) fn checks(&self, result: Digest) -> &[Digest] {
+        self.graded.get(&result).map_or(&[], |graded| &graded.checks)
+    }
 }
 
 /// The commitments to the task of an artifact that are listened to: of the enrolled, at no revoked place.
@@ -119,12 +161,15 @@ pub(crate) fn counted<'c>(
     artifact: &'c ArtifactId,
     commitments: &'c [Arc<VerifiedCommitment>],
 ) -> impl Iterator<Item = &'c VerifiedCommitment> {
-    commitments.iter().map(Arc::as_ref).filter(move |entry| {
-        let (commitment, position) = (entry.commitment(), entry.position());
-        (&commitment.package, &commitment.file) == (&artifact.slot.package, &artifact.slot.file)
-            && policy.enrolled().contains(&entry.operator())
-            && !policy.is_revoked(entry.operator(), position.node, position.sequence)
-    })
+    commitments.iter().map(Arc::as_ref).filter(move |entry| counts(policy, artifact, entry))
+}
+
+/// Whether a commitment is listened to.
+pub(crate) fn counts(policy: &Policy, artifact: &ArtifactId, entry: &VerifiedCommitment) -> bool {
+    let (commitment, position) = (entry.commitment(), entry.position());
+    (&commitment.package, &commitment.file) == (&artifact.slot.package, &artifact.slot.file)
+        && policy.enrolled().contains(&entry.operator())
+        && !policy.is_revoked(entry.operator(), position.node, position.sequence)
 }
 
 fn place(entry: &VerifiedCommitment) -> (NodeId, u64) {
@@ -137,14 +182,35 @@ fn opened(commitments: &BTreeMap<(NodeId, u64), &VerifiedCommitment>, word: &Ver
     commitment.is_opened_by(word).then(|| commitment.digest())
 }
 
-fn confirmed(policy: &Policy, confirmations: &[Confirmation]) -> BTreeMap<Digest, BTreeSet<OperatorId>> {
-    let mut confirmed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+/// Who confirms each result, and with which check: of an operator's several that with the smallest digest.
+type Confirmed = BTreeMap<Digest, BTreeMap<OperatorId, Digest>>;
+
+fn confirmed(policy: &Policy, confirmations: &[Confirmation]) -> Confirmed {
+    let mut confirmed = Confirmed::new();
     for one in confirmations {
         if policy.enrolled().contains(&one.operator) && !policy.is_revoked(one.operator, one.node, one.sequence) {
-            confirmed.entry(one.result).or_default().insert(one.operator);
+            let check = confirmed.entry(one.result).or_default().entry(one.operator).or_insert(one.check);
+            *check = one.check.min(*check);
         }
     }
     confirmed
+}
+
+/// One check of every other operator that confirms a result, sorted.
+fn by_others(confirmed: &Confirmed, word: &VerifiedStatement) -> Vec<Digest> {
+    let all = confirmed.get(&word.digest()).into_iter().flatten();
+    let mut checks: Vec<_> = all.filter(|(operator, _)| **operator != word.operator()).map(|(_, check)| *check).collect();
+    checks.sort_unstable();
+    checks
+}
+
+/// Leaves the first few of each result's checks: a verdict has to fit a log entry, however many confirm.
+fn name_few(graded: &mut BTreeMap<Digest, Graded>) {
+    let borne_out = graded.values().filter(|graded| !graded.checks.is_empty()).count();
+    let each = CHECKS_NAMED.checked_div(borne_out).unwrap_or(CHECKS_NAMED).max(1);
+    for graded in graded.values_mut() {
+        graded.checks.truncate(each);
+    }
 }
 
 /// Which operators say that they saw a commitment before any result.

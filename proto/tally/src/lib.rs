@@ -1,7 +1,8 @@
 //! The tally: a policy and verified results in, a verdict with its reasons out.
 //!
 //! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
-//! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
+//! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]) or agreed with what is
+//! known to be wrong ([`drills`]) or never had a vote of its own ([`record`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
 //! verification summary ([`summary`]) or step by step ([`mod@explain`]); who could fool or stall a policy
 //! ([`doctor`]). A verdict is a pure function of its arguments: the same for everybody, in any order.
 //!
@@ -11,6 +12,7 @@
 pub mod ballot;
 mod count;
 pub mod doctor;
+pub mod drills;
 pub mod explain;
 mod flags;
 pub mod grade;
@@ -18,6 +20,7 @@ mod heard;
 pub mod marks;
 pub mod policy;
 mod quorum;
+pub mod record;
 pub mod severity;
 pub mod summary;
 pub mod verdict;
@@ -25,13 +28,15 @@ pub mod verdict;
 pub use ballot::{Ballot, Vote};
 pub use count::{Circumstances, tally, tally_as_of};
 pub use doctor::{Diagnosis, examine};
+pub use drills::{Drilled, Drills};
 pub use explain::{Explanation, explain};
 pub use grade::{Confirmation, Grade};
 pub use marks::{Mark, MarkKind, marks};
 pub use policy::{Attribute, Consequence, Disposition, LogPolicy, Policy, PolicyError};
+pub use record::Record;
 pub use severity::Severity;
 pub use summary::{VerdictSummary, Verifier};
 pub use verdict::{Flag, State, Verdict};
 
 /// Name and version of these rules. Part of every verdict: other rules, other name.
-pub const ENGINE: &str = "quorate-tally/3";
+pub const ENGINE: &str = "quorate-tally/4";

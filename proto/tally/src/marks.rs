@@ -1,19 +1,23 @@
-//! Marks: promises that nodes broke, each to be seen in statements that they signed.
+//! Marks: promises that nodes broke, and agreement with what is known to be wrong, each to be seen in statements that
+//! they signed.
 //!
 //! A mark takes no vote away: whoever owns a policy looks, and decides whom to enrol. No mark depends on what its
 //! author could not know, and none on how fast entries travel: a node is held to its own words.
 //! `docs/spec/tally.md`, section "Marks".
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use quorate_proto::commitment::Reveals;
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
+use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId};
 use serde::{Deserialize, Serialize};
 
-/// A promise that was broken.
+use crate::count::Circumstances;
+
+/// A promise that was broken, or a word that cannot be true.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
@@ -23,7 +27,8 @@ pub struct Mark {
     pub node: NodeId,
     /// Which.
     pub kind: MarkKind,
-    /// The envelopes that show it: the commitment, and what goes against it.
+    /// The envelopes that show it: the commitment, and what goes against it; of a drill its announcement, its opening,
+    /// and the result.
     pub shown_by: Vec<Digest>,
 }
 
@@ -39,11 +44,13 @@ pub enum MarkKind {
     FalseReveal,
     /// Not revealed by the time promised.
     Open,
+    /// Agreed with a file that is known to be wrong.
+    Drill,
 }
 
 impl MarkKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Premature, Self::SecondCommitment, Self::FalseReveal, Self::Open];
+    pub const ALL: [Self; 5] = [Self::Premature, Self::SecondCommitment, Self::FalseReveal, Self::Open, Self::Drill];
 
     /// The kind's name, as in the JSON.
     pub const fn name(self) -> &'static str {
@@ -52,6 +59,7 @@ impl MarkKind {
             Self::SecondCommitment => "second-commitment",
             Self::FalseReveal => "false-reveal",
             Self::Open => "open",
+            Self::Drill => "drill",
         }
     }
 }
@@ -62,20 +70,26 @@ impl std::fmt::Display for MarkKind {
     }
 }
 
-/// The marks that the entries about one slot show, as of a time; at no time nothing is late. `statements` and
-/// `commitments` about other slots are ignored; order and repetition change nothing. Complexity: O(n log n).
+/// The marks that the entries about one slot show, in these circumstances: as of a time, at none of which nothing is
+/// late, with these commitments and drills. What is about other slots is ignored; order and repetition change nothing.
+/// No policy has a part: what was signed stays signed. Complexity: O(n log n).
 pub fn marks<'s>(
     slot: &ArtifactSlot,
     statements: impl IntoIterator<Item = &'s VerifiedStatement>,
-    commitments: impl IntoIterator<Item = &'s VerifiedCommitment>,
-    as_of: Option<Timestamp>,
+    circumstances: Circumstances<'_>,
 ) -> Vec<Mark> {
     let results: Vec<_> = statements.into_iter().filter(|statement| statement.artifact().slot == *slot).collect();
+    let drilled = circumstances.drills.iter().filter(|drilled| drilled.artifact.slot == *slot);
+    let mut marks: BTreeSet<_> = drilled.flat_map(|drilled| drilled.marks(results.iter().copied())).collect();
+    broken_promises(slot, &results, circumstances, &mut marks);
+    marks.into_iter().collect()
+}
+
+fn broken_promises(slot: &ArtifactSlot, results: &[&VerifiedStatement], circumstances: Circumstances<'_>, marks: &mut BTreeSet<Mark>) {
     let about = |entry: &&VerifiedCommitment| (&entry.commitment().package, &entry.commitment().file) == (&slot.package, &slot.file);
-    let mut commitments: Vec<_> = commitments.into_iter().filter(about).collect();
+    let mut commitments: Vec<_> = circumstances.commitments.iter().map(Arc::as_ref).filter(about).collect();
     commitments.sort_by_key(|entry| (entry.node(), entry.position().sequence, entry.digest()));
     commitments.dedup_by_key(|entry| entry.digest());
-    let mut marks = BTreeSet::new();
     for (at, commitment) in commitments.iter().enumerate() {
         let own = || results.iter().copied().filter(|result| result.node() == commitment.node());
         let revealing =
@@ -93,7 +107,7 @@ pub fn marks<'s>(
                 mark(MarkKind::Premature, Some(result.digest()));
             }
         }
-        if is_open && as_of.is_some_and(|now| now > commitment.commitment().promise.reveal_by) {
+        if is_open && circumstances.as_of.is_some_and(|now| now > commitment.commitment().promise.reveal_by) {
             mark(MarkKind::Open, None);
         }
         let next = commitments.get(at + 1).filter(|next| next.node() == commitment.node());
@@ -103,7 +117,6 @@ pub fn marks<'s>(
             mark(MarkKind::SecondCommitment, Some(next.digest()));
         }
     }
-    marks.into_iter().collect()
 }
 
 fn is_premature(commitment: &VerifiedCommitment, result: &RebuildResult) -> bool {

@@ -51,6 +51,8 @@ pub enum Flag {
     SourceSplit,
     /// An operator committed to a result and did not reveal it.
     Withheld,
+    /// The log's operator had published this very file to see who agrees with it.
+    Drill,
 }
 
 /// How many members of a group are on each side.
@@ -181,6 +183,7 @@ impl Flag {
             Self::Mutated => "mutated",
             Self::SourceSplit => "source-split",
             Self::Withheld => "withheld",
+            Self::Drill => "drill",
         }
     }
 }
@@ -198,10 +201,11 @@ impl std::fmt::Display for Flag {
 }
 
 impl Verdict {
-    /// Digests of every result that was considered, agreeing and dissenting, and of the commitments that these open,
-    /// sorted.
+    /// Digests of every result that was considered, agreeing and dissenting, of the commitments that these open, and of
+    /// the checks that bear them out, sorted.
     pub fn rests_on(&self) -> Vec<Digest> {
-        let digests: BTreeSet<_> = self.votes.iter().flat_map(|vote| vote.results.iter().chain(&vote.commitments).copied()).collect();
+        let of_vote = |vote: &Vote| [&vote.results, &vote.commitments, &vote.checks].into_iter().flatten().copied().collect::<Vec<_>>();
+        let digests: BTreeSet<_> = self.votes.iter().flat_map(of_vote).collect();
         digests.into_iter().collect()
     }
 

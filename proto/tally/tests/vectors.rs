@@ -10,8 +10,8 @@ use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, Timestamp};
-use quorate_tally::{Circumstances, Policy, tally_as_of};
-use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical, policy};
+use quorate_tally::{Circumstances, Confirmation, Policy, tally_as_of};
+use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical, left, policy};
 use serde_json::{Value, json};
 
 /// A picture of votes (see the tests beside this), and what is special.
@@ -20,6 +20,7 @@ struct Case {
     policy: String,
     items: Vec<FeedItem>,
     commitments: Vec<FeedItem>,
+    checks: Vec<FeedItem>,
     equivocations: Vec<[FeedItem; 2]>,
     as_of: Option<Timestamp>,
 }
@@ -49,14 +50,30 @@ fn votes(members: &mut [Member], row: &str) -> Vec<FeedItem> {
 fn pictured(what: &'static str, row: &str, threshold: usize, rules: &str) -> Case {
     let mut members = five();
     let policy = format!("{}{rules}", policy(threshold, &members));
-    Case { what, policy, items: votes(&mut members, row), commitments: Vec::new(), equivocations: Vec::new(), as_of: None }
+    Case {
+        what,
+        policy,
+        items: votes(&mut members, row),
+        commitments: Vec::new(),
+        checks: Vec::new(),
+        equivocations: Vec::new(),
+        as_of: None,
+    }
 }
 
 /// One operator with three nodes that say what the picture says.
 fn joined(what: &'static str, row: &str) -> Case {
     let mut nodes = Member::with_nodes(1, 3);
     let policy = policy(1, [&nodes[0]]);
-    Case { what, policy, items: votes(&mut nodes, row), commitments: Vec::new(), equivocations: Vec::new(), as_of: None }
+    Case {
+        what,
+        policy,
+        items: votes(&mut nodes, row),
+        commitments: Vec::new(),
+        checks: Vec::new(),
+        equivocations: Vec::new(),
+        as_of: None,
+    }
 }
 
 fn superseded() -> Case {
@@ -68,6 +85,7 @@ fn superseded() -> Case {
         policy: policy(3, &members),
         items,
         commitments: Vec::new(),
+        checks: Vec::new(),
         equivocations: Vec::new(),
         as_of: None,
     }
@@ -83,6 +101,7 @@ fn registry_split() -> Case {
         policy: policy(3, &members),
         items,
         commitments: Vec::new(),
+        checks: Vec::new(),
         equivocations: Vec::new(),
         as_of: None,
     }
@@ -99,6 +118,7 @@ fn equivocated() -> Case {
         policy: policy(3, &members),
         items,
         commitments: Vec::new(),
+        checks: Vec::new(),
         equivocations: vec![pair],
         as_of: None,
     }
@@ -113,6 +133,7 @@ fn certified_twice() -> Case {
         policy: policy(3, &members),
         items,
         commitments: Vec::new(),
+        checks: Vec::new(),
         equivocations: Vec::new(),
         as_of: None,
     }
@@ -184,7 +205,19 @@ fn graded(what: &'static str, rules: &str, withholds: bool) -> Case {
     };
     let items = members[..told].iter_mut().enumerate().map(reveal).collect();
     let (policy, equivocations) = (format!("{rules}{}", policy(3, &members)), Vec::new());
-    Case { what, policy, items, commitments, equivocations, as_of: Some(Timestamp::from_unix_seconds(SIGNED_AT + 3_600)) }
+    let as_of = Some(Timestamp::from_unix_seconds(SIGNED_AT + 3_600));
+    Case { what, policy, items, commitments, checks: Vec::new(), equivocations, as_of }
+}
+
+/// Three of five build and do not commit. The second bears the first out, the third does not, and the fourth, which tells
+/// no result, bears out the first two.
+fn checked(what: &'static str, rules: &str) -> Case {
+    let mut members = five();
+    let items: Vec<_> = members[..3].iter_mut().map(|member| member.builds(&click(), identical(&click()), &left(1))).collect();
+    let checks = [(1, 0, 1), (2, 0, 2), (3, 0, 1), (3, 1, 1)];
+    let checks = checks.map(|(by, whose, kind): (usize, usize, u8)| members[by].checks(&items[whose], &left(kind))).to_vec();
+    let policy = format!("{rules}{}", policy(3, &members));
+    Case { what, policy, items, commitments: Vec::new(), checks, equivocations: Vec::new(), as_of: None }
 }
 
 /// Grades, what they are asked for, and what is withheld.
@@ -193,6 +226,8 @@ fn graded_cases() -> Vec<Case> {
         graded("who is seen by enough others is blind", "", false),
         graded("votes of other grades wait", "grades = [\"blind\"]\n", false),
         graded("a commitment that is not revealed", "", true),
+        checked("who is borne out by another operator is witnessed", ""),
+        checked("votes that nobody bears out wait", "grades = [\"blind\", \"witnessed\"]\n"),
     ]
 }
 
@@ -226,7 +261,11 @@ fn row(case: &Case) -> Value {
     let proofs: Vec<_> = case.equivocations.iter().map(prove).collect();
     let committed = |item| VerifiedEntry::verify_item(item, rules.enrolled()).unwrap().commitment().cloned().map(Arc::new);
     let commitments: Vec<_> = case.commitments.iter().filter_map(committed).collect();
-    let circumstances = Circumstances { as_of: case.as_of, equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
+    let check = |item| VerifiedEntry::verify_item(item, rules.enrolled()).unwrap().check().cloned();
+    let checks: Vec<_> = case.checks.iter().filter_map(check).collect();
+    let confirmations = Confirmation::among(&checks, &statements);
+    let known = Circumstances { equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
+    let circumstances = Circumstances { as_of: case.as_of, confirmations: &confirmations, ..known };
     let exact = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let item = |item: &FeedItem| json!({ "certificate": exact(&item.certificate), "envelope": exact(&item.envelope) });
     json!({
@@ -235,6 +274,7 @@ fn row(case: &Case) -> Value {
         "artifact": click(),
         "results": case.items.iter().map(item).collect::<Vec<_>>(),
         "commitments": case.commitments.iter().map(item).collect::<Vec<_>>(),
+        "checks": case.checks.iter().map(item).collect::<Vec<_>>(),
         "equivocations": case.equivocations.iter().map(|pair| pair.each_ref().map(item)).collect::<Vec<_>>(),
         "asOf": case.as_of,
         "verdict": tally_as_of(&rules, &click(), &statements, circumstances),
@@ -244,8 +284,7 @@ fn row(case: &Case) -> Value {
 #[test]
 fn verdicts() {
     let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).collect();
-    let vectors =
-        json!({ "description": "policy, results, commitments, proofs of equivocation and a time in, verdict out", "vectors": rows });
+    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation and a time in, verdict out", "vectors": rows });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

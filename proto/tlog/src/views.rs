@@ -5,7 +5,7 @@
 //! beginning is asked for: it is either the smaller tree, or the second half of a proof. Knows no peers, files or
 //! clock. `docs/spec/witness.md`, section "Views that are told".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Origin};
 use crate::equivocation::{EquivocationError, LogEquivocation};
@@ -18,6 +18,9 @@ use crate::witness::origin_hash;
 /// or is still asked about.
 pub const CHECKPOINTS_MAX: usize = 64;
 
+/// Checkpoints of one log that are told beside the largest, at most.
+pub const BESIDE_MAX: usize = 8;
+
 /// The checkpoints of some logs, as far as they were heard of.
 #[derive(Clone, Debug, Default)]
 pub struct Views {
@@ -29,6 +32,8 @@ pub struct Views {
 pub struct View {
     keys: Vec<VerifierKey>,
     heard: BTreeMap<u64, Heard>,
+    /// The smaller one of each new checkpoint and the largest before it, the newest last.
+    beside: VecDeque<u64>,
     conviction: Option<LogEquivocation>,
 }
 
@@ -172,6 +177,24 @@ impl View {
         self.heard.last_key_value().map(|(_, heard)| &heard.note)
     }
 
+    /// What others should hear of: the largest checkpoint; and, without cosignatures, those that came beside it and of
+    /// which it was not shown that it goes on from them. Who tells the largest alone keeps from others what may
+    /// contradict it.
+    pub fn told(&self) -> Vec<SignedNote> {
+        let latest = self.latest().cloned().into_iter();
+        if self.conviction.is_some() {
+            return latest.collect();
+        }
+        let beside = self.beside.iter().filter(|size| self.is_open_above(**size)).filter_map(|size| self.heard.get(size));
+        let of_the_log = |note: SignedNote| note.retaining(|line| self.keys.iter().any(|key| key.name() == line.name()));
+        latest.chain(beside.map(|heard| of_the_log(heard.note.clone()))).collect()
+    }
+
+    /// Whether it was not yet shown, step by step, that the largest tree begins with the one of this size.
+    fn is_open_above(&self, size: u64) -> bool {
+        self.heard.range(size + 1..).any(|(_, heard)| !heard.linked)
+    }
+
     /// Its size and root.
     pub fn head(&self) -> Option<TreeHead> {
         self.heard.last_key_value().map(|(size, heard)| TreeHead { size: *size, root: heard.root })
@@ -199,6 +222,9 @@ impl View {
             let proof = LogEquivocation::of_one_size(held.note.clone(), note);
             return self.convict(proof);
         }
+        if let Some(largest) = self.heard.last_key_value().map(|(size, _)| *size) {
+            self.beside.push_back(largest.min(head.size));
+        }
         self.heard.insert(head.size, Heard { root: head.root, note, linked: false });
         // What follows was linked with what is now before this one.
         if let Some((_, next)) = self.heard.range_mut(head.size + 1..).next() {
@@ -207,6 +233,10 @@ impl View {
         if self.heard.len() > CHECKPOINTS_MAX {
             self.heard.pop_first();
         }
+        let mut beside = std::mem::take(&mut self.beside);
+        beside.retain(|size| self.heard.contains_key(size) && self.is_open_above(*size));
+        beside.drain(..beside.len().saturating_sub(BESIDE_MAX));
+        self.beside = beside;
         Hearing::New
     }
 
@@ -334,6 +364,47 @@ mod tests {
         assert_eq!(views.open(), []);
         views.hear(shown(6, "other", 1).note).unwrap();
         assert_eq!(views.open().iter().map(|q| (q.old_size, q.size)).collect::<Vec<_>>(), [(3, 6), (6, 9)]);
+    }
+
+    fn told(views: &Views) -> Vec<SignedNote> {
+        views.logs().flat_map(|(_, view)| view.told()).collect()
+    }
+
+    #[test]
+    fn whichever_of_two_views_is_heard_first_both_are_told_until_they_are_compared() {
+        let (small, large) = (shown(5, "", 0).note, shown(9, "other", 0));
+        let cosigner = Signer::from_seed("witness.example".parse().unwrap(), &[3; 32]);
+        for order in [[&small, &large.note], [&large.note, &small]] {
+            let mut views = views();
+            for note in order {
+                views.hear(note.clone().cosign(&cosigner).unwrap()).unwrap();
+            }
+            assert_eq!(told(&views), [large.note.clone().cosign(&cosigner).unwrap(), small.clone()]);
+            let question = views.open().remove(0);
+            assert!(matches!(answer(&mut views, &question, &large), Ok(Hearing::Convicts(_))));
+            assert_eq!(told(&views).len(), 1, "the proof says it all");
+        }
+    }
+
+    #[test]
+    fn of_one_history_the_largest_is_told_and_no_more_than_some_beside_it() {
+        let mut views = views();
+        for size in 1..=30 {
+            views.hear(shown(size, "", 0).note).unwrap();
+        }
+        let sizes = |views: &Views| {
+            let told = told(views).into_iter();
+            told.map(|note| Checkpoint::parse(note.unverified_text()).unwrap().size()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&views), [30, 22, 23, 24, 25, 26, 27, 28, 29]);
+        for question in views.open().into_iter().filter(|question| question.size > 25) {
+            answer(&mut views, &question, &shown(question.size, "", 0)).unwrap();
+        }
+        assert_eq!(sizes(&views), [30, 22, 23, 24]);
+        for question in views.open() {
+            answer(&mut views, &question, &shown(question.size, "", 0)).unwrap();
+        }
+        assert_eq!(sizes(&views), [30]);
     }
 
     #[test]

@@ -5,10 +5,12 @@ use libfuzzer_sys::fuzz_target;
 use quorate_proto::bundle::Bundle;
 use quorate_proto::certificate::NodeCertificate;
 use quorate_proto::commitment::Commitment;
+use quorate_proto::drill::Drill;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::provenance::Provenance;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::Statement;
+use quorate_proto::witness_check::WitnessCheck;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(envelope) = Envelope::parse(bytes, 1 << 20) {
@@ -22,6 +24,14 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(statement) = Statement::<Commitment>::parse(bytes) {
         assert_eq!(Statement::<Commitment>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
         let _ = statement.predicate.task();
+    }
+    if let Ok(statement) = Statement::<WitnessCheck>::parse(bytes) {
+        assert_eq!(Statement::<WitnessCheck>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
+        let _ = statement.predicate.task();
+    }
+    if let Ok(statement) = Statement::<Drill>::parse(bytes) {
+        assert_eq!(Statement::<Drill>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
+        let _ = statement.predicate.commitment();
     }
     let _ = Statement::<Provenance>::parse(bytes);
     let _ = Statement::<NodeCertificate>::parse(bytes);

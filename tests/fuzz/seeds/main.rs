@@ -78,7 +78,7 @@ fn of_vector(room: &str, key: &str, name: &str, text: &str) -> Vec<(&'static str
         ("mesh", "hex") => vec![("proto_wire", HEXLOWER.decode(text.as_bytes()).unwrap_or_default())],
         ("mesh", "record") => vec![("mesh_peers", HEXLOWER.decode(text.as_bytes()).unwrap_or_default())],
         ("mesh", "book") => vec![("mesh_peers", plain)],
-        ("statement", "payload" | "envelope" | "certificate") => vec![("proto_statement", plain)],
+        ("statement" | "drill", "payload" | "envelope" | "certificate") => vec![("proto_statement", plain)],
         ("tally", "policy") => vec![("tally_policy", plain)],
         ("purl", _) => vec![("proto_identifiers", plain)],
         _ => Vec::new(),

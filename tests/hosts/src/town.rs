@@ -185,6 +185,7 @@ impl Node {
             published: Digest::of(package.as_bytes()),
             size_bytes: 1,
             registry: Some("https://registry.example/simple"),
+            left: None,
             at: now,
         };
         stage::stage(&self.data(), &release, Says::NotAttempted).context("staging an outcome")

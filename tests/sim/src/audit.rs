@@ -1,30 +1,25 @@
-//! What anybody can hold against an operator, from statements alone: the real tally's grades and marks, and
-//! agreement with drills. Who is named, and after how many tasks.
+//! What anybody can hold against an operator, from statements alone: the real tally's grades and marks, agreement
+//! with drills among these. Who is named, and after how many tasks.
 //!
-//! Three rules. A mark names at once. Agreement with a drill names at once. And who has voted [`VOTES_MIN`] times and
-//! never once blind or witnessed is named as one that may have copied everything; an honest node that is slow has
-//! others that confirm its builds.
+//! Two rules, both the tally's. A mark names at once. And who may have copied everything, because no vote of it was ever
+//! blind or witnessed, is named; an honest node that is slow has others that confirm its builds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{OperatorId, Timestamp};
-use quorate_tally::{Ballot, Circumstances, Confirmation, Grade, MarkKind, Policy, marks, tally_as_of};
+use quorate_proto::{ArtifactId, Digest, OperatorId, Timestamp};
+use quorate_tally::record::{Ownership, Record};
+use quorate_tally::{Circumstances, Confirmation, Drilled, Grade, MarkKind, Policy, marks, tally_as_of};
 
 use crate::work::{Job, Kind};
-
-/// So many votes are looked at before anybody is said to have none of its own.
-pub const VOTES_MIN: u32 = 20;
 
 /// Why somebody is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// A promise was broken.
+    /// A promise was broken, or a drill agreed with.
     Marked(MarkKind),
-    /// Agreed with a digest that is known to be wrong.
-    Drilled,
     /// No vote was ever its own.
     NothingOwn,
 }
@@ -52,10 +47,13 @@ pub struct Audit {
     pub votes: BTreeMap<Grade, u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Record {
-    votes: u32,
-    own: u32,
+impl Evidence<'_> {
+    /// Drills are taken as announced in time and opened; that this is so is the log's matter.
+    fn drills(&self, artifact: &ArtifactId) -> Vec<Drilled> {
+        let [announcement, opening] = [&b"announcement"[..], b"opening"].map(Digest::of);
+        let drilled = || Drilled { artifact: artifact.clone(), announcement, opening };
+        (self.job.kind == Kind::Drill).then(drilled).into_iter().collect()
+    }
 }
 
 impl Audit {
@@ -63,23 +61,22 @@ impl Audit {
     pub fn look(&mut self, policy: &Policy, evidence: &Evidence<'_>, as_of: Timestamp) {
         self.tasks += 1;
         let artifact = evidence.job.truth.artifact();
-        let shown = marks(&artifact.slot, evidence.statements.iter().copied(), evidence.commitments.iter().map(Arc::as_ref), Some(as_of));
-        for mark in shown {
+        let drills = evidence.drills(&artifact);
+        let (commitments, confirmations) = (evidence.commitments.as_slice(), evidence.confirmations.as_slice());
+        let circumstances = Circumstances { as_of: Some(as_of), commitments, confirmations, drills: &drills, ..Circumstances::default() };
+        for mark in marks(&artifact.slot, evidence.statements.iter().copied(), circumstances) {
             self.name(mark.operator, Reason::Marked(mark.kind));
         }
-        let (commitments, confirmations) = (evidence.commitments.as_slice(), evidence.confirmations.as_slice());
-        let circumstances = Circumstances { as_of: Some(as_of), commitments, confirmations, ..Circumstances::default() };
         let verdict = tally_as_of(policy, &artifact, evidence.statements.iter().copied(), circumstances);
         for vote in verdict.votes {
             let Some(grade) = vote.grade else { continue };
             *self.votes.entry(grade).or_default() += 1;
-            if evidence.job.kind == Kind::Drill && vote.ballot == Ballot::Identical {
-                self.name(vote.operator, Reason::Drilled);
-            }
             let record = self.records.entry(vote.operator).or_default();
-            record.votes += 1;
-            record.own += u32::from(grade != Grade::Follower);
-            if record.votes >= VOTES_MIN && record.own == 0 {
+            record.tasks += 1;
+            if grade != Grade::Follower {
+                record.owns = Ownership::Once;
+            }
+            if record.is_follower() {
                 self.name(vote.operator, Reason::NothingOwn);
             }
         }

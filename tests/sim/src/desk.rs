@@ -227,5 +227,6 @@ fn slot_of(entry: &VerifiedEntry) -> ArtifactSlot {
     match entry {
         VerifiedEntry::Result(result) => result.artifact().slot.clone(),
         VerifiedEntry::Commitment(commitment) => commitment.commitment().slot(),
+        VerifiedEntry::Check(check) => check.check().slot(),
     }
 }

@@ -79,7 +79,7 @@ pub struct Memory {
     /// What it has told.
     pub told: BTreeSet<Digest>,
     /// What each peer may send: the real buckets.
-    pub frames: Limiter,
+    pub frames: Limiter<PeerId>,
     /// Whether a look into the store is under way.
     pub look: Look,
     /// What it has seen of every task: the real machine.

@@ -115,9 +115,9 @@ impl Store {
         feed.entries.get(usize::try_from(position.sequence).ok()?).copied()
     }
 
-    /// For every feed that is held, the sequence number that comes next.
-    pub fn heads(&self) -> Vec<(NodeId, u64)> {
-        self.feeds.iter().map(|(node, feed)| (*node, feed.head.next())).filter(|(_, next)| *next > 0).collect()
+    /// The end of every feed that is held.
+    pub fn heads(&self) -> Vec<(NodeId, FeedHead)> {
+        self.feeds.iter().map(|(node, feed)| (*node, feed.head)).filter(|(_, head)| head.next() > 0).collect()
     }
 
     /// The entries of a feed.

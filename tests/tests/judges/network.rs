@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use quorate_devnet::stage::{self, Says};
+use quorate_proto::build_witness::Intermediates;
 use quorate_proto::{Digest, Timestamp};
 use tempfile::TempDir;
 
@@ -132,7 +133,7 @@ impl Network {
 
     /// Every node says that it rebuilt the very file.
     pub(crate) fn release(&self, release: &Release) {
-        self.nodes.iter().for_each(|node| node.rebuilds(release));
+        self.nodes.iter().for_each(|node| node.rebuilds(release, None));
     }
 
     /// The path of the policy under which everything is checked.
@@ -197,14 +198,15 @@ impl Node {
         Cosigning { name: self.name.clone(), vkey: word("vkey"), url: word("url") }
     }
 
-    /// Stages `identical` in the queue, and enqueues the release.
-    fn rebuilds(&self, release: &Release) {
+    /// Stages `identical` by a build that left `left` in the queue, and enqueues the release.
+    pub(crate) fn rebuilds(&self, release: &Release, left: Option<&Intermediates>) {
         let staged = stage::Release {
             package: &release.package,
             file: &release.file,
             published: release.digest(),
             size_bytes: release.content.len(),
             registry: Some("https://registry.example/file"),
+            left,
             at: Timestamp::from(SystemTime::now()).whole_seconds(),
         };
         stage::stage(&self.data(), &staged, Says::Identical { repository: "https://github.com/example/example" }).unwrap();

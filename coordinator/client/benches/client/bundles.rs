@@ -45,7 +45,7 @@ fn measure(span: Duration, operators: u8) {
         assert_eq!(assessment.exit, Exit::Met);
         count += 1;
     }
-    let rate = count as f64 / (cpu_time() - began).as_secs_f64();
+    let rate = count as f64 / cpu_time().saturating_sub(began).as_secs_f64();
     let one = f64::midpoint(one, signature_seconds(span / 6, 1_500));
     // Each result, the certificate under it, and the checkpoint.
     let signatures = 2 * usize::from(operators) + 1;
@@ -77,6 +77,7 @@ fn bundle(members: &mut [Member], policy: &Policy, log: &Signer, number: usize) 
         proof: proof.to_string(),
         results: items.iter().map(|item| BundledItem::try_from(item).unwrap()).collect(),
         commitments: Vec::new(),
+        checks: Vec::new(),
         equivocations: Vec::new(),
     };
     bundle.to_bytes()

@@ -80,5 +80,5 @@ fn signature_seconds(span: Duration, message_bytes: usize) -> f64 {
             count += 1;
         }
     }
-    (cpu_time() - began).as_secs_f64() / f64::from(count)
+    cpu_time().saturating_sub(began).as_secs_f64() / f64::from(count)
 }

@@ -10,18 +10,22 @@ use std::sync::Arc;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
+use quorate_proto::drill::{Drill, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate as _, Statement, StatementError, predicate_type};
 use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
-use quorate_proto::{ArtifactSlot, Digest, NodeId};
+use quorate_proto::witness_check::WitnessCheck;
+use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::ballot::Ballot;
-use quorate_tally::{Circumstances, ENGINE, Policy, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::drills::{Drilled, Drills, Opened, Void};
+use quorate_tally::record::{Ownership, Record, owners};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
-use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead};
+use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
@@ -29,9 +33,13 @@ const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
 /// Commitments of a node to one task that a tally looks at, the first.
 const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
 
+/// Checks of a node of results in one slot that a tally looks at, the first of those that confirm.
+const CHECKS_OF_A_NODE_MAX: usize = 64;
+
 /// What was read so far.
-#[derive(Default)]
 pub(super) struct Audit {
+    /// The log's key, which signs drills too.
+    key: VerifierKey,
     tree: Tree,
     tiles: MemoryTiles,
     /// The certificate in force of each node, by the key id that its envelopes name.
@@ -39,8 +47,12 @@ pub(super) struct Audit {
     places: BTreeMap<(NodeId, u64), Place>,
     slots: HashMap<ArtifactSlot, Slot>,
     commitments: HashMap<ArtifactSlot, Vec<(u64, Arc<VerifiedCommitment>)>>,
+    checks: HashMap<ArtifactSlot, Vec<(u64, VerifiedCheck)>>,
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
+    drills: Drills,
+    /// Of whom a verdict has called a vote its own.
+    owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
     pub(super) counts: Counts,
     /// What does not hold, and where.
@@ -83,6 +95,26 @@ impl Slot {
 }
 
 impl Audit {
+    /// Nothing was read yet of the log with this key.
+    pub(super) fn new(key: VerifierKey) -> Self {
+        Self {
+            key,
+            tree: Tree::default(),
+            tiles: MemoryTiles::default(),
+            certificates: HashMap::new(),
+            places: BTreeMap::new(),
+            slots: HashMap::new(),
+            commitments: HashMap::new(),
+            checks: HashMap::new(),
+            proofs: Vec::new(),
+            policies: BTreeMap::new(),
+            drills: Drills::default(),
+            owners: BTreeSet::new(),
+            counts: Counts::default(),
+            findings: Vec::new(),
+        }
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.tree.size()
     }
@@ -138,10 +170,12 @@ impl Audit {
         let kind = predicate_type(envelope.payload()).map_err(|error| error.to_string())?;
         if kind == NodeCertificate::TYPE {
             self.certificate(bytes)
-        } else if kind == RebuildResult::TYPE || kind == Commitment::TYPE {
+        } else if [RebuildResult::TYPE, Commitment::TYPE, WitnessCheck::TYPE].contains(&kind.as_str()) {
             Err("an entry of a feed without a certificate before it".to_owned())
         } else if kind == VerdictSummary::TYPE {
             self.verdict(leaf, envelope.payload())
+        } else if kind == Drill::TYPE {
+            self.drill(leaf, bytes)
         } else {
             Err("an entry of an unknown kind".to_owned())
         }
@@ -180,6 +214,7 @@ impl Audit {
         match entry {
             VerifiedEntry::Result(statement) => self.slots.entry(statement.artifact().slot.clone()).or_default().add(leaf, *statement),
             VerifiedEntry::Commitment(commitment) => self.commitment(leaf, Arc::from(commitment)),
+            VerifiedEntry::Check(check) => self.check(leaf, *check),
         }
         Ok(())
     }
@@ -190,6 +225,25 @@ impl Audit {
         if held.iter().filter(|(_, other)| other.node() == commitment.node()).count() < COMMITMENTS_OF_A_NODE_MAX {
             held.push((leaf, commitment));
         }
+    }
+
+    /// Of a node the first so many of results in one slot are looked at; those that do not confirm say nothing.
+    fn check(&mut self, leaf: u64, check: VerifiedCheck) {
+        if !check.check().agreement.confirms() {
+            return;
+        }
+        let held = self.checks.entry(check.check().slot()).or_default();
+        if held.iter().filter(|(_, other)| other.position().node == check.position().node).count() < CHECKS_OF_A_NODE_MAX {
+            held.push((leaf, check));
+        }
+    }
+
+    fn drill(&mut self, leaf: u64, bytes: &[u8]) -> Result<(), String> {
+        let key = NodeId::from_bytes(*self.key.public()).map_err(|error| error.to_string())?;
+        let drill =
+            VerifiedDrill::verify(bytes, &key, self.key.name().as_str()).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        self.drills.take(leaf, &drill);
+        Ok(())
     }
 
     fn verdict(&mut self, leaf: u64, payload: &[u8]) -> Result<(), String> {
@@ -206,6 +260,7 @@ impl Audit {
         }
         let recomputed = self.recompute(policy, &verdict, summary.log_size);
         if recomputed == verdict {
+            self.owners.extend(owners(&verdict));
             return Ok(());
         }
         let file = crate::text::plain(verdict.artifact.slot.file.as_str());
@@ -223,8 +278,65 @@ impl Audit {
         let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
         let committed = self.commitments.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
         let commitments: Vec<_> = committed.iter().filter(|(leaf, _)| *leaf < size).map(|(_, entry)| Arc::clone(entry)).collect();
-        let circumstances =
-            Circumstances { as_of: verdict.as_of, equivocations: &proofs, commitments: &commitments, ..Circumstances::default() };
+        let checked = self.checks.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
+        let checks = checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
+        let confirmations = Confirmation::among(checks, statements);
+        let drills = self.drilled(&verdict.artifact.slot, size);
+        let circumstances = Circumstances {
+            as_of: verdict.as_of,
+            equivocations: &proofs,
+            commitments: &commitments,
+            confirmations: &confirmations,
+            drills: &drills,
+        };
         tally_as_of(policy, &verdict.artifact, statements, circumstances)
+    }
+
+    /// The results about a slot, each with its leaf.
+    fn results(&self, slot: &ArtifactSlot) -> impl Iterator<Item = (u64, &VerifiedStatement)> + Clone {
+        self.slots.get(slot).into_iter().flat_map(|slot| slot.leaves.iter().copied().zip(&slot.statements))
+    }
+
+    fn drilled(&self, slot: &ArtifactSlot, size: u64) -> Vec<Drilled> {
+        self.drills.shown(slot, size, &self.results(slot))
+    }
+
+    /// The operators that may have copied everything, with how many tasks each has results of.
+    pub(super) fn followers(&self) -> Vec<(OperatorId, usize)> {
+        let mut tasks: BTreeMap<OperatorId, usize> = BTreeMap::new();
+        for results in self.slots.values() {
+            let operators: BTreeSet<_> = results.statements.iter().map(VerifiedStatement::operator).collect();
+            for operator in operators {
+                *tasks.entry(operator).or_default() += 1;
+            }
+        }
+        let owns = |operator: OperatorId| if self.owners.contains(&operator) { Ownership::Once } else { Ownership::Never };
+        tasks.into_iter().filter(|(operator, tasks)| Record { tasks: *tasks, owns: owns(*operator) }.is_follower()).collect()
+    }
+
+    /// All drills that were opened, and what each shows.
+    pub(super) fn drills(&self) -> impl Iterator<Item = (&Opened, Result<Drilled, Void>)> {
+        self.drills.opened().map(|opened| (opened, opened.shows(self.results(&opened.artifact.slot))))
+    }
+
+    /// How many drills are announced and not opened.
+    pub(super) fn hidden_drills(&self) -> usize {
+        self.drills.hidden().count()
+    }
+
+    /// Every mark that the log shows as of a time, by slot. Only where there is a commitment or a drill can be one.
+    pub(super) fn marks(&self, as_of: Timestamp) -> Vec<(&ArtifactSlot, Mark)> {
+        let drilled = self.drills.opened().map(|opened| &opened.artifact.slot);
+        let slots: BTreeSet<_> = self.commitments.keys().chain(drilled).collect();
+        let mut found = Vec::new();
+        for slot in slots {
+            let commitments: Vec<_> = self.commitments.get(slot).into_iter().flatten().map(|(_, entry)| Arc::clone(entry)).collect();
+            let drills = self.drilled(slot, u64::MAX);
+            let circumstances =
+                Circumstances { as_of: Some(as_of), commitments: &commitments, drills: &drills, ..Circumstances::default() };
+            let results = self.results(slot).map(|(_, result)| result);
+            found.extend(marks(slot, results, circumstances).into_iter().map(|mark| (slot, mark)));
+        }
+        found
     }
 }

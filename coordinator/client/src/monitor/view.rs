@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
+use quorate_tally::drills::{Drilled, Opened, Void};
+use quorate_tally::{Mark, MarkKind, Policy};
 use quorate_tlog::Checkpoint;
 use serde::Serialize;
 
@@ -10,6 +13,12 @@ use super::own::Looked;
 use crate::exit::Exit;
 use crate::text::plain;
 use crate::view::SCHEMA_VERSION;
+
+/// Marks that are written out; all are counted.
+const MARKS_LISTED_MAX: usize = 1_000;
+
+/// Of these, so many for people.
+const MARKS_SHOWN: usize = 20;
 
 /// One pass; its JSON is `docs/spec/cli.md`'s.
 #[derive(Debug, Serialize)]
@@ -26,7 +35,48 @@ pub(super) struct PassView {
     other_engines: u64,
     pub(super) views: Vec<ViewOf>,
     own: Vec<Looked>,
+    followers: Vec<FollowerOf>,
+    hidden_drills: usize,
+    drills: Vec<DrillOf>,
+    mark_count: usize,
+    marks: Vec<MarkOf>,
     findings: Vec<Finding>,
+}
+
+/// An operator that may have copied everything.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FollowerOf {
+    operator: OperatorId,
+    name: String,
+    tasks: usize,
+}
+
+/// A drill that was opened.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DrillOf {
+    #[serde(flatten)]
+    artifact: ArtifactId,
+    reason: String,
+    announced: Option<u64>,
+    opened: u64,
+    /// Why it shows nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    void: Option<String>,
+}
+
+/// A mark that the log shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MarkOf {
+    operator: OperatorId,
+    name: String,
+    node: NodeId,
+    kind: MarkKind,
+    #[serde(flatten)]
+    slot: ArtifactSlot,
+    shown_by: Vec<Digest>,
 }
 
 /// How a checkpoint that somebody was shown stands to the log's.
@@ -77,6 +127,11 @@ impl PassView {
             other_engines: 0,
             views: Vec::new(),
             own: Vec::new(),
+            followers: Vec::new(),
+            hidden_drills: 0,
+            drills: Vec::new(),
+            mark_count: 0,
+            marks: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -94,6 +149,32 @@ impl PassView {
         for (entry, says) in &audit.findings {
             self.find(Some(*entry), says.clone());
         }
+    }
+
+    /// Who broke promises or agreed with drills. That is the log's content and no fault of it.
+    pub(super) fn name(&mut self, audit: &Audit, names: &Policy, now: Timestamp) {
+        let follower = |(operator, tasks): (OperatorId, usize)| FollowerOf { operator, name: names.name_of(&operator), tasks };
+        self.followers = audit.followers().into_iter().map(follower).collect();
+        self.hidden_drills = audit.hidden_drills();
+        let drill = |(opened, shows): (&Opened, Result<Drilled, Void>)| DrillOf {
+            artifact: opened.artifact.clone(),
+            reason: opened.reason.clone(),
+            announced: opened.announcement.map(|place| place.leaf),
+            opened: opened.opening.leaf,
+            void: shows.err().map(|void| void.to_string()),
+        };
+        self.drills = audit.drills().map(drill).collect();
+        let marks = audit.marks(now);
+        self.mark_count = marks.len();
+        let mark = |(slot, mark): (&ArtifactSlot, Mark)| MarkOf {
+            operator: mark.operator,
+            name: names.name_of(&mark.operator),
+            node: mark.node,
+            kind: mark.kind,
+            slot: slot.clone(),
+            shown_by: mark.shown_by,
+        };
+        self.marks = marks.into_iter().take(MARKS_LISTED_MAX).map(mark).collect();
     }
 
     /// What one's own feed and the log say of each other. What only lacks may be on its way.
@@ -132,12 +213,43 @@ impl PassView {
         for looked in &self.own {
             let _ = writeln!(text, "  {}", looked.words());
         }
+        for drill in &self.drills {
+            drill.write(&mut text);
+        }
+        for FollowerOf { name, tasks, .. } in &self.followers {
+            let _ = writeln!(text, "  FOLLOWER {}: none of its votes on {tasks} tasks was ever blind or witnessed", plain(name));
+        }
+        for mark in self.marks.iter().take(MARKS_SHOWN) {
+            mark.write(&mut text);
+        }
+        if self.mark_count > MARKS_SHOWN {
+            let _ = writeln!(text, "  and {} marks more", self.mark_count - MARKS_SHOWN);
+        }
         for view in &self.views {
             let size = view.size.map_or(String::new(), |size| format!(" (size {size})"));
             let why = view.why.as_ref().map_or(String::new(), |why| format!(": {}", plain(why)));
             let _ = writeln!(text, "  {}{size} {}{why}", plain(&view.from), view.standing.words());
         }
         text
+    }
+}
+
+impl DrillOf {
+    fn write(&self, text: &mut String) {
+        let (file, package) = (plain(self.artifact.slot.file.as_str()), plain(&self.artifact.slot.package.to_string()));
+        let state = self.void.as_ref().map_or_else(
+            || format!("{} known to be wrong: {}", self.artifact.digest, plain(&self.reason)),
+            |void| format!("void: {}", plain(void)),
+        );
+        let _ = writeln!(text, "  drill {file} of {package}, opened as entry {}; {state}", self.opened);
+    }
+}
+
+impl MarkOf {
+    fn write(&self, text: &mut String) {
+        let (file, package) = (plain(self.slot.file.as_str()), plain(&self.slot.package.to_string()));
+        let shown_by = self.shown_by.last().map_or(String::new(), |digest| format!(", shown by {digest}"));
+        let _ = writeln!(text, "  MARK {} of {}: {file} of {package}{shown_by}", self.kind, plain(&self.name));
     }
 }
 

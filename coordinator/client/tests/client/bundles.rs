@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use quorate_proto::Digest;
 use quorate_proto::bundle::{BUNDLE_BYTES_MAX, Bundle};
 use quorate_tally::{State, Verdict};
-use quorate_tests::{artifact, different, identical};
+use quorate_tests::{artifact, different, identical, left};
 use quorate_tlog::{Cosigner, TlogProof};
 
 use crate::web::Reply;
@@ -51,6 +51,54 @@ fn a_bundle_that_does_not_hold_is_not_written() {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
         assert!(!std::path::Path::new(&world.path("bad.bundle")).exists());
     }
+}
+
+/// Three that built, two of whom bear each other out; nobody committed. The policies ask for witnessed votes.
+fn witnessed() -> World {
+    let mut world = World::new();
+    let click = world.artifact.clone();
+    world.items = world.members[..3].iter_mut().map(|member| member.builds(&click, identical(&click), &left(1))).collect();
+    let pairs = [(0, 1), (1, 0), (2, 0)];
+    world.checks = pairs.map(|(whose, by): (usize, usize)| world.members[by].checks(&world.items[whose], &left(1))).to_vec();
+    for name in ["policy.toml", "logged.toml"] {
+        let text = std::fs::read_to_string(world.path(name)).expect("written");
+        world.file(name, text.replacen("threshold = 3\n", "threshold = 3\ngrades = [\"blind\", \"witnessed\"]\n", 1).as_bytes());
+    }
+    world
+}
+
+#[test]
+fn a_bundle_carries_the_checks_that_grades_rest_on_and_without_them_it_proves_less() {
+    let world = witnessed();
+    let policy = std::fs::read_to_string(world.path("logged.toml")).expect("written");
+    let verdict = world.verdict(&policy);
+    assert!(verdict.votes[..3].iter().all(|vote| vote.checks.len() == 1));
+    let ran = world.ask_logged(world.routes_saying(&sign(&verdict)), &["bundle", &world.wheel(), "-o", &world.path("click.bundle")]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let bundle = Bundle::parse(&std::fs::read(world.path("click.bundle")).expect("written")).expect("a bundle");
+    let ran = world.check_bundle(&bundle.to_bytes());
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let ran = world.ask(
+        world.routes_saying(&sign(&world.verdict(&std::fs::read_to_string(world.path("policy.toml")).expect("written")))),
+        &["verify", &world.wheel()],
+    );
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+
+    let mut lacking = bundle.clone();
+    lacking.checks.pop();
+    let ran = world.check_bundle(&lacking.to_bytes());
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    // A verdict that claims the grade and names no check.
+    let mut claimed = verdict.clone();
+    claimed.votes[2].checks.clear();
+    let ran = world.check_bundle(&world.bundle_of(&sign(&claimed)).to_bytes());
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    // Somebody else's check in the place of the one that is missing: of another build.
+    let mut world = witnessed();
+    world.checks[2] = world.members[4].checks(&world.items[2], &left(2));
+    let ran = world.check_bundle(&world.bundle_of(&sign(&world.verdict(&policy))).to_bytes());
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("follower: operator-2"), "{}", ran.stdout);
 }
 
 #[test]

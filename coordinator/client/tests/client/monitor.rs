@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::{SecretKey, Timestamp};
 use quorate_tally::{State, Verdict, Verifier};
-use quorate_tests::{SIGNED_AT, artifact, different, identical};
+use quorate_tests::{SIGNED_AT, artifact, different, identical, left};
 use quorate_tlog::{Checkpoint, Entry, EntryBundle, LogEquivocation, Tree};
 
 use crate::web::{Reply, serve};
@@ -26,7 +26,7 @@ fn entries(world: &World) -> Vec<Vec<u8>> {
 }
 
 /// The verdict's envelope, if it rests on the results before this entry.
-fn signed(verdict: &Verdict, log_size: u64) -> Vec<u8> {
+pub(crate) fn signed(verdict: &Verdict, log_size: u64) -> Vec<u8> {
     let verifier = Verifier { id: ORIGIN.to_owned(), time: Timestamp::from_unix_seconds(SIGNED_AT), log_size };
     Envelope::sign(verdict.to_statement(&verifier).to_payload(), &SecretKey::from_seed(&[99; 32])).bytes().to_vec()
 }
@@ -46,7 +46,7 @@ fn served(entries: &[Vec<u8>]) -> String {
     ]))
 }
 
-fn monitor(world: &World, entries: &[Vec<u8>], arguments: &[&str]) -> Ran {
+pub(crate) fn monitor(world: &World, entries: &[Vec<u8>], arguments: &[&str]) -> Ran {
     let (server, policy, proof) = (served(entries), world.path("logged.toml"), world.path("two-views"));
     world.run(&[&["monitor", "--once", "--coordinator", &server, "--policy", &policy, "--proof", &proof], arguments].concat())
 }
@@ -69,6 +69,30 @@ fn an_honest_log_holds_and_every_verdict_in_it_is_made_again() {
     assert_eq!((&json["exit"], &json["views"][0]["standing"]), (&0.into(), &"consistent".into()), "{json}");
     let back = monitor(&world, &all[..9], &["--state", &state]);
     assert!(back.stdout.contains("(size 10) is ahead of it"), "{}{}", back.stdout, back.stderr);
+}
+
+#[test]
+fn grades_that_rest_on_checks_are_made_again_and_a_grade_without_its_check_is_a_lie() {
+    let mut world = World::new();
+    let click = world.artifact.clone();
+    world.items = world.members[..3].iter_mut().map(|member| member.builds(&click, identical(&click), &left(1))).collect();
+    let follower = world.verdict(&world.policy_with_log());
+    world.checks = vec![world.members[1].checks(&world.items[0], &left(1)), world.members[2].checks(&world.items[0], &left(2))];
+    let witnessed = world.verdict(&world.policy_with_log());
+    assert_ne!(follower, witnessed);
+    let mut all = entries(&world);
+    all.push(signed(&follower, all.len() as u64));
+    all.extend(world.checks.iter().map(|item| item.envelope.clone()));
+    all.push(signed(&witnessed, all.len() as u64));
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.first().ends_with("3 results, 2 of 2 verdicts made again"), "{}", ran.stdout);
+    for (lie, size) in [(&witnessed, 7), (&follower, 10)] {
+        let last = all.len() - 1;
+        all[last] = signed(lie, size);
+        let ran = monitor(&world, &all, &[]);
+        assert!(ran.code == 1 && ran.stdout.contains("entry 10: "), "{}{}", ran.stdout, ran.stderr);
+    }
 }
 
 #[test]
@@ -123,6 +147,23 @@ fn entries_that_do_not_lead_to_the_root_and_foreign_views_are_named() {
     assert!(ran.stdout.contains("is not signed by this log"), "{}", ran.stdout);
     let unlogged = world.run(&["monitor", "--once", "--server", &server, "--policy", &world.path("policy.toml")]);
     assert_eq!(unlogged.code, 2);
+}
+
+#[test]
+fn who_may_have_copied_everything_is_named_from_the_log_alone() {
+    let mut world = World::new();
+    let mut all = vec![[b"quorate-policy/v1\n", world.policy_with_log().as_bytes()].concat()];
+    for (member, tasks) in world.members.iter_mut().zip([20, 19]) {
+        all.push(member.certificate().to_vec());
+        all.extend(
+            (0..tasks).map(|n| artifact("package", &format!("1.{n}"), CONTENT)).map(|file| member.says(&file, identical(&file)).envelope),
+        );
+    }
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("FOLLOWER operator-0: none of its votes on 20 tasks"), "{}", ran.stdout);
+    let followers = monitor(&world, &all, &["--format", "json"]).json()["followers"].clone();
+    assert_eq!((followers.as_array().map(Vec::len), &followers[0]["tasks"]), (Some(1), &20.into()));
 }
 
 /// A feed file as nodes write it, of one member's results.

@@ -6,10 +6,11 @@ use std::process::{Command, Output};
 
 use quorate_proto::bundle::{BUNDLE_FORMAT, Bundle, BundledItem};
 use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, SecretKey, Timestamp};
-use quorate_tally::{Policy, Verdict, Verifier, tally};
+use quorate_tally::{Circumstances, Confirmation, Policy, Verdict, Verifier, tally_as_of};
 use quorate_tests::{Member, SIGNED_AT, artifact, policy};
 use quorate_tlog::merkle::root_over;
 use quorate_tlog::{Checkpoint, InclusionProof, Signer, TlogProof, TreeHead, leaf_hash};
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) artifact: ArtifactId,
     /// What the coordinator hands over.
     pub(crate) items: Vec<FeedItem>,
+    /// Checks that the coordinator hands over.
+    pub(crate) checks: Vec<FeedItem>,
     /// Pairs that the coordinator hands over.
     pub(crate) pairs: Vec<[FeedItem; 2]>,
     /// The user's home.
@@ -50,7 +53,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let artifact = artifact("click", "8.1.8", CONTENT);
-        let world = Self { members: (1..=5).map(Member::new).collect(), artifact, items: Vec::new(), pairs: Vec::new(), home };
+        let world =
+            Self { members: (1..=5).map(Member::new).collect(), artifact, items: Vec::new(), checks: Vec::new(), pairs: Vec::new(), home };
         world.file("policy.toml", world.policy().as_bytes());
         world.file("logged.toml", world.policy_with_log().as_bytes());
         world.file("click-8.1.8-py3-none-any.whl", CONTENT);
@@ -96,7 +100,11 @@ impl World {
         let statements: Vec<_> = self.items.iter().filter_map(verified).collect();
         let proof = |[a, b]: &[FeedItem; 2]| EquivocationProof::verify(a.clone(), b.clone(), policy.enrolled()).ok();
         let proofs: Vec<_> = self.pairs.iter().filter_map(proof).collect();
-        tally(&policy, &self.artifact, &statements, &proofs)
+        let check = |item: &FeedItem| VerifiedEntry::verify_item(item, policy.enrolled()).ok()?.check().cloned();
+        let checks: Vec<_> = self.checks.iter().filter_map(check).collect();
+        let confirmations = Confirmation::among(&checks, &statements);
+        let when = Circumstances { equivocations: &proofs, confirmations: &confirmations, ..Circumstances::default() };
+        tally_as_of(&policy, &self.artifact, &statements, when)
     }
 
     /// An honest bundle under the policy with a log.
@@ -114,6 +122,7 @@ impl World {
             proof: prove(verdict.as_bytes(), &log(ORIGIN, 7)),
             results: self.items.iter().map(item).collect(),
             commitments: Vec::new(),
+            checks: self.checks.iter().map(item).collect(),
             equivocations: self.pairs.iter().map(|[a, b]| [item(a), item(b)]).collect(),
         }
     }
@@ -131,12 +140,12 @@ impl World {
         let at = |part: &str| format!("/api/v1/artifacts/{}{part}", self.artifact.digest);
         let item = |item: &FeedItem| json!({"certificate": text(&item.certificate), "envelope": text(&item.envelope)});
         let pairs: Vec<_> = self.pairs.iter().map(|[a, b]| json!([item(a), item(b)])).collect();
-        let results: Vec<_> = self.items.iter().map(item).collect();
+        let [results, checks] = [&self.items, &self.checks].map(|items| items.iter().map(item).collect::<Vec<_>>());
         let list = json!({"artifacts": [self.artifact], "truncated": false});
         BTreeMap::from([
             (at(""), reply(&list)),
             (at("/verdict"), reply(&json!({"envelope": verdict, "logIndex": 1, "logSize": 1}))),
-            (at("/results"), reply(&json!({"artifact": self.artifact, "results": results, "equivocations": pairs}))),
+            (at("/results"), reply(&json!({"artifact": self.artifact, "results": results, "checks": checks, "equivocations": pairs}))),
             (at("/bundle"), Reply::Bytes(self.bundle_of(verdict).to_bytes())),
             ("/api/v1/packages".to_owned(), reply(&list)),
         ])

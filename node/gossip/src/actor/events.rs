@@ -4,13 +4,14 @@ use libp2p::PeerId;
 use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use libp2p::request_response;
-use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::{ListenError, SwarmEvent};
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{SyncRequest, SyncResponse, WireError};
 
 use super::Actor;
 use crate::behaviour::{BehaviourEvent, notice_topic};
 use crate::counters::Place;
+use crate::gate::Refusal;
 use crate::ingest::{Delivery, Judged};
 use crate::penalty::Offence;
 use crate::store::{Accepted, FeedStore, Passing, reason};
@@ -44,12 +45,13 @@ impl<S: FeedStore> Actor<S> {
                 self.dialer.closed(peer_id, self.now());
                 self.acquaintance.closed(&peer_id);
                 self.ways.lost(&peer_id);
+                self.standing.forget(&peer_id);
                 self.counters.count(Place::Connection, "lost");
                 self.tell_peers();
                 self.feed_machine(Event::Disconnected(peer_id));
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => self.on_dial_failure(connection_id, &error),
-            SwarmEvent::IncomingConnectionError { .. } => self.counters.count(Place::Connection, "incoming-failed"),
+            SwarmEvent::IncomingConnectionError { error, .. } => self.counters.count(Place::Connection, incoming_failure(error)),
             _ => {}
         }
     }
@@ -102,10 +104,16 @@ impl<S: FeedStore> Actor<S> {
             Err(WireError::TooLarge { .. }) => return self.decide(&id, source, "oversized", MessageAcceptance::Reject),
             Err(_) => return self.decide(&id, source, "malformed-frame", MessageAcceptance::Reject),
         };
-        if let Err(error) = self.channels.deliveries.try_send(Delivery::Frame { source, id, item })
-            && let Delivery::Frame { id, .. } = error.into_inner()
-        {
+        let turn = self.standing.turn(&source);
+        if let Some(Delivery::Frame { id, .. }) = self.channels.deliveries.put(turn, Delivery::Frame { source, id, item }) {
             self.decide(&id, source, "busy", MessageAcceptance::Ignore);
+        }
+    }
+
+    /// What is judged when its peer has gone is forgotten with it.
+    pub(super) fn weigh(&mut self, source: PeerId, outcome: Accepted) {
+        if self.swarm.is_connected(&source) {
+            self.standing.judged(source, outcome);
         }
     }
 
@@ -131,8 +139,14 @@ impl<S: FeedStore> Actor<S> {
                 }
                 self.feed_machine(Event::Stored { id, peer, outcomes });
             }
-            Judged::Frame { source, id, outcome, node } => {
-                self.decide(&id, source, name_of(outcome), acceptance_of(outcome));
+            Judged::Frame { source, id, outcome, node, operator } => {
+                let now = self.now();
+                self.weigh(source, outcome);
+                if operator.is_some_and(|operator| !self.operators.admit(operator, now)) {
+                    self.decide(&id, source, "operator-rate-limited", MessageAcceptance::Ignore);
+                } else {
+                    self.decide(&id, source, name_of(outcome), acceptance_of(outcome));
+                }
                 match (outcome, node) {
                     // Of an equivocation there is a proof now that everybody should hear of.
                     (Accepted::New | Accepted::Equivocation, _) => self.look(),
@@ -182,6 +196,15 @@ impl<S: FeedStore> Actor<S> {
     fn on_unanswered(&mut self, id: crate::sync::AskId, peer: PeerId, reason: &'static str) {
         self.counters.count(Place::Sync, reason);
         self.feed_machine(Event::Failed { id, peer });
+    }
+}
+
+fn incoming_failure(error: ListenError) -> &'static str {
+    let ListenError::Denied { cause } = error else { return "incoming-failed" };
+    match cause.downcast::<Refusal>() {
+        Ok(Refusal::TooMany) => "address-rate-limited",
+        Ok(Refusal::Shut) => "address-refused",
+        Err(_) => "incoming-failed",
     }
 }
 

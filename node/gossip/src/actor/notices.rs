@@ -13,6 +13,7 @@ use super::events::{acceptance_of, name_of};
 use crate::behaviour::notice_topic;
 use crate::counters::Place;
 use crate::penalty::Offence;
+use crate::standing::Turn;
 use crate::store::{Accepted, FeedStore};
 
 /// Outcomes that wait for the actor.
@@ -20,6 +21,9 @@ pub(super) const HEARD_MAX: usize = 64;
 
 /// Notices that are being looked at together. What comes when all places are taken is ignored, and comes by sync.
 const HEARING_MAX: usize = 32;
+
+/// Those of them that strangers' gossip may take.
+const HEARING_STRANGERS_MAX: usize = 16;
 
 /// Facts that were told. When it is full all are forgotten: what is told again is a duplicate, and not passed on.
 const SAID_MAX: usize = 4096;
@@ -81,7 +85,11 @@ impl<S: FeedStore> Actor<S> {
         let Ok(notice) = Notice::decode(frame) else {
             return self.settle_notice(&id, source, "malformed-frame", MessageAcceptance::Reject);
         };
-        if self.notices.hearing >= HEARING_MAX {
+        let places = match self.standing.turn(&source) {
+            Turn::First => HEARING_MAX,
+            Turn::Second => HEARING_STRANGERS_MAX,
+        };
+        if self.notices.hearing >= places {
             return self.settle_notice(&id, source, "busy", MessageAcceptance::Ignore);
         }
         self.notices.hearing += 1;
@@ -126,6 +134,7 @@ impl<S: FeedStore> Actor<S> {
         let Heard { source, id, outcome, last } = heard;
         self.notices.hearing -= usize::from(last);
         self.counters.count(Place::Notice, name_of(outcome));
+        self.weigh(source, outcome);
         let acceptance = acceptance_of(outcome);
         match id {
             Some(id) => self.report(&id, source, acceptance),

@@ -171,7 +171,8 @@ impl<S: FeedStore> Actor<S> {
         let connected: BTreeSet<PeerId> = self.acquaintance.connections.keys().copied().chain(busy).collect();
         let order = |peer: &PeerId| self.acquaintance.place(peer);
         for (peer, mut addresses) in self.acquaintance.book.to_dial(&connected, count, now, order) {
-            addresses.retain(|address| self.acquaintance.leads(address));
+            let gate = &self.swarm.behaviour().gate;
+            addresses.retain(|address| self.acquaintance.leads(address) && !gate.is_shut(address, now));
             self.acquaintance.book.tried(peer, now);
             if !addresses.is_empty() {
                 self.dial(Dial::Known(peer), DialOpts::peer_id(peer).addresses(addresses).build());
@@ -245,7 +246,17 @@ impl<S: FeedStore> Actor<S> {
         if bans {
             tracing::warn!(%peer, points, "peer is banned for a while");
             self.counters.count(Place::Connection, "banned");
+            self.blame_address_of(peer, now);
             self.block(peer);
+        }
+    }
+
+    /// An address that peers are banned at again and again is shut; never a relay's, which carries others' words.
+    fn blame_address_of(&mut self, peer: PeerId, now: u64) {
+        let Some(connection) = self.acquaintance.connections.get(&peer).filter(|connection| !connection.relayed) else { return };
+        if self.swarm.behaviour_mut().gate.blame(&connection.address, self.ways.relays(), now) {
+            tracing::warn!(address = %connection.address, "peers at this address were banned again and again; it is shut for a while");
+            self.counters.count(Place::Connection, "address-shut");
         }
     }
 
@@ -267,6 +278,6 @@ impl<S: FeedStore> Actor<S> {
 }
 
 /// Seconds since the Epoch: the book outlives the process.
-pub(super) fn wall() -> u64 {
+pub(crate) fn wall() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -39,6 +39,10 @@ impl Ways {
         self.circuits.reach()
     }
 
+    pub(super) fn relays(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.circuits.relays()
+    }
+
     pub(super) fn lost(&mut self, peer: &PeerId) {
         self.circuits.lost(peer);
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quorate_proto::feed::FeedHead;
 use quorate_proto::wire::{BeginningWanted, SyncRequest};
 use quorate_proto::{Digest, NodeId};
 
+use super::held::Held;
 use super::wanted::Wanted;
-use super::{AskId, CLAIMS_MAX, HEADS_EVERY, PEERS_EVERY, PEERS_SOON, REST, RETRY_AFTER, lacking_key};
+use super::{AskId, CLAIMS_MAX, HEADS_EVERY, NOTICES_SOON, PEERS_EVERY, PEERS_SOON, REST, RETRY_AFTER, lacking_key};
 
 /// How many files are remembered that a peer does not have.
 const LACKS_MAX: usize = 4096;
@@ -28,8 +30,7 @@ pub(super) enum Want {
 
 /// What is open at us: what a peer could be asked for.
 pub(super) struct Open<'a> {
-    /// The sequence number that comes next in our copy of a feed.
-    pub(super) held: &'a dyn Fn(&NodeId) -> u64,
+    pub(super) held: &'a Held,
     pub(super) wanted: &'a Wanted,
     /// The digest of the notices that we know, once that is known itself.
     pub(super) notices: Option<Digest>,
@@ -58,8 +59,10 @@ pub(super) struct Peer {
     peers_pause: Duration,
     /// When to ask for its notices.
     pub(super) notices_due: Duration,
-    /// The sequence number that comes next in the peer's copy of each feed, by its own word.
-    claims: BTreeMap<NodeId, u64>,
+    /// The pause after that.
+    notices_pause: Duration,
+    /// The end of the peer's copy of each feed that has what ours has not, by its own word.
+    claims: BTreeMap<NodeId, FeedHead>,
     /// The same of verified items that it gossiped: its next heads may be older than these.
     gaps: BTreeMap<NodeId, u64>,
     /// Feeds to be asked for from an earlier place than the one we are at, for a proof.
@@ -101,6 +104,7 @@ impl Peer {
             peers_due: now,
             peers_pause: PEERS_SOON,
             notices_due: now,
+            notices_pause: NOTICES_SOON,
             claims: BTreeMap::new(),
             gaps: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -119,7 +123,7 @@ impl Peer {
 
     /// The feeds where the peer is ahead, by its own word.
     pub(super) fn ahead(&self) -> impl Iterator<Item = (NodeId, u64)> {
-        self.claims.iter().map(|(node, next)| (*node, *next))
+        self.claims.iter().map(|(node, head)| (*node, head.next()))
     }
 
     pub(super) fn under_way(&self) -> Option<Want> {
@@ -135,7 +139,10 @@ impl Peer {
     pub(super) fn ask(&mut self, id: AskId, request: SyncRequest, now: Duration) {
         match request {
             SyncRequest::Entries { node, .. } => drop(self.probes.remove(&node)),
-            SyncRequest::Notices { .. } => self.notices_due = now + HEADS_EVERY,
+            SyncRequest::Notices { .. } => {
+                self.notices_due = now + self.notices_pause;
+                self.notices_pause = (self.notices_pause * 2).min(HEADS_EVERY);
+            }
             SyncRequest::Peers => {
                 self.peers_due = now + self.peers_pause;
                 self.peers_pause = (self.peers_pause * 2).min(PEERS_EVERY);
@@ -151,9 +158,13 @@ impl Peer {
         self.failures.reset();
     }
 
-    /// The question under way was not answered: ask for nothing for a while.
+    /// The question under way was not answered: ask for nothing for a while, and then again for what brings a proof.
     pub(super) fn fail(&mut self, now: Duration) {
-        self.asked = None;
+        if let Some((_, SyncRequest::Entries { node, from })) = self.asked.take()
+            && self.rests(&node, now)
+        {
+            self.probes.entry(node).or_insert(from);
+        }
         self.quiet_until = now + self.failures.next();
     }
 
@@ -169,10 +180,22 @@ impl Peer {
 
     /// The peer's heads: they take the place of all that it told before, so that telling other feeds each
     /// time fills nothing.
-    pub(super) fn claim(&mut self, heads: Vec<(NodeId, u64)>, held: &dyn Fn(&NodeId) -> u64, now: Duration) {
-        let ahead = heads.into_iter().filter(|(node, next)| *next > held(node) && !self.rests(node, now));
-        self.claims = ahead.take(CLAIMS_MAX).collect();
-        self.gaps.retain(|node, next| *next > held(node));
+    pub(super) fn claim(&mut self, heads: Vec<(NodeId, FeedHead)>, held: &Held, now: Duration) {
+        let news = heads.into_iter().filter(|(node, head)| held.lacks(node, head) && !self.rests(node, now));
+        self.claims = news.take(CLAIMS_MAX).collect();
+        self.gaps.retain(|node, next| *next > held.next(node));
+        self.compare(held, now);
+    }
+
+    /// Asks for the last entry of every feed that the peer says is as long as ours and ends otherwise: that brings
+    /// the proof of two histories. Where lengths differ, what is fetched by whoever is behind does not fit.
+    pub(super) fn compare(&mut self, held: &Held, now: Duration) {
+        self.claims.retain(|node, head| held.lacks(node, head));
+        let others = self.claims.iter().filter(|(node, head)| held.contradicts(node, head));
+        let others: Vec<_> = others.map(|(node, head)| (*node, head.next().saturating_sub(1))).collect();
+        for (node, last) in others {
+            self.probe(node, last, now);
+        }
     }
 
     /// The peer passed on a verified item before which entries are missing.
@@ -199,6 +222,11 @@ impl Peer {
             self.resting.pop_first();
         }
         self.resting.insert(node, now + REST);
+    }
+
+    /// Ends the rest of a feed.
+    pub(super) fn wake(&mut self, node: &NodeId) {
+        self.resting.remove(node);
     }
 
     pub(super) fn rests(&self, node: &NodeId, now: Duration) -> bool {
@@ -236,7 +264,8 @@ impl Peer {
         self.lacking.insert(digest, Lack { until: now + pause, pause });
     }
 
-    /// What to ask next: heads when due, notices, peers, beginnings of trees, proofs, entries, files.
+    /// What to ask next: heads when due, notices, beginnings of trees, other histories, peers, entries, files. What may
+    /// bring a proof goes first.
     pub(super) fn next_request(&self, open: &Open<'_>, skip: &dyn Fn(&Want) -> bool, now: Duration) -> Option<SyncRequest> {
         if self.asked.is_some() || self.quiet_until > now {
             return None;
@@ -247,20 +276,21 @@ impl Peer {
         if open.notices.is_some() && self.notices_due <= now {
             return Some(SyncRequest::Notices { known: open.notices });
         }
-        if self.peers_due <= now {
-            return Some(SyncRequest::Peers);
-        }
         let has = |digest: &Digest| self.lacking.get(digest).is_none_or(|lack| lack.until <= now);
         let beginning = open.beginnings.iter().find(|wanted| has(&lacking_key(wanted)) && !skip(&Want::Beginning(**wanted)));
         if let Some(wanted) = beginning {
             return Some(SyncRequest::Beginning(*wanted));
         }
-        let probe = self.probes.iter().map(|(node, from)| (node, *from));
-        let held = open.held;
-        let behind = self.claims.iter().chain(&self.gaps).filter(|(node, next)| held(node) < **next).map(|(node, _)| (node, held(node)));
-        let entries = probe.chain(behind).find(|(node, _)| !skip(&Want::Feed(**node)));
-        if let Some((node, from)) = entries {
-            return Some(SyncRequest::Entries { node: *node, from });
+        let free = |node: &NodeId| !skip(&Want::Feed(*node));
+        if let Some((node, from)) = self.probes.iter().find(|(node, _)| free(node)) {
+            return Some(SyncRequest::Entries { node: *node, from: *from });
+        }
+        if self.peers_due <= now {
+            return Some(SyncRequest::Peers);
+        }
+        let gaps = self.gaps.iter().map(|(node, next)| (*node, *next));
+        if let Some((node, _)) = self.ahead().chain(gaps).find(|(node, next)| open.held.next(node) < *next && free(node)) {
+            return Some(SyncRequest::Entries { node, from: open.held.next(&node) });
         }
         open.wanted.in_order().filter(has).find(|digest| !skip(&Want::Blob(*digest))).map(SyncRequest::Blob)
     }
@@ -283,16 +313,19 @@ mod tests {
     use super::*;
     use quorate_proto::SecretKey;
 
-    const NOTHING: &dyn Fn(&NodeId) -> u64 = &|_| 0;
-
     fn next(peer: &Peer, wanted: &Wanted, at: Duration) -> Option<SyncRequest> {
-        let open = Open { held: NOTHING, wanted, notices: None, beginnings: &[] };
+        let held = Held::default();
+        let open = Open { held: &held, wanted, notices: None, beginnings: &[] };
         peer.next_request(&open, &|_| false, at)
     }
 
     /// A peer that is asked for nothing else but feeds and files for now.
     fn quiet() -> Peer {
         Peer { heads_due: HEADS_EVERY, peers_due: HEADS_EVERY, ..Peer::new(Duration::ZERO) }
+    }
+
+    fn ending(next: u64, last: &[u8]) -> FeedHead {
+        FeedHead::behind(next, Digest::of(last))
     }
 
     fn nodes(round: u8, count: u16) -> impl Iterator<Item = NodeId> {
@@ -307,15 +340,47 @@ mod tests {
     fn heads_of_ever_other_feeds_take_the_place_of_those_before() {
         let mut peer = Peer::new(Duration::ZERO);
         for round in 0..5 {
-            let heads: Vec<_> = nodes(round, 100).map(|node| (node, u64::MAX)).collect();
-            peer.claim(heads.clone(), NOTHING, Duration::ZERO);
+            let heads: Vec<_> = nodes(round, 100).map(|node| (node, ending(u64::MAX, b"x"))).collect();
+            peer.claim(heads.clone(), &Held::default(), Duration::ZERO);
             assert_eq!(peer.claims, heads.into_iter().collect());
         }
         let node = nodes(9, 1).next().unwrap();
-        peer.claim((0..100_000).map(|_| (node, 1)).collect(), NOTHING, Duration::ZERO);
+        let head = ending(1, b"x");
+        peer.claim((0..100_000).map(|_| (node, head)).collect(), &Held::default(), Duration::ZERO);
         assert_eq!(peer.claims.len(), 1);
-        peer.claim(vec![(node, 1)], &|_| 1, Duration::ZERO);
+        peer.claim(vec![(node, head)], &Held::new(vec![(node, head)]), Duration::ZERO);
         assert!(peer.claims.is_empty(), "a feed that is held already takes no place");
+    }
+
+    #[test]
+    fn another_history_of_the_same_length_is_asked_for_until_it_is_shown_and_then_rests() {
+        let mut peer = quiet();
+        let node = nodes(1, 1).next().unwrap();
+        let (ours, theirs) = (Held::new(vec![(node, ending(5, b"ours"))]), vec![(node, ending(5, b"theirs"))]);
+        let next = |peer: &Peer, at| {
+            let open = Open { held: &ours, wanted: &Wanted::default(), notices: None, beginnings: &[] };
+            peer.next_request(&open, &|_| false, at)
+        };
+        peer.claim(theirs.clone(), &ours, Duration::ZERO);
+        let last = SyncRequest::Entries { node, from: 4 };
+        assert_eq!(next(&peer, Duration::ZERO), Some(last.clone()));
+        peer.ask(AskId(1), last.clone(), Duration::ZERO);
+        peer.fail(Duration::ZERO);
+        assert_eq!(next(&peer, RETRY_AFTER), Some(last.clone()), "it was not answered");
+        peer.ask(AskId(2), last, RETRY_AFTER);
+        peer.settle();
+        peer.claim(theirs, &ours, RETRY_AFTER);
+        assert_eq!(next(&peer, RETRY_AFTER), None, "it has shown what it has");
+    }
+
+    #[test]
+    fn a_feed_that_grows_to_the_length_of_another_history_is_compared_with_it() {
+        let mut peer = quiet();
+        let node = nodes(1, 1).next().unwrap();
+        peer.claim(vec![(node, ending(5, b"theirs"))], &Held::new(vec![(node, ending(4, b"ours"))]), Duration::ZERO);
+        assert!(peer.probes.is_empty());
+        peer.compare(&Held::new(vec![(node, ending(5, b"ours"))]), Duration::ZERO);
+        assert_eq!(peer.probes.get(&node), Some(&4));
     }
 
     #[test]
@@ -323,7 +388,7 @@ mod tests {
         let mut peer = quiet();
         let node = nodes(1, 1).next().unwrap();
         peer.gap(node, 3, Duration::ZERO);
-        peer.claim(Vec::new(), NOTHING, Duration::ZERO);
+        peer.claim(Vec::new(), &Held::default(), Duration::ZERO);
         let asked = next(&peer, &Wanted::default(), Duration::ZERO);
         assert_eq!(asked, Some(SyncRequest::Entries { node, from: 0 }));
     }

@@ -1,4 +1,4 @@
-//! The mesh from outside: the sync machine under a seeded simulator, and real swarms on loopback.
+//! The mesh from outside: real swarms on loopback. The sync machine under a seeded network is played in `tests/sim`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod author;
@@ -9,6 +9,6 @@ mod neighbours;
 mod notices;
 mod proxy;
 mod relays;
-mod simulator;
+mod routing;
 mod slow_reader;
 mod swarms;

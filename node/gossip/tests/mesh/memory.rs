@@ -83,8 +83,8 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn held(&self) -> Vec<(NodeId, u64)> {
-        self.state.lock().unwrap().feeds.iter().map(|(node, feed)| (*node, feed.head.next())).collect()
+    pub(crate) fn held(&self) -> Vec<(NodeId, FeedHead)> {
+        self.state.lock().unwrap().feeds.iter().map(|(node, feed)| (*node, feed.head)).collect()
     }
 
     pub(crate) fn some_entries(&self, node: NodeId, from: u64, bytes_max: usize) -> Vec<FeedItem> {
@@ -118,7 +118,7 @@ impl MemoryStore {
 }
 
 impl FeedStore for MemoryStore {
-    async fn heads(&self) -> Vec<(NodeId, u64)> {
+    async fn heads(&self) -> Vec<(NodeId, FeedHead)> {
         self.held()
     }
 

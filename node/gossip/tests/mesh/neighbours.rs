@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use quorate_gossip::MeshConfig;
 use quorate_gossip::counters::Place;
+use quorate_gossip::{LimitedAddresses, MeshConfig};
 
 use crate::author::{Author, enrolled};
 use crate::bad_input::{send, stranger};
@@ -94,4 +94,32 @@ async fn a_peer_that_goes_on_sending_what_nobody_passes_on_is_banned_and_stays_o
     victim.mesh.stop().await;
     let again = Peer::start(&Author::new(3), store, &[TCP], Vec::new()).await;
     again.until_shown(|shown| shown.peers.iter().any(|peer| peer.peer == id && peer.banned)).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_under_one_new_name_after_the_other_is_shut_out_by_its_address() {
+    let author = Author::new(1);
+    let listen = vec![TCP.parse().unwrap()];
+    let config = MeshConfig { listen, limited: LimitedAddresses::All, ..MeshConfig::default() };
+    let victim = Peer::start_with(&author, Arc::new(MemoryStore::new([author.operator()].into())), config).await;
+    let counters = victim.mesh.counters().clone();
+    let address = victim.addresses().await[0].clone();
+    for name in 0..3_u8 {
+        let mut liar = stranger(address.clone()).await;
+        for count in 1..=2_u8 {
+            let malformed = || counters.get(Place::Gossip, "malformed-frame");
+            let before = malformed();
+            send(&mut liar, vec![0xff, name, count], || malformed() > before).await;
+        }
+    }
+    assert_eq!(counters.get(Place::Connection, "address-shut"), 1);
+    let again = MeshConfig { bootstrap: vec![address], peers_wanted: 0, ..MeshConfig::default() };
+    let again = Peer::start_with(&Author::new(2), Arc::new(MemoryStore::new([].into())), again).await;
+    let refused = async {
+        while counters.get(Place::Connection, "address-refused") == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), refused).await.unwrap();
+    assert_eq!(again.mesh.counters().get(Place::Connection, "established"), 0);
 }

@@ -69,7 +69,7 @@ impl Peer {
 }
 
 pub(crate) fn entries(store: &MemoryStore) -> u64 {
-    store.held().iter().map(|(_, next)| next).sum()
+    store.held().iter().map(|(_, head)| head.next()).sum()
 }
 
 fn cast() -> (Vec<Author>, impl Fn() -> Arc<MemoryStore>) {

@@ -55,7 +55,8 @@ fn grades(verdict: &Verdict) -> Vec<Option<Grade>> {
 }
 
 fn confirmation(result: &FeedItem, by: &Member) -> Confirmation {
-    Confirmation { result: Digest::of(&result.envelope), operator: by.operator(), node: by.node(), sequence: 5 }
+    let (result, check) = (Digest::of(&result.envelope), Digest::of(by.node().as_bytes()));
+    Confirmation { result, check, operator: by.operator(), node: by.node(), sequence: 5 }
 }
 
 #[test]
@@ -104,6 +105,48 @@ fn another_enrolled_operator_confirms_a_build_and_nobody_confirms_its_own() {
     let revoked = format!("[[revocation]]\nnode = \"{}\"\nsince = 5\nreason = \"stolen\"\n", round.members[1].node());
     let verdict = round.verdict(&round.policy(2, &revoked), &[confirmation(&round.results[0], &round.members[1])]);
     assert_eq!(grades(&verdict)[0], Some(Grade::Follower));
+}
+
+#[test]
+fn a_vote_names_the_checks_that_bear_it_out_also_where_a_stricter_policy_needs_them() {
+    let late = Round::new("iiii", |by, seen| seen != 3 && (by, seen) != (3, 0));
+    let policy = late.policy(3, "");
+    let by = |whose: usize, checker: usize| confirmation(&late.results[whose], &late.members[checker]);
+    let checks = |confirmations: &[Confirmation]| -> Vec<Vec<Digest>> {
+        late.verdict(&policy, confirmations).votes.into_iter().map(|vote| vote.checks).collect()
+    };
+    let all = [by(3, 0), by(3, 1), by(3, 3), by(0, 1), by(3, 0)];
+    let mut named = vec![all[0].check, all[1].check];
+    named.sort_unstable();
+    assert_eq!(checks(&all), [vec![all[3].check], vec![], vec![], named], "each other operator's, once");
+    // From what it names the same follows.
+    let verdict = late.verdict(&policy, &all);
+    let rests_on = verdict.rests_on();
+    let kept: Vec<_> = all.into_iter().filter(|one| rests_on.contains(&one.check)).collect();
+    assert_eq!(late.verdict(&policy, &kept), verdict);
+    // Two others name the first one's commitment: enough for three, not for four.
+    let [blind, witnessed] = [Some(Grade::Blind), Some(Grade::Witnessed)];
+    assert_eq!(grades(&verdict), [blind, blind, blind, witnessed]);
+    assert_eq!(grades(&late.verdict(&late.policy(4, ""), &kept)), [witnessed, blind, blind, witnessed]);
+    assert!(checks(&[]).concat().is_empty());
+}
+
+#[test]
+fn a_verdict_names_few_checks_however_many_confirm_and_one_of_each_at_least() {
+    let round = Round::new("iiiiiiiii", |_, _| false);
+    let policy = round.policy(5, "");
+    let pairs = (0..9).flat_map(|whose| (0..9).map(move |checker| (whose, checker))).filter(|(whose, checker)| whose != checker);
+    let all: Vec<_> = pairs
+        .map(|(whose, checker)| Confirmation {
+            check: Digest::of(&[u8::try_from(whose).unwrap(), u8::try_from(checker).unwrap()]),
+            ..confirmation(&round.results[whose], &round.members[checker])
+        })
+        .collect();
+    let verdict = round.verdict(&policy, &all);
+    assert!(verdict.votes.iter().all(|vote| vote.checks.len() == 7 && vote.grade == Some(Grade::Witnessed)), "63 in all");
+    let rests_on = verdict.rests_on();
+    let kept: Vec<_> = all.into_iter().filter(|one| rests_on.contains(&one.check)).collect();
+    assert_eq!(round.verdict(&policy, &kept), verdict);
 }
 
 #[test]

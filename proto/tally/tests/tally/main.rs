@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod doctor;
+mod drills;
 mod fixture;
 mod grades;
 mod marks;

@@ -7,7 +7,7 @@ use quorate_proto::commitment::Reveals;
 use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, Timestamp};
-use quorate_tally::{Mark, MarkKind, Policy, marks};
+use quorate_tally::{Circumstances, Mark, MarkKind, Policy, marks};
 use quorate_tests::{Member, NONCE, SIGNED_AT, different, identical};
 
 use crate::fixture::{click, policy_with, verified};
@@ -18,7 +18,8 @@ fn late() -> Timestamp {
 }
 
 fn marked(policy: &Policy, items: &[FeedItem], as_of: Option<Timestamp>) -> Vec<Mark> {
-    marks(&click().slot, &verified(policy, items), committed(policy, items).iter().map(AsRef::as_ref), as_of)
+    let commitments = committed(policy, items);
+    marks(&click().slot, &verified(policy, items), Circumstances { as_of, commitments: &commitments, ..Circumstances::default() })
 }
 
 fn kinds(items: &[FeedItem], member: &Member) -> Vec<MarkKind> {

@@ -8,7 +8,7 @@ use crate::cast::{Mix, Role};
 use crate::figures::Figures;
 use crate::invariants::{
     Judgement, a_spammer_costs_no_more_than_its_rate, every_acknowledged_result_reaches_every_honest_node,
-    no_honest_node_is_banned_or_marked, nothing_is_held_out_of_its_place,
+    every_named_file_reaches_every_honest_node, no_honest_node_is_banned_or_marked, nothing_is_held_out_of_its_place,
 };
 use crate::network::Conditions;
 use crate::promises;
@@ -19,7 +19,7 @@ const JUNK: u32 = 4000;
 
 pub(super) fn play(seed: u64, nodes: usize) -> Report {
     let mix = Mix { spammers: nodes / 3, ..Mix::default() };
-    let (conditions, files) = (Conditions::ordinary(), Files::None);
+    let (conditions, files) = (Conditions::ordinary(), Files::Named);
     let mut world = World::new(Stage { seed, nodes, mix, conditions, degree: 8, skew_seconds: 60, files, witnesses: 0, terms: None });
     for node in world.those(Role::Honest) {
         for n in 0..3 {
@@ -35,6 +35,7 @@ pub(super) fn play(seed: u64, nodes: usize) -> Report {
     speed::measure_arrivals(&world, &mut figures);
     let broken = promises![
         every_acknowledged_result_reaches_every_honest_node(&world),
+        every_named_file_reaches_every_honest_node(&world),
         no_honest_node_is_banned_or_marked(&world),
         nothing_is_held_out_of_its_place(&world),
         a_spammer_costs_no_more_than_its_rate(&world),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactSlot, OperatorId};
+use quorate_proto::{ArtifactSlot, Digest, OperatorId};
 use quorate_tally::{Confirmation, Grade, Policy};
 
 use super::Report;
@@ -95,7 +95,7 @@ fn audited(world: &World, jobs: &[Job]) -> Audit {
                 let known = commitments.entry(entry.commitment().slot()).or_default();
                 known.push(Arc::new(entry.as_ref().clone()));
             }
-            Err(_) => {}
+            Ok(VerifiedEntry::Check(_)) | Err(_) => {}
         }
     }
     let (mut audit, mut random) = (Audit::default(), Random::new(world.stage().seed));
@@ -120,6 +120,7 @@ fn confirmed(world: &World, statements: &[&VerifiedStatement]) -> Vec<Confirmati
     let others = pairs.filter(|(one, other)| one.operator() != other.operator());
     let confirmation = |result: &VerifiedStatement, by: &VerifiedStatement| Confirmation {
         result: result.digest(),
+        check: Digest::of(&[*result.digest().as_bytes(), *by.digest().as_bytes()].concat()),
         operator: by.operator(),
         node: by.node(),
         sequence: by.position().sequence + 1,

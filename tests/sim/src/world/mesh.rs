@@ -7,9 +7,10 @@ use std::rc::Rc;
 use quorate_gossip::Accepted;
 use quorate_gossip::store::{Passing, WANTED_MAX, reason};
 use quorate_gossip::sync::{AskId, Effect, Event};
+use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{SyncRequest, SyncResponse, heads_digest, notices_digest};
-use quorate_proto::{NodeId, SecretKey};
+use quorate_proto::{Digest, NodeId, SecretKey};
 
 use super::{Blame, Inner, Message, World};
 use crate::cast::{Answers, Role};
@@ -169,6 +170,7 @@ impl World {
                 }
             }
             Effect::WakeAt(at) => {
+                assert!(at > self.now, "a machine that wakes at once never sleeps");
                 self.nodes[node].memory.wake_at = Some(at);
                 self.set_alarm(node, at);
             }
@@ -231,15 +233,18 @@ impl World {
     fn lie(&mut self, request: &SyncRequest) -> SyncResponse {
         let someone = self.random.index(self.nodes.len());
         let victim = self.nodes[someone].id();
+        let held = self.nodes[someone].store.position(victim).sequence;
+        let invented = |next| FeedHead::behind(next, Digest::of(b"invented"));
         let stranger = SecretKey::from_seed(&[250; 32]).node_id();
-        match self.random.below(8) {
-            0 => SyncResponse::Heads(vec![(victim, u64::MAX), (stranger, 1 << 40)]),
+        match self.random.below(9) {
+            0 => SyncResponse::Heads(vec![(victim, invented(u64::MAX)), (stranger, invented(1 << 40))]),
             1 => SyncResponse::Heads(Vec::new()),
             2 => SyncResponse::Entries(vec![FeedItem { certificate: b"{}".to_vec(), envelope: vec![0; 40] }]),
             3 => SyncResponse::Entries(self.any_entry(someone, victim).into_iter().map(damaged).collect()),
             4 => SyncResponse::Entries(self.any_entry(someone, victim)),
             5 => SyncResponse::Blob(Some(vec![1; 10])),
             6 => SyncResponse::Same,
+            7 => SyncResponse::Heads(vec![(victim, invented(held.max(1)))]),
             _ => nothing(request),
         }
     }

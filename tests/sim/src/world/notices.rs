@@ -38,21 +38,15 @@ impl World {
         let proofs = node.store.convicted().filter_map(|id| Some(Told::feed_equivocation(id, node.store.proof(id)?.items().clone())));
         let logs = node.views.logs().flat_map(|(origin, view)| {
             let proof = view.conviction().map(|proof| Told::log_equivocation(origin.as_str(), proof.to_string().into_bytes()));
-            let latest = view.latest().map(|note| Told::checkpoint(note.to_string().into_bytes()));
-            latest.into_iter().chain(proof)
+            let checkpoints = view.told().into_iter().map(|note| Told::checkpoint(note.to_string().into_bytes()));
+            checkpoints.chain(proof).collect::<Vec<_>>()
         });
         logs.chain(proofs).collect()
     }
 
     /// How trees begin that a node has heard of.
     pub(super) fn wanted_beginnings(&self, number: usize) -> Vec<BeginningWanted> {
-        let wanted = |question: Question| BeginningWanted {
-            log: Digest::of(question.origin.as_str().as_bytes()),
-            old_size: question.old_size,
-            size: question.size,
-            root: *question.root.as_bytes(),
-        };
-        self.nodes[number].views.open().into_iter().rev().map(wanted).collect()
+        self.nodes[number].views.open().iter().rev().map(wanted).collect()
     }
 
     /// Gossips what was not told yet.
@@ -150,8 +144,19 @@ impl World {
         self.heard(to);
     }
 
+    /// Who has a tree compares with it what it hears, as a coordinator does (`coordinator/src/mesh.rs`).
+    fn compare_with_own_tree(&mut self, number: usize) {
+        for question in self.nodes[number].views.open() {
+            let Some(Beginning { root, path }) = self.beginning(number, &wanted(&question)) else { continue };
+            let proof = ConsistencyProof { path: path.into_iter().map(Hash::from_bytes).collect() };
+            let linked = self.nodes[number].views.link(&question, Hash::from_bytes(root), proof);
+            debug_assert!(linked.is_ok(), "an own tree says nothing wrong");
+        }
+    }
+
     /// What was heard is looked at; who can convict the log by now is written down.
     fn heard(&mut self, number: usize) {
+        self.compare_with_own_tree(number);
         let convicts = self.nodes[number].views.logs().any(|(_, view)| view.conviction().is_some());
         if convicts {
             self.observed.log_convicted.entry(number).or_insert(self.now);
@@ -177,6 +182,15 @@ impl World {
                 self.accept_notice(number, &Notice::Checkpoint(note.to_string().into_bytes()));
             }
         }
+    }
+}
+
+fn wanted(question: &Question) -> BeginningWanted {
+    BeginningWanted {
+        log: Digest::of(question.origin.as_str().as_bytes()),
+        old_size: question.old_size,
+        size: question.size,
+        root: *question.root.as_bytes(),
     }
 }
 

@@ -198,5 +198,6 @@ fn task_of(entry: &VerifiedEntry) -> TaskId {
     match entry {
         VerifiedEntry::Result(result) => TaskId::of(&result.artifact().slot),
         VerifiedEntry::Commitment(commitment) => commitment.commitment().task(),
+        VerifiedEntry::Check(check) => check.check().task(),
     }
 }
