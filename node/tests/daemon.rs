@@ -363,7 +363,7 @@ fn a_job_that_comes_while_the_node_runs_is_noticed() {
     let node = Node::new(&[]);
     let child = node.start_ready();
     node.add_built(1);
-    until("the result", || node.entries().len() == 1);
+    until("the result", || node.entries().len() == 1 && node.queued() == 0);
     node.add_built(1);
     until("the repeated job to be dropped", || node.queued() == 0);
     assert_eq!(node.entries().len(), 1, "done is done");
