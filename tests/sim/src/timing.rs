@@ -13,8 +13,8 @@ pub const ENTRIES_BYTES_MAX: usize = 1 << 20;
 /// How often a store is looked at when nothing else causes it (`node/gossip/src/actor.rs`).
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a batch of the coordinator waits for more (`coordinator/src/ingest.rs`).
-pub const GROUP_FOR: Duration = Duration::from_millis(5);
+/// How long a batch of the coordinator waits for more, at most (`coordinator/src/ingest/writing.rs`).
+pub const GROUP_FOR: Duration = Duration::from_millis(50);
 
 /// How long a tally round lets items pass (`coordinator/src/verdicts.rs`).
 pub const YIELD_MIN: Duration = Duration::from_millis(600);
@@ -52,7 +52,7 @@ mod tests {
             ("node/gossip/src/behaviour.rs", "REQUEST_TIMEOUT: Duration = Duration::from_secs(20);"),
             ("node/gossip/src/actor/serve.rs", "ENTRIES_BYTES_MAX: usize = 1 << 20;"),
             ("node/gossip/src/actor.rs", "LOOK_EVERY: Duration = Duration::from_secs(5);"),
-            ("coordinator/src/ingest.rs", "GROUP_FOR: Duration = Duration::from_millis(5);"),
+            ("coordinator/src/ingest/writing.rs", "GROUP_MAX: Duration = Duration::from_millis(50);"),
             ("coordinator/src/verdicts.rs", "YIELD_MIN: Duration = Duration::from_millis(600);"),
             ("coordinator/src/config.rs", "5_000"),
             ("coordinator/src/witnesses.rs", "RETRY_FIRST: Duration = Duration::from_millis(250);"),
