@@ -218,7 +218,7 @@ impl Desk {
     }
 
     fn opened(&self, commitment: Digest) -> Option<Opened> {
-        self.ingest.store().drills().opened().find(|opened| opened.commitment == commitment).cloned()
+        self.ingest.store().drills().opened_as(&commitment).cloned()
     }
 
     /// What is kept, and what the log has: those that are under way first.
@@ -266,7 +266,7 @@ fn view_of(store: &Store, policy: &Policy, id: Digest) -> Result<DrillView, Stor
     let announced = drills.announced(&id).map(|Place { leaf, .. }| leaf);
     let status = if announced.is_some() { Status::Announced } else { Status::Kept };
     let mut view = DrillView { id, status, announced, opened: None, artifact: None, reason: None, void: None, agreed: Vec::new() };
-    let Some(opened) = drills.opened().find(|opened| opened.commitment == id) else { return Ok(view) };
+    let Some(opened) = drills.opened_as(&id) else { return Ok(view) };
     view.opened = Some(opened.opening.leaf);
     view.artifact = Some(opened.artifact.clone());
     view.reason = Some(opened.reason.clone());

@@ -15,6 +15,7 @@ use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
+use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 use quorate_tally::record::owners;
 use quorate_tally::{ENGINE, State, Verdict};
 use quorate_tlog::Entry;
@@ -125,12 +126,6 @@ impl MarkChanges {
         self.new.is_empty() && self.gone.is_empty()
     }
 }
-
-/// Commitments of a node to one task that are looked at, the first: nobody makes a tally long by committing.
-const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
-
-/// Checks of a node of results in one slot that are looked at, the first of those that confirm.
-const CHECKS_OF_A_NODE_MAX: usize = 64;
 
 enum Place {
     Fits(FeedHead),

@@ -17,6 +17,7 @@ use super::budget::Budget;
 use super::index::{IndexError, Order};
 use super::rows::{self, ArtifactKey, FeedRow, NodeRow, SlotKey, VerdictRow};
 use super::{Store, StoreError, leaf};
+use crate::cache::Bounded;
 
 /// Verdicts that a filter looks through in one request.
 const FILTERED_MAX: usize = 20_000;
@@ -239,25 +240,35 @@ impl Store {
     }
 
     fn commitment(&self, leaf: u64, certificate: u64) -> Result<Option<Arc<VerifiedCommitment>>, StoreError> {
-        if let Some(commitment) = self.commitments.get(&leaf) {
-            return Ok(Some(commitment));
-        }
-        let certificate = self.certificate(certificate)?;
-        let VerifiedEntry::Commitment(commitment) = leaf::entry(&self.leaf(leaf)?, &certificate)? else { return Ok(None) };
-        let commitment = Arc::<VerifiedCommitment>::from(commitment);
-        self.commitments.put(leaf, Arc::clone(&commitment));
-        Ok(Some(commitment))
+        self.kept(&self.commitments, [leaf, certificate], |entry| match entry {
+            VerifiedEntry::Commitment(commitment) => Some(commitment),
+            _ => None,
+        })
     }
 
     fn check(&self, leaf: u64, certificate: u64) -> Result<Option<Arc<VerifiedCheck>>, StoreError> {
-        if let Some(check) = self.checks.get(&leaf) {
-            return Ok(Some(check));
+        self.kept(&self.checks, [leaf, certificate], |entry| match entry {
+            VerifiedEntry::Check(check) => Some(check),
+            _ => None,
+        })
+    }
+
+    /// An entry by its leaf and that of its certificate, if it is of the kind. Verified when it is not in the cache.
+    fn kept<T>(
+        &self,
+        cache: &Bounded<u64, Arc<T>>,
+        [leaf, certificate]: [u64; 2],
+        of_kind: impl FnOnce(VerifiedEntry) -> Option<Box<T>>,
+    ) -> Result<Option<Arc<T>>, StoreError> {
+        if let Some(entry) = cache.get(&leaf) {
+            return Ok(Some(entry));
         }
         let certificate = self.certificate(certificate)?;
-        let VerifiedEntry::Check(check) = leaf::entry(&self.leaf(leaf)?, &certificate)? else { return Ok(None) };
-        let check = Arc::<VerifiedCheck>::from(check);
-        self.checks.put(leaf, Arc::clone(&check));
-        Ok(Some(check))
+        let entry = of_kind(leaf::entry(&self.leaf(leaf)?, &certificate)?).map(Arc::<T>::from);
+        if let Some(entry) = &entry {
+            cache.put(leaf, Arc::clone(entry));
+        }
+        Ok(entry)
     }
 
     /// Leaves of the results and certificates of a slot, before `log_size`.

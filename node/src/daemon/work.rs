@@ -122,11 +122,7 @@ impl Work {
             return Ok(());
         }
         let now = now().whole_seconds();
-        let Some(certificate) = self.identity.certificate(now) else {
-            self.complain("expired-certificate");
-            return Ok(());
-        };
-        let certificate = certificate.bytes().to_vec();
+        let Some(certificate) = self.certificate(now) else { return Ok(()) };
         let Some(finding) = self.queue.staged(id)? else { return Ok(()) };
         let artifact = finding.artifact();
         let (slot, outcome, terms) = (artifact.slot.clone(), finding.outcome(), self.terms);
@@ -238,6 +234,15 @@ impl Work {
 
     fn key(&self) -> SecretKey {
         SecretKey::from_seed(&self.identity.key().seed())
+    }
+
+    /// The certificate that serves at `now`; where none does, that is said.
+    fn certificate(&mut self, now: Timestamp) -> Option<Vec<u8>> {
+        let certificate = self.identity.certificate(now).map(|certificate| certificate.bytes().to_vec());
+        if certificate.is_none() {
+            self.complain("expired-certificate");
+        }
+        certificate
     }
 
     fn complain(&mut self, reason: &'static str) {

@@ -94,6 +94,11 @@ impl Drills {
         self.announced.get(commitment).copied()
     }
 
+    /// The opening of a commitment. Complexity: O(n) in the number of openings.
+    pub fn opened_as(&self, commitment: &Digest) -> Option<&Opened> {
+        self.opened().find(|opened| opened.commitment == *commitment)
+    }
+
     /// Announcements that no opening has followed, in no order.
     pub fn hidden(&self) -> impl Iterator<Item = (Digest, Place)> {
         self.announced.iter().filter(|(commitment, _)| !self.spent.contains(*commitment)).map(|(commitment, place)| (*commitment, *place))

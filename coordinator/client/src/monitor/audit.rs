@@ -21,6 +21,7 @@ use quorate_proto::witness_check::WitnessCheck;
 use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::drills::{Drilled, Drills, Opened, Void};
+use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 use quorate_tally::record::{Ownership, Record, owners};
 use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
@@ -29,12 +30,6 @@ use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
-
-/// Commitments of a node to one task that a tally looks at, the first.
-const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
-
-/// Checks of a node of results in one slot that a tally looks at, the first of those that confirm.
-const CHECKS_OF_A_NODE_MAX: usize = 64;
 
 /// What was read so far.
 pub(super) struct Audit {

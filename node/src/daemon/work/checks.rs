@@ -30,11 +30,7 @@ impl Work {
             return Ok(());
         }
         let now = now().whole_seconds();
-        let Some(certificate) = self.identity.certificate(now) else {
-            self.complain("expired-certificate");
-            return Ok(());
-        };
-        let certificate = certificate.bytes().to_vec();
+        let Some(certificate) = self.certificate(now) else { return Ok(()) };
         let (kept, key, operator) = (self.kept.clone(), self.key(), self.identity.operator());
         let checker = Checker { kept, key, operator, certificate, now };
         let (signed, refused) = self.on_feeds(move |feeds| checker.check(feeds, claims)).await?;
