@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use futures::{StreamExt as _, stream};
 use quorate_gossip::Accepted;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::door::{Door, Refused};
 use crate::metrics::Metrics;
@@ -24,7 +23,7 @@ use crate::verdicts::{Dirty, Round};
 use crate::views::Views;
 use writing::Actor;
 
-/// Items that are checked in one go: about as many as the writer takes in while as many others are checked.
+/// Items that go to the writer together: about as many as it takes in while as many others are checked.
 const SHARE_ITEMS: usize = 128;
 
 /// Requests waiting for the writer. When it is full, callers wait: back pressure reaches the peers.
@@ -55,9 +54,23 @@ impl Placed {
     }
 }
 
-fn shares(items: Vec<FeedItem>) -> Vec<Vec<FeedItem>> {
+fn shares(items: Vec<FeedItem>) -> impl Iterator<Item = Vec<FeedItem>> {
     let mut items = items.into_iter();
-    std::iter::from_fn(|| Some(items.by_ref().take(SHARE_ITEMS).collect()).filter(|share: &Vec<_>| !share.is_empty())).collect()
+    std::iter::from_fn(move || Some(items.by_ref().take(SHARE_ITEMS).collect()).filter(|share: &Vec<_>| !share.is_empty()))
+}
+
+/// Hands what was admitted to the writer. Blocks while too much is waiting there.
+fn place(share: Vec<Result<Admitted, Refused>>, requests: &mpsc::Sender<Request>) -> Result<Placed, Unavailable> {
+    let mut refused = Vec::with_capacity(share.len());
+    let mut admitted = Vec::with_capacity(share.len());
+    for checked in share {
+        refused.push(checked.map(|item| admitted.push(item)).err());
+    }
+    let (answer, answered) = oneshot::channel();
+    if !admitted.is_empty() {
+        requests.blocking_send(Request::Items(admitted, answer)).map_err(|_| Unavailable)?;
+    }
+    Ok(Placed { refused, answered })
 }
 
 enum Request {
@@ -72,9 +85,11 @@ enum Request {
 pub struct Ingest {
     requests: mpsc::Sender<Request>,
     door: Arc<Door>,
-    /// One permit a core: checking signatures is all computation.
-    checking: Arc<Semaphore>,
-    cores: usize,
+    /// One permit a core: checking signatures is all computation. Whoever catches up waits for others that do, so that
+    /// not all of them are checked at the same time and then wait for the disk at the same time.
+    long: Arc<Semaphore>,
+    /// As many again for submissions of a single share, which wait for nobody who catches up.
+    short: Arc<Semaphore>,
     /// Items that were handed in and not answered.
     under_way: Arc<AtomicUsize>,
     metrics: Metrics,
@@ -109,7 +124,8 @@ impl Ingest {
             let _ = finished.send(actor.run(queue));
         })?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok((Self { requests, door, checking: Arc::new(Semaphore::new(cores)), cores, under_way, metrics, store }, ended))
+        let [long, short] = [(); 2].map(|()| Arc::new(Semaphore::new(cores)));
+        Ok((Self { requests, door, long, short, under_way, metrics, store }, ended))
     }
 
     /// What everybody reads.
@@ -135,14 +151,16 @@ impl Ingest {
         outcomes
     }
 
-    /// Shares are checked on all cores, and handed to the writer in their order while later ones are checked.
+    /// One submission is checked on one core, share by share, and its shares are with the writer in their order.
     async fn try_accept(&self, items: Vec<FeedItem>) -> Result<Vec<Accepted>, Unavailable> {
+        let turn = self.turn(items.len()).await?;
         let now = Timestamp::from(std::time::SystemTime::now());
-        let mut checked = stream::iter(shares(items)).map(|share| self.check(share, now)).buffered(self.cores);
-        let mut placed = Vec::new();
-        while let Some(share) = checked.next().await {
-            placed.push(self.place(share?).await?);
-        }
+        let (door, requests) = (Arc::clone(&self.door), self.requests.clone());
+        let check = move || {
+            let _turn = turn;
+            shares(items).map(|share| place(door.check_all(share, now), &requests)).collect::<Result<Vec<_>, _>>()
+        };
+        let placed = tokio::task::spawn_blocking(check).await.map_err(|_| Unavailable)??;
         let mut outcomes = Vec::new();
         for share in placed {
             outcomes.extend(share.outcomes().await?);
@@ -150,28 +168,15 @@ impl Ingest {
         Ok(outcomes)
     }
 
-    async fn check(&self, share: Vec<FeedItem>, now: Timestamp) -> Result<Vec<Result<Admitted, Refused>>, Unavailable> {
-        let _permit = self.checking.acquire().await.map_err(|_| Unavailable)?;
-        let door = Arc::clone(&self.door);
-        tokio::task::spawn_blocking(move || door.check_all(share, now)).await.map_err(|_| Unavailable)
+    async fn turn(&self, items: usize) -> Result<OwnedSemaphorePermit, Unavailable> {
+        let turns = if items <= SHARE_ITEMS { &self.short } else { &self.long };
+        Arc::clone(turns).acquire_owned().await.map_err(|_| Unavailable)
     }
 
-    async fn place(&self, share: Vec<Result<Admitted, Refused>>) -> Result<Placed, Unavailable> {
-        let mut refused = Vec::with_capacity(share.len());
-        let mut admitted = Vec::with_capacity(share.len());
-        for checked in share {
-            refused.push(checked.map(|item| admitted.push(item)).err());
-        }
-        let (answer, answered) = oneshot::channel();
-        if !admitted.is_empty() {
-            self.requests.send(Request::Items(admitted, answer)).await.map_err(|_| Unavailable)?;
-        }
-        Ok(Placed { refused, answered })
-    }
-
-    /// Whether items are waiting: the tally lets them pass, since durability comes before verdicts.
+    /// Whether more items are waiting than one core checks at once: the tally lets them pass, since durability comes
+    /// before verdicts.
     pub(crate) fn is_busy(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) > 0
+        self.under_way.load(Ordering::Relaxed) > SHARE_ITEMS
     }
 
     /// Logs verdicts. Blocks; for the tally's thread.
@@ -211,7 +216,7 @@ impl Ingest {
     }
 
     async fn glance(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<(Vec<u8>, Result<Glance, BlobRefused>)>, Unavailable> {
-        let _permit = self.checking.acquire().await.map_err(|_| Unavailable)?;
+        let _turn = self.turn(1).await?;
         let store = Arc::clone(&self.store);
         let look = move || blobs.into_iter().map(|blob| (store.glance(&blob), blob)).map(|(glance, blob)| (blob, glance)).collect();
         tokio::task::spawn_blocking(look).await.map_err(|_| Unavailable)

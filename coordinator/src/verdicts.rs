@@ -23,17 +23,17 @@ use crate::store::leaf::content_of;
 use crate::store::rows::{ArtifactKey, SlotKey};
 use crate::store::{SignedVerdict, Store, StoreError};
 
-/// Slots tallied in one round: about as many verdicts go into one batch. Fewer while items are waiting: a round has
-/// to be short for the wait behind it, which has an end, to be ten times as long.
+/// Slots tallied in one round at most: about as many verdicts go into one batch.
 const ROUND_SLOTS_MAX: usize = 1_024;
-const BUSY_ROUND_SLOTS_MAX: usize = 32;
 
-/// How long a round lets items pass that wait to become durable. Slots gather meanwhile, so that one
-/// tally serves several results. A round that took long is followed by a longer wait: while items come in
-/// without end, the tally takes about a tenth of one core.
-const YIELD_MIN: Duration = Duration::from_millis(600);
-const YIELD_MAX: Duration = Duration::from_millis(1_500);
-const YIELD_ROUNDS: u32 = 10;
+/// How long a round goes on, and how long while items are waiting to become durable, which comes before verdicts. What
+/// a slot costs depends on how many results it has and whether they are in memory, thirty to three thousand microseconds.
+const ROUND: Duration = Duration::from_millis(100);
+const BUSY_ROUND: Duration = Duration::from_millis(20);
+
+/// How long a round lets waiting items pass. Slots gather meanwhile, so that one tally serves several results. While
+/// items come in without end, the tally takes about a thirtieth of one core.
+const YIELD: Duration = Duration::from_millis(600);
 const YIELD_STEP: Duration = Duration::from_millis(20);
 
 /// How long after the time of its promise a slot is tallied again.
@@ -62,7 +62,7 @@ struct Waiting {
 
 impl Dirty {
     /// Adds slots.
-    pub fn mark(&self, slots: BTreeMap<SlotKey, u64>) {
+    pub(crate) fn mark(&self, slots: impl IntoIterator<Item = (SlotKey, u64)>) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).add(slots);
         self.changed.notify_one();
     }
@@ -119,12 +119,15 @@ impl Dirty {
     }
 
     /// Takes at most `most` slots, those that wait longest first.
-    fn take(&self, most: usize) -> BTreeMap<SlotKey, u64> {
+    fn take(&self, most: usize) -> Vec<(SlotKey, u64)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut order: Vec<_> = state.slots.iter().map(|(slot, leaf)| (*leaf, *slot)).collect();
-        order.sort_unstable();
+        let mut order: Vec<_> = state.slots.iter().map(|(slot, leaf)| (*slot, *leaf)).collect();
+        order.sort_unstable_by_key(|(slot, leaf)| (*leaf, *slot));
         order.truncate(most);
-        order.into_iter().filter_map(|(leaf, slot)| state.slots.remove(&slot).map(|_| (slot, leaf))).collect()
+        for (slot, _) in &order {
+            state.slots.remove(slot);
+        }
+        order
     }
 
     /// Every result before this leaf is in a verdict, once a round up to `size` is logged.
@@ -149,9 +152,9 @@ impl Waiting {
         None
     }
 
-    fn add(&mut self, slots: BTreeMap<SlotKey, u64>) {
+    fn add(&mut self, slots: impl IntoIterator<Item = (SlotKey, u64)>) {
         for (slot, leaf) in slots {
-            self.slots.entry(slot).or_insert(leaf);
+            self.slots.entry(slot).and_modify(|first| *first = leaf.min(*first)).or_insert(leaf);
         }
     }
 }
@@ -182,19 +185,20 @@ impl Teller {
     }
 
     fn run(&self, ingest: &Ingest, dirty: &Dirty) {
-        let mut took = Duration::ZERO;
         while dirty.wait() {
-            let (waiting, patience) = (Instant::now(), (took * YIELD_ROUNDS).clamp(YIELD_MIN, YIELD_MAX));
-            while ingest.is_busy() && waiting.elapsed() < patience {
+            let waiting = Instant::now();
+            while ingest.is_busy() && waiting.elapsed() < YIELD {
                 thread::sleep(YIELD_STEP);
             }
-            let slots = dirty.take(if ingest.is_busy() { BUSY_ROUND_SLOTS_MAX } else { ROUND_SLOTS_MAX });
+            let until = Instant::now() + if ingest.is_busy() { BUSY_ROUND } else { ROUND };
+            let mut slots = dirty.take(ROUND_SLOTS_MAX);
             let size = ingest.store().log().published().head.size;
-            let began = Instant::now();
-            let round = self.round(ingest, slots.keys(), size);
-            took = began.elapsed();
+            let round = self.round(ingest, slots.iter().map(|(slot, _)| slot), size, until);
+            if let Ok((_, tallied)) = &round {
+                dirty.mark(slots.split_off(*tallied));
+            }
             let logged = match round {
-                Ok(round) => ingest.log_round(round, dirty.reflected(size)).is_ok(),
+                Ok((round, _)) => ingest.log_round(round, dirty.reflected(size)).is_ok(),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a tally failed; it is tried again");
                     false
@@ -208,12 +212,24 @@ impl Teller {
         }
     }
 
-    fn round<'k>(&self, ingest: &Ingest, slots: impl Iterator<Item = &'k SlotKey>, size: u64) -> Result<Round, StoreError> {
+    /// Tallies slots until a time. How many.
+    fn round<'k>(
+        &self,
+        ingest: &Ingest,
+        slots: impl Iterator<Item = &'k SlotKey>,
+        size: u64,
+        until: Instant,
+    ) -> Result<(Round, usize), StoreError> {
         let store = ingest.store();
         let equivocations = store.equivocations();
         let drills = store.drills();
         let mut round = Round::default();
+        let mut tallied = 0;
         for slot in slots {
+            if tallied > 0 && Instant::now() >= until {
+                break;
+            }
+            tallied += 1;
             let statements = store.slot_results(*slot, size)?;
             let commitments = store.commitments(*slot, size)?;
             let checks = store.checks(*slot, size)?;
@@ -234,7 +250,7 @@ impl Teller {
             }
             round.marks.extend(evidence.marks(store)?);
         }
-        Ok(round)
+        Ok((round, tallied))
     }
 
     /// A signed verdict, if it says something else than the one in force.
@@ -328,5 +344,14 @@ mod tests {
         assert_eq!(dirty.reflected(12), 10);
         assert_eq!(dirty.take(9).len(), 2);
         assert_eq!(dirty.reflected(12), 12);
+    }
+
+    #[test]
+    fn a_result_in_a_slot_that_waits_for_another_reason_is_not_taken_for_considered() {
+        let dirty = Dirty::default();
+        dirty.later(slot("a"), now());
+        dirty.state.lock().expect("no other thread").come_due(now().plus(Duration::from_mins(1)));
+        dirty.mark(BTreeMap::from([(slot("a"), 7)]));
+        assert_eq!(dirty.reflected(12), 7);
     }
 }

@@ -4,6 +4,7 @@
 //! [`VerifiedEntry`]; whoever counts votes takes the results out of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::certificate::VerifiedCertificate;
 use crate::commitment::Commitment;
@@ -30,11 +31,11 @@ pub enum EntryStatement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerifiedEntry {
     /// A result.
-    Result(Box<VerifiedStatement>),
+    Result(Arc<VerifiedStatement>),
     /// A commitment to one.
-    Commitment(Box<VerifiedCommitment>),
+    Commitment(Arc<VerifiedCommitment>),
     /// A check of another operator's build witness.
-    Check(Box<VerifiedCheck>),
+    Check(Arc<VerifiedCheck>),
 }
 
 /// A commitment that a certified node of an enrolled operator signed.
@@ -112,9 +113,9 @@ impl VerifiedEntry {
     fn of(envelope: &Envelope, certificate: &VerifiedCertificate) -> Result<Self, RejectError> {
         let digest = envelope.digest();
         Ok(match EntryStatement::parse(envelope.payload()).map_err(RejectError::Statement)? {
-            EntryStatement::Result(statement) => Self::Result(Box::new(VerifiedStatement::of(*statement, digest, certificate)?)),
-            EntryStatement::Commitment(statement) => Self::Commitment(Box::new(VerifiedCommitment::of(*statement, digest, certificate)?)),
-            EntryStatement::Check(statement) => Self::Check(Box::new(VerifiedCheck::of(*statement, digest, certificate)?)),
+            EntryStatement::Result(statement) => Self::Result(Arc::new(VerifiedStatement::of(*statement, digest, certificate)?)),
+            EntryStatement::Commitment(statement) => Self::Commitment(Arc::new(VerifiedCommitment::of(*statement, digest, certificate)?)),
+            EntryStatement::Check(statement) => Self::Check(Arc::new(VerifiedCheck::of(*statement, digest, certificate)?)),
         })
     }
 

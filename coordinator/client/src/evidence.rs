@@ -76,9 +76,9 @@ impl Evidence {
                 self.places.push((entry.node(), entry.position().sequence, digest));
                 self.items.insert(digest, item.clone());
                 match entry {
-                    VerifiedEntry::Result(statement) => self.statements.push(*statement),
-                    VerifiedEntry::Commitment(commitment) => self.commitments.push(Arc::from(commitment)),
-                    VerifiedEntry::Check(check) => self.checks.push(*check),
+                    VerifiedEntry::Result(statement) => self.statements.push(Arc::unwrap_or_clone(statement)),
+                    VerifiedEntry::Commitment(commitment) => self.commitments.push(commitment),
+                    VerifiedEntry::Check(check) => self.checks.push(Arc::unwrap_or_clone(check)),
                 }
             }
             Err(error) => self.refuse(error.name()),

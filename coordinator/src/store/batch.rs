@@ -269,10 +269,10 @@ impl<'s> Batch<'s> {
         self.rows.extend(chunk_key, &row.write())?;
         self.move_head(position.node, head)?;
         match entry {
-            VerifiedEntry::Result(statement) => self.apply_result(leaves, Arc::from(statement)),
-            VerifiedEntry::Commitment(commitment) => self.apply_commitment(leaves, Arc::from(commitment)),
+            VerifiedEntry::Result(statement) => self.apply_result(leaves, statement),
+            VerifiedEntry::Commitment(commitment) => self.apply_commitment(leaves, commitment),
             // One that does not confirm says nothing: it stands in its feed and the log, and in no slot.
-            VerifiedEntry::Check(check) if check.check().agreement.confirms() => self.apply_check(leaves, Arc::from(check)),
+            VerifiedEntry::Check(check) if check.check().agreement.confirms() => self.apply_check(leaves, check),
             VerifiedEntry::Check(_) => Ok(()),
         }
     }

@@ -258,13 +258,13 @@ impl Store {
         &self,
         cache: &Bounded<u64, Arc<T>>,
         [leaf, certificate]: [u64; 2],
-        of_kind: impl FnOnce(VerifiedEntry) -> Option<Box<T>>,
+        of_kind: impl FnOnce(VerifiedEntry) -> Option<Arc<T>>,
     ) -> Result<Option<Arc<T>>, StoreError> {
         if let Some(entry) = cache.get(&leaf) {
             return Ok(Some(entry));
         }
         let certificate = self.certificate(certificate)?;
-        let entry = of_kind(leaf::entry(&self.leaf(leaf)?, &certificate)?).map(Arc::<T>::from);
+        let entry = of_kind(leaf::entry(&self.leaf(leaf)?, &certificate)?);
         if let Some(entry) = &entry {
             cache.put(leaf, Arc::clone(entry));
         }

@@ -20,7 +20,7 @@ use quorate_tlog::TreeHead;
 
 use crate::cosigning::{Cosigning, Signed};
 use crate::ledger::{Ledger, signer};
-use crate::timing::{BATCH, GROUP_FOR, YIELD_MIN};
+use crate::timing::{BATCH, GROUP_FOR, YIELD};
 use crate::witness::WitnessDesk;
 
 /// While items wait, the tally looks again after this.
@@ -181,10 +181,10 @@ impl Desk {
         })
     }
 
-    /// Tallies, unless items wait and have not been waited for long enough.
+    /// Tallies, unless items wait and have not been waited for long enough: any item, where the coordinator lets a few pass.
     pub fn tally(&mut self, since: Duration, now: Duration, time: Timestamp, proofs: &[EquivocationProof]) -> Vec<(Duration, Task)> {
         let busy = self.batch != Batch::Idle || !self.waiting.is_empty();
-        if busy && now.saturating_sub(since) < YIELD_MIN {
+        if busy && now.saturating_sub(since) < YIELD {
             return vec![(YIELD_STEP, Task::Tally(since))];
         }
         self.tallying = Tallying::Idle;

@@ -17,7 +17,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub const GROUP_FOR: Duration = Duration::from_millis(50);
 
 /// How long a tally round lets items pass (`coordinator/src/verdicts.rs`).
-pub const YIELD_MIN: Duration = Duration::from_millis(600);
+pub const YIELD: Duration = Duration::from_millis(600);
 
 /// How long a witness may take (`coordinator/src/config.rs`).
 pub const WITNESS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ mod tests {
             ("node/gossip/src/actor/serve.rs", "ENTRIES_BYTES_MAX: usize = 1 << 20;"),
             ("node/gossip/src/actor.rs", "LOOK_EVERY: Duration = Duration::from_secs(5);"),
             ("coordinator/src/ingest/writing.rs", "GROUP_MAX: Duration = Duration::from_millis(50);"),
-            ("coordinator/src/verdicts.rs", "YIELD_MIN: Duration = Duration::from_millis(600);"),
+            ("coordinator/src/verdicts.rs", "YIELD: Duration = Duration::from_millis(600);"),
             ("coordinator/src/config.rs", "5_000"),
             ("coordinator/src/witnesses.rs", "RETRY_FIRST: Duration = Duration::from_millis(250);"),
             ("coordinator/src/witnesses.rs", "RETRY_LAST: Duration = Duration::from_secs(15);"),

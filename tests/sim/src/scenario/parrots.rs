@@ -93,7 +93,7 @@ fn audited(world: &World, jobs: &[Job]) -> Audit {
             Ok(VerifiedEntry::Result(result)) => statements.entry(result.artifact().slot.clone()).or_default().push(result),
             Ok(VerifiedEntry::Commitment(entry)) => {
                 let known = commitments.entry(entry.commitment().slot()).or_default();
-                known.push(Arc::new(entry.as_ref().clone()));
+                known.push(Arc::clone(entry));
             }
             Ok(VerifiedEntry::Check(_)) | Err(_) => {}
         }
