@@ -11,6 +11,10 @@ use serde_json::Value;
 /// Longest Rust file without its unit tests, in lines.
 const FILE_LINES_MAX: usize = 600;
 
+/// Largest kept input of a fuzz target, and all of them together, in bytes.
+const FUZZ_INPUT_BYTES_MAX: u64 = 64 << 10;
+const FUZZ_CORPUS_BYTES_MAX: u64 = 3 << 20;
+
 /// Which rooms a room may use. Development dependencies are free: tests look everywhere.
 const EDGES: [(&str, &[&str]); 12] = [
     ("quorate-proto", &[]),
@@ -149,6 +153,19 @@ fn every_fuzz_target_is_listed_and_every_listed_one_exists() {
     let standing: BTreeSet<_> = targets.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(listed, standing);
     assert!(!listed.is_empty());
+}
+
+#[test]
+fn every_fuzz_target_has_kept_inputs_and_they_are_small() {
+    let targets = tracked(".rs").into_iter().filter(|path| path.starts_with(root().join("tests/fuzz/fuzz_targets")));
+    let targets: BTreeSet<_> = targets.map(|path| path.file_stem().unwrap().to_owned()).collect();
+    let corpus = root().join("tests/fuzz/corpus");
+    let inputs: Vec<PathBuf> = tracked("").into_iter().filter(|path| path.starts_with(&corpus)).collect();
+    let kept: BTreeSet<_> = inputs.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
+    assert_eq!(kept, targets);
+    let sizes: Vec<u64> = inputs.iter().map(|path| fs::metadata(path).unwrap().len()).collect();
+    assert!(sizes.iter().all(|size| *size <= FUZZ_INPUT_BYTES_MAX));
+    assert!(sizes.iter().sum::<u64>() <= FUZZ_CORPUS_BYTES_MAX);
 }
 
 #[test]

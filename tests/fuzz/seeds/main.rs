@@ -1,4 +1,4 @@
-//! Writes the first inputs of every target into `corpus/`: the vectors, and a few words of each format that has
+//! Writes the first inputs of every target into `found/`: the vectors, and a few words of each format that has
 //! none. A fuzzer finds its way from there.
 
 use std::error::Error;
@@ -104,7 +104,7 @@ fn archive(name: &str, bytes: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn write(here: &Path, target: &str, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = here.join("corpus").join(target);
+    let folder = here.join("found").join(target);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(format!("seed-{}", &Digest::of(bytes).to_hex()[..16])), bytes)
 }
