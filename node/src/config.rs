@@ -94,7 +94,8 @@ pub struct MeshSection {
     /// Whether this node can be dialled from outside: `automatic` (default) finds out, `open`, `behind`: then it is
     /// reached through relays.
     pub reach: MeshReach,
-    /// Whether this node carries connections for nodes that cannot be dialled. Default: no. Only for a public address.
+    /// Whether this node carries connections for nodes that cannot be dialled. Default: no. Only for a public address: it is
+    /// taken to be `open`.
     pub relay: bool,
     /// Incoming connections at a time. Default 256.
     pub connections_max: u32,

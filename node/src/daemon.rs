@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, MeshError};
+use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, MeshError, Reach};
 use quorate_proto::NodeId;
 use quorate_tally::{Policy, PolicyError};
 use quorate_tlog::VerifierKey;
@@ -295,7 +295,8 @@ fn start_mesh(config: &Config, identity: &Identity, store: MeshStore) -> Result<
         bootstrap: config.mesh.bootstrap.clone(),
         peers_wanted: config.mesh.peers_wanted,
         external: config.mesh.external.clone(),
-        reach: config.mesh.reach.into(),
+        // Without a confirmed address it could hold no way in for others, and who but another relay should confirm one?
+        reach: if config.mesh.relay { Reach::Open } else { config.mesh.reach.into() },
         relay: config.mesh.relay,
         connections_max: config.mesh.connections_max,
         limited: LimitedAddresses::Public,

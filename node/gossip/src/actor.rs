@@ -253,6 +253,7 @@ impl<S: FeedStore> Actor<S> {
         }
         self.dial_more();
         self.lift_bans();
+        self.leave_relays(now);
         self.keep_ways(now);
         self.save_book(now);
     }

@@ -38,6 +38,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Handshakes of strangers at a time: the dearest thing that anybody may ask for. Who is refused dials again.
 const HANDSHAKES_MAX: u32 = 32;
 
+/// Time to connect, with the handshake. Less than the 10 s after which `AutoNAT` takes a try for unanswered and makes it
+/// again for ever: where a router drops what nobody asked for, running out of time *is* the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// The protocol of the routing table.
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/quorate/kad/1");
 
@@ -93,6 +97,7 @@ pub(crate) fn swarm(keypair: Keypair, config: &MeshConfig, counters: &Counters) 
         .with_behaviour(|keypair, circuits| behaviour(keypair, circuits, config, counters).map_err(Box::from))
         .map_err(|e| refused(e.to_string()))?
         .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
+        .with_connection_timeout(CONNECTION_TIMEOUT)
         .build();
     Ok(swarm)
 }

@@ -16,9 +16,6 @@ const CIRCUITS_WANTED: usize = 2;
 /// Pause after a relay that refused, or went.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Failed tries by others to dial us, with none that went well, after which we are taken to be behind a translation.
-const FAILURES_MIN: u32 = 2;
-
 /// Relays that are remembered.
 const OFFERS_MAX: usize = 64;
 
@@ -27,7 +24,7 @@ const OFFERS_MAX: usize = 64;
 pub(crate) struct Circuits {
     reach: Reach,
     confirmed: bool,
-    failures: u32,
+    refuted: bool,
     offers: BTreeMap<PeerId, Offer>,
 }
 
@@ -45,14 +42,14 @@ enum State {
 
 impl Circuits {
     pub(crate) fn new(reach: Reach) -> Self {
-        Self { reach, confirmed: false, failures: 0, offers: BTreeMap::new() }
+        Self { reach, confirmed: false, refuted: false, offers: BTreeMap::new() }
     }
 
     /// Whether we can be dialled, as far as that is known.
     pub(crate) fn reach(&self) -> Reach {
         match self.reach {
             Reach::Automatic if self.confirmed => Reach::Open,
-            Reach::Automatic if self.failures >= FAILURES_MIN => Reach::Behind,
+            Reach::Automatic if self.refuted => Reach::Behind,
             reach => reach,
         }
     }
@@ -82,11 +79,12 @@ impl Circuits {
         }
     }
 
-    /// Another peer could dial us, or could not.
+    /// Another peer could dial us, or could not. No address is tried again that failed once, and there may be only one:
+    /// a failure is enough, until some address is confirmed.
     pub(crate) fn tested(&mut self, reached: Result<(), ()>) {
         match reached {
             Ok(()) => self.confirmed = true,
-            Err(()) => self.failures = self.failures.saturating_add(1),
+            Err(()) => self.refuted = true,
         }
     }
 
@@ -140,10 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn whoever_can_be_dialled_asks_no_relay_and_two_failures_say_that_one_cannot() {
+    fn whoever_can_be_dialled_asks_no_relay_and_a_failure_says_that_one_cannot() {
         let mut circuits = Circuits::new(Reach::Automatic);
         circuits.offered(PeerId::random(), at("/ip4/192.0.2.1/tcp/1"));
-        circuits.tested(Err(()));
         assert!(circuits.due(Duration::ZERO).is_empty());
         assert_eq!(circuits.reach(), Reach::Automatic);
         circuits.tested(Err(()));

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub beginnings_wanted: usize,
     /// Bytes of feed sync received and sent.
     pub sync_bytes: (u64, u64),
+    /// Tries to leave a relay for a direct connection: that went well, and that did not.
+    pub holes: (u64, u64),
 }
 
 /// One peer.

@@ -34,6 +34,7 @@ pub(crate) fn peers(args: &Args) -> anyhow::Result<ExitCode> {
             "reach": status.reach,
             "listening": status.listening,
             "external": status.external,
+            "holes": status.holes,
             "peers": status.peers,
         });
         writeln!(out, "{view:#}")?;

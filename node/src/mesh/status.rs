@@ -39,6 +39,8 @@ pub struct MeshStatus {
     pub files_wanted: usize,
     /// Bytes of feed sync so far.
     pub sync_bytes: SyncBytes,
+    /// Tries to leave a relay for a direct connection so far.
+    pub holes: Holes,
     /// Logs that are listened to.
     pub logs: Vec<Log>,
     /// Nodes that have signed two histories.
@@ -100,6 +102,15 @@ pub struct SyncBytes {
     pub sent: u64,
 }
 
+/// Tries to leave a relay for a direct connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holes {
+    /// That went well.
+    pub punched: u64,
+    /// That did not.
+    pub failed: u64,
+}
+
 /// One log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,7 +153,7 @@ impl MeshStatus {
     /// What is known now.
     pub fn new(snapshot: Snapshot, logs: Vec<Shown>, equivocations: &[EquivocationProof]) -> Self {
         let texts = |addresses: &[quorate_gossip::Multiaddr]| addresses.iter().map(ToString::to_string).collect();
-        let (received, sent) = snapshot.sync_bytes;
+        let ((received, sent), (punched, failed)) = (snapshot.sync_bytes, snapshot.holes);
         Self {
             schema: SCHEMA.to_owned(),
             pid: std::process::id(),
@@ -153,6 +164,7 @@ impl MeshStatus {
             feeds: snapshot.feeds.iter().map(|feed| Feed { node: feed.node, held: feed.held, told: feed.told }).collect(),
             files_wanted: snapshot.files_wanted,
             sync_bytes: SyncBytes { received, sent },
+            holes: Holes { punched, failed },
             logs: logs.into_iter().map(Log::from).collect(),
             equivocations: equivocations.iter().map(Equivocation::from).collect(),
         }

@@ -1,5 +1,6 @@
 //! Hosts, two switches and the cable between them, out of network namespaces and virtual Ethernet.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
@@ -17,6 +18,26 @@ pub(crate) struct Network {
     street: String,
     spaces: Vec<String>,
     hosts: u8,
+}
+
+/// What a router does with the ports of those who live behind it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Ports {
+    /// Keeps them, so that others see the same port whoever they are.
+    #[default]
+    Kept,
+    /// Draws one anew for each connection: what one peer sees is of no use to another.
+    Drawn,
+}
+
+/// This machine's kernel translates no addresses.
+#[derive(Debug)]
+pub(crate) struct NoTranslation;
+
+impl fmt::Display for NoTranslation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("addresses cannot be translated here")
+    }
 }
 
 /// A machine with one address.
@@ -71,18 +92,25 @@ impl Network {
     }
 
     /// A host in a home: it reaches everybody through its router, which lets nobody in.
-    pub(crate) fn host_behind_nat(&mut self, name: &str) -> anyhow::Result<Host> {
+    pub(crate) fn host_behind_nat(&mut self, name: &str, ports: Ports) -> anyhow::Result<Host> {
         let router = self.host(&format!("{name}-router"))?;
         let space = self.space(name)?;
         let (inside, address) = (Ipv4Addr::new(192, 168, 77, 1), Ipv4Addr::new(192, 168, 77, 2));
         router.ip(&["link", "add", "home", "type", "veth", "peer", "name", "eth0", "netns", &space])?;
         router.give("home", inside)?;
         router.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
-        router.run("nft", &["add table ip home"])?;
-        router.run("nft", &["add chain ip home out { type nat hook postrouting priority srcnat; }"])?;
-        router.run("nft", &["add rule ip home out oifname eth0 masquerade"])?;
-        router.run("nft", &["add chain ip home in { type filter hook forward priority filter; }"])?;
-        router.run("nft", &["add rule ip home in iifname eth0 ct state new drop"])?;
+        let masquerade = match ports {
+            Ports::Kept => "masquerade",
+            Ports::Drawn => "masquerade fully-random",
+        };
+        let rules = format!(
+            "table ip home {{
+                 chain out {{ type nat hook postrouting priority srcnat; oifname eth0 {masquerade}; }}
+                 chain in {{ type filter hook forward priority filter; iifname eth0 ct state new drop; }}
+                 chain own {{ type filter hook input priority filter; iifname eth0 ct state new drop; }}
+             }}"
+        );
+        router.run("nft", &[&rules]).context(NoTranslation)?;
         let host = Host { space, port: router.port, address };
         host.give("eth0", address)?;
         host.ip(&["link", "set", "lo", "up"])?;

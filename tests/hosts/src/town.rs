@@ -12,7 +12,7 @@ use quorate_proto::{Digest, Timestamp};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::network::{Host, Network};
+use crate::network::{Host, Network, Ports};
 
 const ORIGIN: &str = "log.quorate.example/hosts";
 /// The mesh's port on every host, and the coordinator's for HTTP.
@@ -63,8 +63,39 @@ pub(crate) struct Coordinator {
 pub(crate) struct Plan {
     /// Nodes on hosts that everybody reaches.
     pub nodes: usize,
-    /// Whether one more lives behind NAT. It is the last.
-    pub has_volunteer: bool,
+    /// More of them, each behind NAT of its own. They are the last.
+    pub volunteers: usize,
+    /// What their routers do with ports.
+    pub ports: Ports,
+    /// What bootstrap addresses are reached over.
+    pub transport: Transport,
+    /// What the first node is to the others.
+    pub first: First,
+}
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Transport {
+    #[default]
+    Tcp,
+    Quic,
+}
+
+/// What the first node is to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum First {
+    /// One of them.
+    #[default]
+    Peer,
+    /// A relay that enrols nobody but itself: it takes nothing of theirs, and passes nothing on.
+    Relay,
+}
+
+/// How two nodes are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Direct,
+    Relayed,
 }
 
 impl Town {
@@ -76,9 +107,9 @@ impl Town {
         let coordinator = Coordinator { host: network.host("coordinator")?, dir: home.clone(), process: None };
         let log_key = process::run("quorate-coordinator", &["init", "--dir", text(&home), "--origin", ORIGIN]).await?;
         let mut nodes = Vec::new();
-        for number in 0..plan.nodes + usize::from(plan.has_volunteer) {
+        for number in 0..plan.nodes + plan.volunteers {
             let name = format!("node{number}");
-            let host = if number < plan.nodes { network.host(&name)? } else { network.host_behind_nat(&name)? };
+            let host = if number < plan.nodes { network.host(&name)? } else { network.host_behind_nat(&name, plan.ports)? };
             nodes.push(Node::make(dir.path(), name, host).await?);
         }
         let operators = nodes.iter().map(|node| node.enrolment.as_str()).collect::<Vec<_>>().join("\n");
@@ -88,10 +119,51 @@ impl Town {
         let reachable: Vec<&Host> = nodes.iter().take(plan.nodes).map(|node| &node.host).collect();
         for node in &nodes {
             let others = reachable.iter().filter(|host| host.address != node.host.address);
-            node.configure(others.copied().chain([&coordinator.host]))?;
+            node.configure(&addresses(plan.transport, others.copied().chain([&coordinator.host])))?;
         }
-        coordinator.configure(reachable.into_iter())?;
+        if plan.first == First::Relay {
+            nodes[0].become_relay()?;
+        }
+        coordinator.configure(&addresses(plan.transport, reachable.into_iter()))?;
         Ok(Self { nodes, coordinator, network, _dir: dir })
+    }
+
+    /// Two volunteers, the second and the third of three nodes, who know a relay and nobody else, and meet through it.
+    pub(crate) async fn of_volunteers(transport: Transport, ports: Ports) -> anyhow::Result<Self> {
+        let mut town = Self::found(Plan { nodes: 1, volunteers: 2, ports, transport, first: First::Relay }).await?;
+        town.nodes[0].start().await?;
+        town.nodes[1].start().await?;
+        until("the relay to be told of a way to the first volunteer", async || {
+            let known = town.nodes[0].said_of(&town.nodes[1]).await?;
+            Ok(known["addresses"].to_string().contains("/p2p-circuit"))
+        })
+        .await?;
+        town.nodes[2].start().await?;
+        Ok(town)
+    }
+
+    /// Waits until either of these two says that it is connected to the other in this way.
+    pub(crate) async fn until_connected(&self, one: usize, other: usize, way: Way) -> anyhow::Result<()> {
+        for (from, to) in [(one, other), (other, one)].map(|(from, to)| (&self.nodes[from], &self.nodes[to])) {
+            until(&format!("{} to be connected to {}: {way:?}", from.name, to.name), async || {
+                let relayed = from.said_of(to).await?["connection"]["relayed"].as_bool();
+                Ok(relayed == Some(way == Way::Relayed))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until one of these two has tried in vain to leave the relay.
+    pub(crate) async fn until_one_gave_up_punching(&self, one: usize, other: usize) -> anyhow::Result<()> {
+        until("one of two volunteers to give up punching holes", async || {
+            let mut failed = 0;
+            for node in [&self.nodes[one], &self.nodes[other]] {
+                failed += node.peers().await?["holes"]["failed"].as_u64().context("`quorate-node peers` counts no holes")?;
+            }
+            Ok(failed > 0)
+        })
+        .await
     }
 
     /// Starts the coordinator and every node.
@@ -134,14 +206,22 @@ impl Node {
         Ok(Self { name, host, ahead: 0, dir, id: node, enrolment, signed: 0, process: None })
     }
 
-    fn configure<'a>(&self, peers: impl Iterator<Item = &'a Host>) -> anyhow::Result<()> {
+    fn configure(&self, bootstrap: &str) -> anyhow::Result<()> {
         let config = format!(
             "data_dir = \"data\"\n[node]\nkey = \"data/node.key\"\ncertificate = \"data/certificate.json\"\npolicy = \"../policy.toml\"\n\
-             [commit]\nenabled = false\n[mesh]\nlisten = {}\nbootstrap = {}\n",
+             [commit]\nenabled = false\n[mesh]\nlisten = {}\nbootstrap = {bootstrap}\n",
             listen(),
-            addresses(peers)
         );
         fs::write(self.dir.join("node.toml"), config).context("writing a configuration")
+    }
+
+    fn become_relay(&self) -> anyhow::Result<()> {
+        let path = self.dir.join("node.toml");
+        let config = fs::read_to_string(&path).context("reading a configuration")?;
+        let config = config.replace("../policy.toml", "policy.toml").replace("[mesh]\n", "[mesh]\nrelay = true\n");
+        fs::write(path, config).context("writing a configuration")?;
+        let policy = format!("version = 1\nthreshold = 1\n{}\n", self.enrolment);
+        fs::write(self.dir.join("policy.toml"), policy).context("writing a policy")
     }
 
     /// Starts the node and waits until it listens.
@@ -200,18 +280,32 @@ impl Node {
         Ok(said.lines().filter(|line| line.contains("\"result\"")).map(str::to_owned).collect())
     }
 
+    /// What it says of its peers.
+    async fn peers(&self) -> anyhow::Result<Value> {
+        let said = process::run("quorate-node", &["peers", "--dir", text(&self.data()), "--format", "json"]).await?;
+        serde_json::from_str(&said).context("reading what `quorate-node peers` prints")
+    }
+
+    /// What it says of one of them.
+    async fn said_of(&self, other: &Self) -> anyhow::Result<Value> {
+        let own = other.peers().await?;
+        let id = own["listening"][0].as_str().and_then(|address| address.rsplit_once("/p2p/")).context("it listens nowhere")?.1;
+        let said = self.peers().await?;
+        let said = said["peers"].as_array().into_iter().flatten().find(|peer| peer["peer"] == id);
+        Ok(said.cloned().unwrap_or_default())
+    }
+
     fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 }
 
 impl Coordinator {
-    fn configure<'a>(&self, peers: impl Iterator<Item = &'a Host>) -> anyhow::Result<()> {
+    fn configure(&self, bootstrap: &str) -> anyhow::Result<()> {
         let config = format!(
             "data_dir = \"coordinator\"\nlisten = \"0.0.0.0:{HTTP_PORT}\"\npolicy = \"policy.toml\"\n\
-             [log]\norigin = \"{ORIGIN}\"\nkey_file = \"coordinator/log.key\"\n[mesh]\nlisten = {}\nbootstrap = {}\n",
+             [log]\norigin = \"{ORIGIN}\"\nkey_file = \"coordinator/log.key\"\n[mesh]\nlisten = {}\nbootstrap = {bootstrap}\n",
             listen(),
-            addresses(peers)
         );
         fs::write(self.dir.with_extension("toml"), config).context("writing a configuration")
     }
@@ -271,8 +365,11 @@ fn listen() -> String {
     format!("[\"/ip4/0.0.0.0/udp/{MESH_PORT}/quic-v1\", \"/ip4/0.0.0.0/tcp/{MESH_PORT}\"]")
 }
 
-fn addresses<'a>(hosts: impl Iterator<Item = &'a Host>) -> String {
-    let one = |host: &Host| format!("\"/ip4/{}/tcp/{MESH_PORT}\"", host.address);
+fn addresses<'a>(transport: Transport, hosts: impl Iterator<Item = &'a Host>) -> String {
+    let one = |host: &Host| match transport {
+        Transport::Tcp => format!("\"/ip4/{}/tcp/{MESH_PORT}\"", host.address),
+        Transport::Quic => format!("\"/ip4/{}/udp/{MESH_PORT}/quic-v1\"", host.address),
+    };
     format!("[{}]", hosts.map(one).collect::<Vec<_>>().join(", "))
 }
 

@@ -1,7 +1,6 @@
 //! What the swarm and the store report, turned into events of the machine and verdicts for gossipsub.
 
 use libp2p::PeerId;
-use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use libp2p::request_response;
 use libp2p::swarm::{ListenError, SwarmEvent};
@@ -9,6 +8,7 @@ use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{SyncRequest, SyncResponse, WireError};
 
 use super::Actor;
+use super::peers::Link;
 use crate::behaviour::{BehaviourEvent, notice_topic};
 use crate::counters::Place;
 use crate::gate::Refusal;
@@ -39,16 +39,13 @@ impl<S: FeedStore> Actor<S> {
                     Some(super::Dial::Bootstrap(index)) => self.dialer.connected(index, peer_id),
                     Some(super::Dial::Known(_)) | None => {}
                 }
-                self.on_connected(peer_id, &endpoint);
+                self.on_connected(peer_id, Link::new(connection_id, &endpoint, self.now()));
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.dialer.closed(peer_id, self.now());
-                self.acquaintance.closed(&peer_id);
-                self.ways.lost(&peer_id);
-                self.standing.forget(&peer_id);
-                self.counters.count(Place::Connection, "lost");
-                self.tell_peers();
-                self.feed_machine(Event::Disconnected(peer_id));
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.acquaintance.closed(&peer_id, connection_id);
+                if num_established == 0 {
+                    self.on_lost(peer_id);
+                }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => self.on_dial_failure(connection_id, &error),
             SwarmEvent::IncomingConnectionError { error, .. } => self.counters.count(Place::Connection, incoming_failure(error)),
@@ -80,8 +77,17 @@ impl<S: FeedStore> Actor<S> {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        self.acquaintance.connected(peer, endpoint);
+    fn on_lost(&mut self, peer: PeerId) {
+        self.dialer.closed(peer, self.now());
+        self.ways.lost(&peer);
+        self.standing.forget(&peer);
+        self.counters.count(Place::Connection, "lost");
+        self.tell_peers();
+        self.feed_machine(Event::Disconnected(peer));
+    }
+
+    fn on_connected(&mut self, peer: PeerId, link: Link) {
+        self.acquaintance.connected(peer, link);
         self.counters.count(Place::Connection, "established");
         self.tell_peers();
         self.feed_machine(Event::Connected(peer));

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use libp2p::core::ConnectedPoint;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{Multiaddr, PeerId};
 use quorate_proto::wire::PEER_RECORDS_MAX;
@@ -24,6 +25,9 @@ const DIALS_MAX: usize = 4;
 
 /// How long what is new in the book waits for its file. What a `kill -9` takes is learned again.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a direct connection stands before one through a relay beside it is closed: the other end may be a moment behind.
+const DETOUR_KEPT: Duration = Duration::from_secs(5);
 
 /// Characters of what a peer says that it runs.
 const AGENT_CHARS_MAX: usize = 64;
@@ -44,13 +48,37 @@ pub(super) struct Acquaintance {
     blocked: BTreeSet<PeerId>,
 }
 
-/// A connection to a peer: the first one, where there are several.
-#[derive(Clone)]
+/// What connects us to a peer.
+#[derive(Default)]
 pub(super) struct Connection {
+    links: Vec<Link>,
+    pub(super) agent: String,
+}
+
+/// One of several connections to a peer: through a relay and beside it, or made by both at once.
+pub(super) struct Link {
+    id: ConnectionId,
+    since: Duration,
     pub(super) address: Multiaddr,
     pub(super) outgoing: bool,
     pub(super) relayed: bool,
-    pub(super) agent: String,
+}
+
+impl Link {
+    pub(super) fn new(id: ConnectionId, endpoint: &ConnectedPoint, now: Duration) -> Self {
+        let (address, outgoing) = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => (address.clone(), true),
+            ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr.clone(), false),
+        };
+        Self { id, since: now, address, outgoing, relayed: endpoint.is_relayed() }
+    }
+}
+
+impl Connection {
+    /// The first one that does not lead through a relay, or else the first.
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.links.iter().find(|link| !link.relayed).or(self.links.first())
+    }
 }
 
 impl Acquaintance {
@@ -72,26 +100,27 @@ impl Acquaintance {
         }
     }
 
-    pub(super) fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+    pub(super) fn connected(&mut self, peer: PeerId, link: Link) {
         self.book.reached(peer, wall());
         self.changed = true;
-        let (address, outgoing) = match endpoint {
-            ConnectedPoint::Dialer { address, .. } => (address.clone(), true),
-            ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr.clone(), false),
-        };
-        let connection = Connection { address, outgoing, relayed: endpoint.is_relayed(), agent: String::new() };
-        let known = self.connections.entry(peer).or_insert_with(|| connection.clone());
-        // A direct connection takes the place of one through a relay.
-        if known.relayed && !connection.relayed {
-            *known = Connection { agent: std::mem::take(&mut known.agent), ..connection };
-        }
+        self.connections.entry(peer).or_default().links.push(link);
     }
 
-    pub(super) fn closed(&mut self, peer: &PeerId) {
-        if self.connections.remove(peer).is_some() {
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(peer) else { return };
+        connection.links.retain(|link| link.id != id);
+        if connection.links.is_empty() {
+            self.connections.remove(peer);
             self.book.reached(*peer, wall());
             self.changed = true;
         }
+    }
+
+    /// Connections through relays to peers that are reached directly as well.
+    fn detours(&self, now: Duration) -> Vec<ConnectionId> {
+        let stands = |link: &Link| !link.relayed && now.saturating_sub(link.since) >= DETOUR_KEPT;
+        let direct = self.connections.values().filter(|connection| connection.links.iter().any(stands));
+        direct.flat_map(|connection| &connection.links).filter(|link| link.relayed).map(|link| link.id).collect()
     }
 
     pub(super) fn failed(&mut self, peer: PeerId) {
@@ -112,10 +141,8 @@ impl Acquaintance {
 
     /// The address we have dialled a peer at.
     pub(super) fn dialled_at(&self, peer: &PeerId) -> Option<Multiaddr> {
-        self.connections
-            .get(peer)
-            .filter(|connection| connection.outgoing && !connection.relayed)
-            .map(|connection| connection.address.clone())
+        let links = &self.connections.get(peer)?.links;
+        links.iter().find(|link| link.outgoing && !link.relayed).map(|link| link.address.clone())
     }
 
     /// Whether an address may be told or dialled: those of this machine lead elsewhere on other machines.
@@ -177,6 +204,13 @@ impl<S: FeedStore> Actor<S> {
             if !addresses.is_empty() {
                 self.dial(Dial::Known(peer), DialOpts::peer_id(peer).addresses(addresses).build());
             }
+        }
+    }
+
+    /// What goes on over a relay beside a direct connection is lost with the relay, and takes others' room there.
+    pub(super) fn leave_relays(&mut self, now: Duration) {
+        for detour in self.acquaintance.detours(now) {
+            self.swarm.close_connection(detour);
         }
     }
 
@@ -253,9 +287,10 @@ impl<S: FeedStore> Actor<S> {
 
     /// An address that peers are banned at again and again is shut; never a relay's, which carries others' words.
     fn blame_address_of(&mut self, peer: PeerId, now: u64) {
-        let Some(connection) = self.acquaintance.connections.get(&peer).filter(|connection| !connection.relayed) else { return };
-        if self.swarm.behaviour_mut().gate.blame(&connection.address, self.ways.relays(), now) {
-            tracing::warn!(address = %connection.address, "peers at this address were banned again and again; it is shut for a while");
+        let link = self.acquaintance.connections.get(&peer).and_then(Connection::link);
+        let Some(link) = link.filter(|link| !link.relayed) else { return };
+        if self.swarm.behaviour_mut().gate.blame(&link.address, self.ways.relays(), now) {
+            tracing::warn!(address = %link.address, "peers at this address were banned again and again; it is shut for a while");
             self.counters.count(Place::Connection, "address-shut");
         }
     }

@@ -24,6 +24,10 @@ const KAD_PROTOCOL: &str = "/quorate/kad/1";
 /// Addresses of one peer that go into the routing table.
 const ROUTES_MAX: usize = 8;
 
+/// The counter's names of what came of punching a hole.
+pub(super) const PUNCHED: &str = "hole-punched";
+pub(super) const NOT_PUNCHED: &str = "hole-not-punched";
+
 /// The ways in.
 pub(super) struct Ways {
     circuits: Circuits,
@@ -142,6 +146,6 @@ impl<S: FeedStore> Actor<S> {
     }
 
     pub(super) fn on_punched(&mut self, event: &dcutr::Event) {
-        self.counters.count(Place::Connection, if event.result.is_ok() { "hole-punched" } else { "hole-not-punched" });
+        self.counters.count(Place::Connection, if event.result.is_ok() { PUNCHED } else { NOT_PUNCHED });
     }
 }

@@ -6,6 +6,8 @@ use libp2p::PeerId;
 
 use super::Actor;
 use super::peers::wall;
+use super::reach::{NOT_PUNCHED, PUNCHED};
+use crate::counters::Place;
 use crate::snapshot::{ConnectionView, FeedView, PeerView, Snapshot};
 use crate::store::FeedStore;
 
@@ -25,16 +27,19 @@ impl<S: FeedStore> Actor<S> {
             files_wanted: self.files_wanted,
             beginnings_wanted: self.beginnings_wanted,
             sync_bytes: self.counters.sync_bytes(),
+            holes: (self.counters.get(Place::Connection, PUNCHED), self.counters.get(Place::Connection, NOT_PUNCHED)),
         }
     }
 
     fn view(&self, peer: PeerId, now: u64) -> PeerView {
         let book = &self.acquaintance.book;
         let known = book.get(&peer);
-        let connection = self.acquaintance.connections.get(&peer).map(|connection| ConnectionView {
-            address: connection.address.clone(),
-            outgoing: connection.outgoing,
-            relayed: connection.relayed,
+        let connection = self.acquaintance.connections.get(&peer);
+        let connection = connection.and_then(|connection| connection.link().map(|link| (connection, link)));
+        let connection = connection.map(|(connection, link)| ConnectionView {
+            address: link.address.clone(),
+            outgoing: link.outgoing,
+            relayed: link.relayed,
             agent: connection.agent.clone(),
         });
         PeerView {
