@@ -199,10 +199,14 @@ fn take_up(views: &mut Views, latest: &Path, convictions: &[PathBuf], witnessed:
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use quorate_tlog::checkpoint::CHECKPOINT_TEXT_BYTES_MAX;
     use quorate_tlog::{Checkpoint, MemoryTiles, Signer, Tree, TreeHead, TreeView, leaf_hash};
 
     use super::*;
     use quorate_proto::wire::Notice;
+
+    /// The longest name that a log's key may have.
+    const KEY_NAME_BYTES: usize = 1024;
 
     fn log() -> Signer {
         Signer::from_seed("log.example".parse().unwrap(), &[1; 32])
@@ -265,6 +269,47 @@ mod tests {
             logs.notices().into_iter().find_map(|told| if let Notice::LogEquivocation(proof) = told.notice { Some(proof) } else { None });
         assert_eq!(other.convict(&proof.unwrap()), Accepted::New);
         assert!(convicted(&other));
+    }
+
+    #[test]
+    fn whatever_stands_on_its_checkpoints_a_log_is_not_kept_from_being_convicted_everywhere() {
+        let cosigner = |n: u8| Signer::from_seed(format!("{}.example/{n}", "w".repeat(900)).parse().unwrap(), &[n; 32]);
+        let padded = |note: Vec<u8>| {
+            let note = SignedNote::parse(&note).unwrap();
+            let note = (2..60).fold(note, |note, n| note.cosign(&cosigner(n)).unwrap());
+            note.to_string().into_bytes()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let logs = open(dir.path());
+        let (head, tiles, larger) = tree("b", 9);
+        // As a witness is asked, where a note may be long.
+        for note in [padded(tree("a", 5).2), padded(larger)] {
+            assert!(note.len() > CHECKPOINT_NOTICE_BYTES_MAX);
+            assert_eq!(logs.hear(&note), Accepted::New);
+        }
+        assert_eq!(logs.notices().len(), 2, "both are told");
+        let wanted = logs.wanted_beginnings()[0];
+        let (beginning, proof) = TreeView::new(head, &tiles).unwrap().consistency(wanted.old_size).unwrap();
+        let path = proof.path.iter().map(|hash| *hash.as_bytes()).collect();
+        assert_eq!(logs.accept_beginning(&wanted, Beginning { root: *beginning.root.as_bytes(), path }), Accepted::New);
+        assert!(logs.notices().iter().any(|told| matches!(told.notice, Notice::LogEquivocation(_))), "and so is the proof");
+    }
+
+    #[test]
+    fn the_longest_checkpoints_and_the_proof_of_two_of_them_can_be_told() {
+        let origin = "o".repeat(KEY_NAME_BYTES);
+        let log = Signer::from_seed(origin.parse().unwrap(), &[1; 32]);
+        let hash = leaf_hash(b"").to_string();
+        let note = |size: u64, letter: &str| {
+            let start = format!("{origin}\n{size}\n{hash}\n");
+            let rest = CHECKPOINT_TEXT_BYTES_MAX - start.len() - 1;
+            SignedNote::sign(format!("{start}{}\n", letter.repeat(rest)), &log).unwrap()
+        };
+        let told = note(u64::MAX / 2, "a").to_string();
+        assert!(told.len() <= CHECKPOINT_NOTICE_BYTES_MAX, "{}", told.len());
+        let path = ConsistencyProof { path: vec![leaf_hash(b""); 64] };
+        let proof = LogEquivocation::of_two_sizes(note(1, "a"), note(u64::MAX / 2, "b"), leaf_hash(b"x"), path).to_string();
+        assert!(proof.len() <= LOG_PROOF_NOTICE_BYTES_MAX, "{}", proof.len());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! is one file a log, the last checkpoint that was cosigned, and it is replaced durably before a cosignature
 //! leaves. What convicts a log is kept beside it. `docs/spec/witness.md`, section 4.
 
+mod arriving;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::{ConnectInfo, Path as UrlPath, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -29,11 +31,18 @@ use tokio::task::JoinHandle;
 use crate::durable;
 use crate::key::{self, KeyFileError};
 use crate::logs::Logs;
+use arriving::Arriving;
 
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Requests looked at together; more wait. Each holds at most one body of 260 KiB.
+/// Requests that arrive at once. Each holds as much of its body as has come, at most 260 KiB.
+const ARRIVING_MAX: usize = 256;
+
+/// Those of them from one address. Who sends slowly keeps no more places than these from others.
+const ARRIVING_FROM_ONE_MAX: usize = 16;
+
+/// Requests looked at together; more wait.
 const REQUESTS_MAX: usize = 32;
 
 /// Proofs kept for a log. One convicts it; a log that signs many must not fill the disk.
@@ -128,6 +137,7 @@ struct Service {
     /// Asked one request at a time: comparing and making durable are one step.
     witness: Mutex<Witness>,
     folder: PathBuf,
+    arriving: Arriving,
     turns: Semaphore,
     /// Hears of every checkpoint that was cosigned: what the log shows here it must show to everybody.
     logs: Option<Logs>,
@@ -145,7 +155,7 @@ impl Serving {
         let listening = Listening { url: format!("http://{address}"), vkey };
         tracing::info!(url = %listening.url, vkey = %listening.vkey, "witness listens");
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router(service)).await {
+            if let Err(error) = axum::serve(listener, router(service).into_make_service_with_connect_info::<SocketAddr>()).await {
                 tracing::error!(%error, "the witness ended");
             }
         });
@@ -162,11 +172,16 @@ fn router(service: Arc<Service>) -> Router {
     Router::new().route("/add-checkpoint", post(add_checkpoint)).route("/{origin}/checkpoint", get(checkpoint)).with_state(service)
 }
 
-async fn add_checkpoint(State(service): State<Arc<Service>>, body: Body) -> Response {
-    let Ok(_turn) = service.turns.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+async fn add_checkpoint(State(service): State<Arc<Service>>, ConnectInfo(from): ConnectInfo<SocketAddr>, body: Body) -> Response {
+    let Some(place) = service.arriving.place(from.ip()) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are arriving; ask again\n").into_response();
+    };
     let Ok(Ok(bytes)) = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, REQUEST_BYTES_MAX)).await else {
         return (StatusCode::BAD_REQUEST, "the request is too long, or too slow\n").into_response();
     };
+    // Its turn comes when it is whole: slow senders are nobody else's wait.
+    let Ok(_turn) = service.turns.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    drop(place);
     let request = match AddCheckpoint::parse(&bytes) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
@@ -211,7 +226,13 @@ impl Service {
             }
         }
         durable::sync_dir(folder).map_err(failed(folder))?;
-        Ok(Self { witness: Mutex::new(witness), folder: folder.to_owned(), turns: Semaphore::new(REQUESTS_MAX), logs: None })
+        Ok(Self {
+            witness: Mutex::new(witness),
+            folder: folder.to_owned(),
+            arriving: Arriving::default(),
+            turns: Semaphore::new(REQUESTS_MAX),
+            logs: None,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Witness> {

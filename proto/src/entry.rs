@@ -69,6 +69,15 @@ impl EntryStatement {
         }
     }
 
+    /// Who is said to answer for it.
+    pub fn operator(&self) -> OperatorId {
+        match self {
+            Self::Result(statement) => statement.predicate.operator,
+            Self::Commitment(statement) => statement.predicate.operator,
+            Self::Check(statement) => statement.predicate.operator,
+        }
+    }
+
     /// The place in the feed.
     pub fn position(&self) -> FeedPosition {
         match self {

@@ -208,7 +208,7 @@ pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, ground
         Err(reason) => return Opinion::Unusable { reason },
     };
     let basis = grounds.iter().find(|basis| basis.policy.digest() == verdict.policy && verdict.engine == ENGINE);
-    let given = |digest: &Digest| grounds.iter().any(|basis| basis.evidence.was_given(digest));
+    let given = |digest: &Digest| grounds.iter().all(|basis| basis.evidence.was_given(digest));
     let withheld = verdict.rests_on().iter().filter(|digest| !given(digest)).count();
     let standing = match basis {
         _ if withheld > 0 => Standing::Withheld { count: withheld },

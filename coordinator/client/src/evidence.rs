@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
+use quorate_proto::dsse::Envelope;
+use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
+use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::{Circumstances, Confirmation};
@@ -40,6 +42,8 @@ pub(crate) struct Evidence {
     items: BTreeMap<Digest, FeedItem>,
     equivocations: Vec<EquivocationProof>,
     given: BTreeSet<Digest>,
+    /// What was refused although it is of somebody who counts: whoever handed it over has spoilt it.
+    spoilt: BTreeSet<Digest>,
     refused: BTreeMap<&'static str, usize>,
 }
 
@@ -75,13 +79,19 @@ impl Evidence {
             Ok(entry) => {
                 self.places.push((entry.node(), entry.position().sequence, digest));
                 self.items.insert(digest, item.clone());
+                self.spoilt.remove(&digest);
                 match entry {
                     VerifiedEntry::Result(statement) => self.statements.push(Arc::unwrap_or_clone(statement)),
                     VerifiedEntry::Commitment(commitment) => self.commitments.push(commitment),
                     VerifiedEntry::Check(check) => self.checks.push(Arc::unwrap_or_clone(check)),
                 }
             }
-            Err(error) => self.refuse(error.name()),
+            Err(error) => {
+                if speaks_for(&item.envelope).is_none_or(|operator| door.enrolled.contains(&operator)) {
+                    self.spoilt.insert(digest);
+                }
+                self.refuse(error.name());
+            }
         }
     }
 
@@ -133,9 +143,10 @@ impl Evidence {
         &self.confirmations
     }
 
-    /// Whether an envelope of this digest was handed over, whatever became of it.
+    /// Whether an envelope of this digest was handed over so that it could count, or is of somebody who does not.
+    /// Without its certificate it is as good as left out.
     pub(crate) fn was_given(&self, digest: &Digest) -> bool {
-        self.given.contains(digest)
+        self.given.contains(digest) && !self.spoilt.contains(digest)
     }
 
     /// How many were refused, by reason.
@@ -152,6 +163,12 @@ impl Evidence {
     pub(crate) fn in_slot_count(&self, artifact: &ArtifactId) -> usize {
         self.statements.iter().filter(|statement| statement.artifact().slot == artifact.slot).count()
     }
+}
+
+/// Whose entry an envelope is by its own word, which its digest fixes as the certificate beside it does not.
+fn speaks_for(envelope: &[u8]) -> Option<OperatorId> {
+    let envelope = Envelope::parse(envelope, RESULT_ENVELOPE_BYTES_MAX).ok()?;
+    Some(EntryStatement::parse(envelope.payload()).ok()?.operator())
 }
 
 #[cfg(test)]

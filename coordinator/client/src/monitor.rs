@@ -5,6 +5,7 @@
 //! user's policy. What convicts the log is written to a file that anybody can check.
 
 mod audit;
+mod course;
 pub(crate) mod own;
 mod view;
 
@@ -86,7 +87,8 @@ impl Pass<'_> {
             report.find(None, "the entries that are served do not lead to the checkpoint's root".to_owned());
         }
         report.count(&self.audit);
-        report.name(&self.audit, self.names, Timestamp::from(std::time::SystemTime::now()));
+        report.name(&self.audit, self.names, now());
+        report.miss(self.audit.due(now()));
         for own in &self.args.own {
             report.look_for(own.find_in(&self.audit)?);
         }
@@ -111,6 +113,7 @@ impl Pass<'_> {
     }
 
     async fn read_from(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+        self.audit.now_is(now());
         while self.audit.size() < checkpoint.size() {
             let begun = self.audit.size();
             let path = BundlePath::in_tree(begun / 256, checkpoint.size()).context("the log is too large")?;
@@ -181,6 +184,10 @@ impl Pass<'_> {
         self.last = Some(Seen { from: "the pass before".to_owned(), note });
         Ok(())
     }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
 }
 
 fn remembered(args: &Monitor) -> anyhow::Result<Option<Seen>> {

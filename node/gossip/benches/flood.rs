@@ -188,7 +188,10 @@ fn attacker() -> Swarm<gossipsub::Behaviour> {
         .validation_mode(ValidationMode::Anonymous)
         .max_transmit_size(1 << 20)
         .heartbeat_initial_delay(Duration::from_millis(50))
-        .message_id_fn(|message| MessageId::from(Digest::of(&message.data).as_bytes().to_vec()))
+        .message_id_fn(|message| {
+            let named = [message.topic.as_str().as_bytes(), b"\0", &message.data].concat();
+            MessageId::from(Digest::of(&named).as_bytes().to_vec())
+        })
         .build()
         .unwrap();
     let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap();

@@ -24,7 +24,7 @@ use quorate_proto::{Digest, NodeId, OperatorId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::behaviour::{Behaviour, feed_topic};
+use crate::behaviour::Behaviour;
 use crate::circuits::Circuits;
 use crate::counters::{Counters, Place};
 use crate::dial::Dialer;
@@ -36,6 +36,7 @@ use crate::snapshot::Snapshot;
 use crate::standing::{Standing, Turn};
 use crate::store::{FeedStore, WANTED_MAX};
 use crate::sync::{AskId, Effect, Event, Sync};
+use crate::topics::feed_topic;
 use notices::{Heard, Notices};
 use peers::Acquaintance;
 pub(crate) use peers::wall;

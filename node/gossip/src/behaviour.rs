@@ -1,11 +1,10 @@
 //! The libp2p behaviours of one peer, and the swarm that runs them over QUIC and TCP.
 
-use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use libp2p::gossipsub::{
-    self, ConfigBuilder, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicScoreParams, ValidationMode,
+    self, ConfigBuilder, MessageAuthenticity, PeerScoreParams, PeerScoreThresholds, TopicScoreParams, ValidationMode,
+    WhitelistSubscriptionFilter,
 };
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
@@ -15,13 +14,13 @@ use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, allow_block_list, autonat, connection_limits, dcutr, identify, kad, memory_connection_limits,
     noise, ping, relay, tcp, yamux,
 };
-use quorate_proto::Digest;
-use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, FEED_TOPIC, NOTICE_TOPIC, SYNC_PROTOCOL};
+use quorate_proto::wire::{FEED_ITEM_BYTES_MAX, SYNC_PROTOCOL};
 
 use crate::codec::SyncCodec;
 use crate::counters::Counters;
 use crate::gate::Gate;
 use crate::mesh::{MeshConfig, MeshError, Reach};
+use crate::topics::{OurTopics, feed_topic, message_id, notice_topic, subscriptions};
 
 /// What gossipsub adds to a frame: topic and field headers.
 const FRAME_OVERHEAD_BYTES: usize = 1024;
@@ -54,13 +53,15 @@ const CIRCUIT_BYTES_MAX: u64 = 64 << 20;
 const CIRCUIT_TIME_MAX: Duration = Duration::from_mins(30);
 const CIRCUITS_MAX: usize = 64;
 
+type Gossip = gossipsub::Behaviour<OurTopics, WhitelistSubscriptionFilter>;
+
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     limits: connection_limits::Behaviour,
     pub(crate) gate: Gate,
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub(crate) gossip: gossipsub::Behaviour,
+    pub(crate) gossip: Gossip,
     pub(crate) sync: request_response::Behaviour<SyncCodec>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -72,16 +73,6 @@ pub(crate) struct Behaviour {
     /// thinks we have.
     autonat_client: Toggle<autonat::v2::client::Behaviour>,
     autonat_server: Toggle<autonat::v2::server::Behaviour>,
-}
-
-/// The topic of feed items.
-pub(crate) fn feed_topic() -> gossipsub::IdentTopic {
-    gossipsub::IdentTopic::new(FEED_TOPIC)
-}
-
-/// The topic of what everybody should know.
-pub(crate) fn notice_topic() -> gossipsub::IdentTopic {
-    gossipsub::IdentTopic::new(NOTICE_TOPIC)
 }
 
 /// A swarm that listens nowhere yet.
@@ -163,22 +154,24 @@ fn routing(own: libp2p::PeerId, config: &MeshConfig) -> kad::Behaviour<kad::stor
 }
 
 /// Messages carry no author, signature or number of gossipsub's own: the item inside is signed by who
-/// answers for it, and a relay's signature would say nothing more. The id is the SHA-256 of the
+/// answers for it, and a relay's signature would say nothing more. The id is made of topic and
 /// content, so one item is one message whoever publishes it again. Nothing is passed on before the
 /// store has verified it.
-fn gossip() -> Result<gossipsub::Behaviour, MeshError> {
+fn gossip() -> Result<Gossip, MeshError> {
     let refused = |reason: String| MeshError::Transport { reason };
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
-        .message_id_fn(|message| MessageId::from(Digest::of(&message.data).as_bytes().to_vec()))
+        .message_id_fn(message_id)
         .max_transmit_size(FEED_ITEM_BYTES_MAX + FRAME_OVERHEAD_BYTES)
         .heartbeat_initial_delay(Duration::from_millis(100))
         .heartbeat_interval(Duration::from_millis(700))
         .duplicate_cache_time(Duration::from_mins(2))
         .build()
         .map_err(|e| refused(e.to_string()))?;
-    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(|e| refused(e.to_owned()))?;
+    let anonymous = MessageAuthenticity::Anonymous;
+    let gossip = Gossip::new_with_subscription_filter_and_transform(anonymous, config, subscriptions(), OurTopics);
+    let mut gossip = gossip.map_err(|e| refused(e.to_owned()))?;
     gossip.with_peer_score(score_parameters(), PeerScoreThresholds::default()).map_err(refused)?;
     gossip.subscribe(&feed_topic()).map_err(|e| refused(e.to_string()))?;
     gossip.subscribe(&notice_topic()).map_err(|e| refused(e.to_string()))?;
@@ -197,7 +190,9 @@ fn score_parameters() -> PeerScoreParams {
         topics: [(feed_topic().hash(), topic.clone()), (notice_topic().hash(), topic)].into(),
         // The application's part is the peer's penalty: what it did wrong over sync counts here too.
         app_specific_weight: 1.0,
-        ip_colocation_factor_whitelist: HashSet::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+        // Many behind one address are no offence: volunteers behind one relay all have the relay's, and a stranger with a few
+        // identities must not cost its neighbours theirs. What an address may do is the gate's.
+        ip_colocation_factor_weight: 0.0,
         ..PeerScoreParams::default()
     }
 }

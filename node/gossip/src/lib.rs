@@ -9,7 +9,7 @@
 //! and the coordinator's store are the two.
 //!
 //! Reading order: [`store`], [`sync`], [`record`], [`penalty`], [`book`], then `limit`, `gate`, `dial`, `circuits`, `codec`,
-//! `behaviour`, `standing`, `ingest`, `actor`, what the mesh shows of itself ([`snapshot`]), and the handle [`mesh`].
+//! `topics`, `behaviour`, `standing`, `ingest`, `actor`, what the mesh shows of itself ([`snapshot`]), and the handle [`mesh`].
 
 pub mod book;
 pub mod counters;
@@ -29,6 +29,7 @@ mod dial;
 mod gate;
 mod ingest;
 mod standing;
+mod topics;
 
 pub use counters::Counters;
 pub use libp2p::{Multiaddr, PeerId};

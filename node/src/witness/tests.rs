@@ -149,3 +149,27 @@ fn a_witness_without_a_log_or_with_a_bad_name_does_not_start() {
     let keyed = WitnessConfig { logs: vec!["log".to_owned()], ..config() };
     assert!(matches!(Service::open(&keyed, dir.path(), None), Err(StartError::Log { .. })));
 }
+
+#[tokio::test]
+async fn whoever_sends_slowly_keeps_nobody_else_from_being_answered() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&config(), dir.path(), None, None).await.unwrap();
+    let address: SocketAddr = serving.listening.url.trim_start_matches("http://").parse().unwrap();
+    // As many as are looked at together, from two other addresses of this machine. Each sends one byte of a thousand.
+    let mut slow = Vec::new();
+    for at in 0..REQUESTS_MAX {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let own = if at % 2 == 0 { [127, 0, 0, 2] } else { [127, 0, 0, 3] };
+        socket.bind((own, 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let head = b"POST /add-checkpoint HTTP/1.1\r\nhost: w\r\ncontent-length: 1000\r\n\r\no";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head).await.unwrap();
+        slow.push(stream);
+    }
+    tokio::task::yield_now().await;
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let asked = client.post(format!("{}/add-checkpoint", serving.listening.url)).body(request("a", 0, 5).to_string()).send();
+    let answered = tokio::time::timeout(BODY_TIMEOUT / 2, asked).await.expect("before any slow one is given up").unwrap();
+    assert_eq!(answered.status(), 200);
+}

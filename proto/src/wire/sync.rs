@@ -20,6 +20,9 @@ pub const PEER_RECORDS_MAX: usize = 32;
 /// How many notices one answer may have.
 const NOTICES_MAX: usize = 1024;
 
+/// How many heads one answer may have: each takes at most 84 bytes.
+const HEADS_MAX: usize = (SYNC_BYTES_MAX - 1024) / 84;
+
 /// The longest consistency proof of any tree, in hashes.
 const PATH_HASHES_MAX: usize = 64;
 
@@ -194,6 +197,18 @@ impl SyncResponse {
         }
     }
 
+    /// As many heads as fit into one answer. Where not all of them do, others come with each `turn`: whoever makes feeds
+    /// without end delays those of others, and keeps none out.
+    pub fn of_heads(mut heads: Vec<(NodeId, FeedHead)>, turn: u64) -> Self {
+        if heads.len() > HEADS_MAX {
+            let turns = heads.len().div_ceil(HEADS_MAX);
+            let turn = usize::try_from(turn).unwrap_or(0) % turns;
+            heads.rotate_left(turn * HEADS_MAX);
+            heads.truncate(HEADS_MAX);
+        }
+        Self::Heads(heads)
+    }
+
     /// As many notices as fit into one answer.
     pub fn of_notices(told: impl IntoIterator<Item = Told>) -> Self {
         let mut left = SYNC_BYTES_MAX - 1024;
@@ -341,6 +356,24 @@ mod tests {
         let heads = (0..100).map(|n| (node(n), FeedHead::behind(1_000_000, Digest::of(&[n]))));
         let request = SyncRequest::Heads { known: Some(heads_digest(heads)) };
         assert!(request.encode().len() + SyncResponse::Same.encode().len() < 100);
+    }
+
+    #[test]
+    fn more_feeds_than_fit_into_an_answer_are_told_in_turns() {
+        let nodes: Vec<_> = (0..7).map(node).collect();
+        let count = HEADS_MAX * 2 + 5;
+        let head = |n: usize| (nodes[n % 7], FeedHead::behind(u64::MAX - n as u64, Digest::of(b"last")));
+        let heads: Vec<_> = (0..count).map(head).collect();
+        assert!(SyncResponse::Heads(heads.clone()).encode().len() > SYNC_BYTES_MAX);
+        let mut told = std::collections::BTreeSet::new();
+        for turn in 7..10 {
+            let answer = SyncResponse::of_heads(heads.clone(), turn);
+            assert!(answer.encode().len() <= SYNC_BYTES_MAX);
+            let SyncResponse::Heads(some) = answer else { panic!("heads") };
+            told.extend(some);
+        }
+        assert_eq!(told, heads.iter().copied().collect());
+        assert_eq!(SyncResponse::of_heads(heads[..9].to_vec(), 3), SyncResponse::Heads(heads[..9].to_vec()));
     }
 
     #[test]

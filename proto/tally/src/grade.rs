@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::count::Circumstances;
 use crate::heard::Heard;
 use crate::policy::Policy;
+use crate::quorum::{Quorum, Side};
 
 /// How sure it is that a vote was not copied, the least first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,7 +124,7 @@ impl Grades {
             return Self { graded: BTreeMap::new() };
         }
         let words = || policy.voters().iter().flat_map(|voter| heard.words(&voter.operator, artifact.digest));
-        let others = policy.rules_for(&artifact.slot.package).threshold.saturating_sub(1);
+        let quorum = Quorum { policy, rules: policy.rules_for(&artifact.slot.package) };
         let seen = Seen::by(words());
         // Of two at one place, an equivocator's, the one with the larger digest.
         let mut commitments: Vec<_> = counted(policy, artifact, circumstances.commitments).collect();
@@ -132,7 +133,7 @@ impl Grades {
         let confirmed = confirmed(policy, circumstances.confirmations);
         let graded = words().map(|word| {
             let opened = opened(&commitments, word);
-            let blind = opened.is_some_and(|commitment| seen.by_others(commitment, word.operator()) >= others);
+            let blind = opened.is_some_and(|commitment| quorum.holds(&seen.vouching(commitment, word.operator(), policy)));
             let checks = by_others(&confirmed, word);
             let grade = match (blind, checks.is_empty()) {
                 (true, _) => Grade::Blind,
@@ -234,7 +235,15 @@ impl Seen {
         Self(seen)
     }
 
-    fn by_others(&self, commitment: Digest, operator: OperatorId) -> usize {
-        self.0.get(&commitment).map_or(0, |by| by.iter().filter(|other| **other != operator).count())
+    /// The operator whose commitment it is, and those who name it.
+    fn vouching(&self, commitment: Digest, operator: OperatorId, policy: &Policy) -> Side {
+        let (by, voters) = (self.0.get(&commitment), policy.voters());
+        let mut side = Side::empty(voters.len());
+        for (at, voter) in voters.iter().enumerate() {
+            if voter.operator == operator || by.is_some_and(|by| by.contains(&voter.operator)) {
+                side.add(at);
+            }
+        }
+        side
     }
 }

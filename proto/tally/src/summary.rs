@@ -10,6 +10,7 @@ use quorate_proto::statement::{DigestSet, Predicate, Statement, Subject};
 use quorate_proto::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::ENGINE;
 use crate::verdict::{State, Verdict};
 
 /// The field that carries the whole verdict: a URI, as in-toto asks of extensions.
@@ -83,21 +84,31 @@ impl Verdict {
     /// The statement to be signed.
     pub fn to_statement(&self, verifier: &Verifier) -> Statement<VerdictSummary> {
         let subject = Subject::new(self.artifact.slot.file.as_str(), self.artifact.digest);
-        let passed = matches!(self.state, State::Reproduced | State::Equivalent | State::Explained);
-        let reproduced = self.state == State::Reproduced && self.identical() >= 2;
         let predicate = VerdictSummary {
             verifier: VerifierId { id: verifier.id.clone(), version: BTreeMap::from([("tally".to_owned(), self.engine.clone())]) },
             time_verified: verifier.time,
             resource_uri: self.artifact.slot.package.to_string(),
             policy: self.policy.into(),
-            input_attestations: self.rests_on().into_iter().map(Descriptor::from).collect(),
-            verification_result: if passed { "PASSED" } else { "FAILED" }.to_owned(),
-            verified_levels: if reproduced { vec!["SLSA_BUILD_REPRODUCED".to_owned()] } else { Vec::new() },
+            input_attestations: self.inputs(),
+            verification_result: self.result().to_owned(),
+            verified_levels: self.levels().iter().map(|level| (*level).to_owned()).collect(),
             slsa_version: "1.1".to_owned(),
             verdict: self.clone(),
             log_size: verifier.log_size,
         };
         Statement::new(vec![subject], predicate)
+    }
+
+    fn inputs(&self) -> Vec<Descriptor> {
+        self.rests_on().into_iter().map(Descriptor::from).collect()
+    }
+
+    fn result(&self) -> &'static str {
+        if matches!(self.state, State::Reproduced | State::Equivalent | State::Explained) { "PASSED" } else { "FAILED" }
+    }
+
+    fn levels(&self) -> &'static [&'static str] {
+        if self.state == State::Reproduced && self.identical() >= 2 { &["SLSA_BUILD_REPRODUCED"] } else { &[] }
     }
 }
 
@@ -112,6 +123,21 @@ impl Predicate for VerdictSummary {
         if self.policy.digest.sha256 != self.verdict.policy {
             return Err("the summary and the verdict name two policies".to_owned());
         }
+        if self.verdict.engine == ENGINE && !self.follows() {
+            return Err("the summary says something else than the verdict in it".to_owned());
+        }
         Ok(())
+    }
+}
+
+impl VerdictSummary {
+    /// Whether what other people's tools read is what the verdict says. What other engines claim is not known here.
+    fn follows(&self) -> bool {
+        let Self { verdict, .. } = self;
+        self.verifier.version.get("tally") == Some(&verdict.engine)
+            && self.resource_uri == verdict.artifact.slot.package.to_string()
+            && self.input_attestations == verdict.inputs()
+            && self.verification_result == verdict.result()
+            && self.verified_levels == verdict.levels()
     }
 }

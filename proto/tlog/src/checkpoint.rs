@@ -12,8 +12,9 @@ use crate::hash::{Hash, HashError, empty_root};
 use crate::merkle::{TREE_SIZE_MAX, TreeHead};
 use crate::note::{NoteError, SignedNote, Signer, VerifierKey};
 
-/// The longest checkpoint text, without signatures, that is parsed.
-pub const CHECKPOINT_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// The longest checkpoint text, without signatures, that is parsed. With signatures of its log's keys it fits into what
+/// is told to everybody, and so do two of them in a proof.
+pub const CHECKPOINT_TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// The identity of a log: not empty, one line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -148,6 +148,12 @@ impl LogEquivocation {
         Ok(Contradiction { size: small.size, root: small.root, other })
     }
 
+    /// The proof with the signatures of these keys alone.
+    #[must_use]
+    pub fn only_of(self, keys: &[VerifierKey]) -> Self {
+        Self { smaller: self.smaller.only_of(keys), larger: self.larger.only_of(keys), ..self }
+    }
+
     /// The two notes.
     pub const fn notes(&self) -> [&SignedNote; 2] {
         [&self.smaller, &self.larger]

@@ -150,6 +150,20 @@ impl SignedNote {
         self
     }
 
+    /// The note with the first line of each of `keys`, and no other.
+    #[must_use]
+    pub fn only_of(mut self, keys: &[VerifierKey]) -> Self {
+        let mut kept: Vec<NoteSignature> = Vec::new();
+        for line in self.signatures {
+            let known = keys.iter().any(|key| (key.name(), key.id()) == (&line.name, line.id));
+            if known && kept.iter().all(|held| (&held.name, held.id) != (&line.name, line.id)) {
+                kept.push(line);
+            }
+        }
+        self.signatures = kept;
+        self
+    }
+
     /// Reads a note; believes nothing of it.
     pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
         check_length(bytes.len())?;

@@ -14,8 +14,8 @@ use crate::merkle::{ConsistencyProof, MerkleError, TreeHead};
 use crate::note::{NoteError, SignedNote, VerifierKey};
 use crate::witness::origin_hash;
 
-/// Checkpoints of one log that are kept. Beyond it the smallest ones go: what follows them was compared with them,
-/// or is still asked about.
+/// Checkpoints of one log that are kept. Beyond it those go first that the next one was shown to go on from: what a log
+/// does not show it must not be able to have forgotten by signing more.
 pub const CHECKPOINTS_MAX: usize = 64;
 
 /// Checkpoints of one log that are told beside the largest, at most.
@@ -118,9 +118,11 @@ impl Views {
         self.logs.iter().find(|(origin, _)| origin_hash(origin) == hash)
     }
 
-    /// Takes a checkpoint. Cosignatures are kept, and not looked at.
+    /// Takes a checkpoint. All that is kept of it is what its log has signed: whatever stands on it beside that, it and
+    /// what it proves can be told to everybody.
     pub fn hear(&mut self, note: SignedNote) -> Result<Hearing, ViewsError> {
         let (view, checkpoint) = self.open_note(&note)?;
+        let note = note.only_of(&view.keys);
         Ok(view.hear(*checkpoint.head(), note))
     }
 
@@ -135,6 +137,7 @@ impl Views {
     /// Takes a proof from elsewhere.
     pub fn convict(&mut self, proof: LogEquivocation) -> Result<Hearing, ViewsError> {
         let view = self.view_of(proof.notes()[0])?;
+        let proof = proof.only_of(&view.keys);
         let mut refused = EquivocationError::Consistent;
         for key in &view.keys {
             match proof.verify(key) {
@@ -177,17 +180,15 @@ impl View {
         self.heard.last_key_value().map(|(_, heard)| &heard.note)
     }
 
-    /// What others should hear of: the largest checkpoint; and, without cosignatures, those that came beside it and of
-    /// which it was not shown that it goes on from them. Who tells the largest alone keeps from others what may
-    /// contradict it.
+    /// What others should hear of: the largest checkpoint; and those that came beside it and of which it was not shown
+    /// that it goes on from them. Who tells the largest alone keeps from others what may contradict it.
     pub fn told(&self) -> Vec<SignedNote> {
         let latest = self.latest().cloned().into_iter();
         if self.conviction.is_some() {
             return latest.collect();
         }
         let beside = self.beside.iter().filter(|size| self.is_open_above(**size)).filter_map(|size| self.heard.get(size));
-        let of_the_log = |note: SignedNote| note.retaining(|line| self.keys.iter().any(|key| key.name() == line.name()));
-        latest.chain(beside.map(|heard| of_the_log(heard.note.clone()))).collect()
+        latest.chain(beside.map(|heard| heard.note.clone())).collect()
     }
 
     /// Whether it was not yet shown, step by step, that the largest tree begins with the one of this size.
@@ -231,13 +232,25 @@ impl View {
             next.linked = false;
         }
         if self.heard.len() > CHECKPOINTS_MAX {
-            self.heard.pop_first();
+            self.forget_one();
         }
         let mut beside = std::mem::take(&mut self.beside);
         beside.retain(|size| self.heard.contains_key(size) && self.is_open_above(*size));
         beside.drain(..beside.len().saturating_sub(BESIDE_MAX));
         self.beside = beside;
         Hearing::New
+    }
+
+    /// Forgets the smallest checkpoint that the next one was shown to go on from. Where there is none the second: the
+    /// smallest stays in question.
+    fn forget_one(&mut self) {
+        let pairs = self.heard.keys().zip(self.heard.values().skip(1));
+        let answered = pairs.into_iter().find(|(_, next)| next.linked).map(|(size, _)| *size);
+        let Some(size) = answered.or_else(|| self.heard.keys().nth(1).copied()) else { return };
+        let Some(gone) = self.heard.remove(&size) else { return };
+        if let Some((_, next)) = self.heard.range_mut(size..).next() {
+            next.linked &= gone.linked;
+        }
     }
 
     fn link(&mut self, question: &Question, root: Hash, proof: ConsistencyProof) -> Hearing {
@@ -379,7 +392,7 @@ mod tests {
             for note in order {
                 views.hear(note.clone().cosign(&cosigner).unwrap()).unwrap();
             }
-            assert_eq!(told(&views), [large.note.clone().cosign(&cosigner).unwrap(), small.clone()]);
+            assert_eq!(told(&views), [large.note.clone(), small.clone()], "what its log has signed of each");
             let question = views.open().remove(0);
             assert!(matches!(answer(&mut views, &question, &large), Ok(Hearing::Convicts(_))));
             assert_eq!(told(&views).len(), 1, "the proof says it all");
@@ -427,6 +440,36 @@ mod tests {
         let one = shown(3, "", 0).note;
         assert!(matches!(views.convict(LogEquivocation::of_one_size(one.clone(), one)), Err(ViewsError::Proof(_))));
         assert!(views.logs().all(|(_, log)| log.conviction().is_none()));
+    }
+
+    #[test]
+    fn no_number_of_later_checkpoints_hides_that_an_earlier_one_was_never_continued() {
+        let mut views = views();
+        views.hear(shown(10, "", 0).note).unwrap();
+        let other = shown(11 + CHECKPOINTS_MAX as u64 * 2, "other", 5);
+        // The other history is shown step by step, but nobody is told how it begins.
+        for size in 11..other.head.size {
+            views.hear(shown(size, "other", 5).note).unwrap();
+            for question in views.open().into_iter().filter(|question| question.old_size > 10) {
+                answer(&mut views, &question, &shown(question.size, "other", 5)).unwrap();
+            }
+        }
+        let (_, log) = views.logs().next().unwrap();
+        assert_eq!(log.unlinked(), 1);
+        assert!(log.heard.len() <= CHECKPOINTS_MAX);
+        let question = views.open().remove(0);
+        assert!(matches!(answer(&mut views, &question, &shown(question.size, "other", 5)), Ok(Hearing::Convicts(_))));
+    }
+
+    #[test]
+    fn a_log_whose_trees_nobody_shows_stays_in_question_from_its_first_checkpoint_on() {
+        let mut views = views();
+        for size in 1..200 {
+            views.hear(shown(size, "", 0).note).unwrap();
+        }
+        assert_eq!(views.open().first().unwrap().old_size, 1);
+        let (_, log) = views.logs().next().unwrap();
+        assert_eq!((log.unlinked(), log.head().unwrap().size), (CHECKPOINTS_MAX - 1, 199));
     }
 
     #[test]

@@ -149,8 +149,7 @@ impl Witness {
     ) -> Result<NoteSignature, WitnessError<E>> {
         let (log, checkpoint) = self.check(request)?;
         let line = self.cosigner.cosign(&checkpoint.to_string(), now)?;
-        let by_log = |line: &NoteSignature| log.keys.iter().any(|key| line.name() == key.name() && line.id() == key.id());
-        let note = request.note().clone().retaining(by_log).with_signature(line.clone());
+        let note = request.note().clone().only_of(&log.keys).with_signature(line.clone());
         let record = Record { note: note.map_err(WitnessError::Signature)?, checkpoint };
         // SPEC tlog-witness: the witness MUST persist the new checkpoint before responding.
         persist(&record).map_err(WitnessError::Persist)?;
@@ -198,7 +197,7 @@ impl Witness {
         let (log, checkpoint) = self.open::<std::convert::Infallible>(request).ok()?;
         let (record, checkpoint) = (log.record.as_ref()?, checkpoint.ok()?);
         let differs = checkpoint.size() == record.checkpoint.size() && checkpoint.root() != record.checkpoint.root();
-        differs.then(|| LogEquivocation::of_one_size(record.note.clone(), request.note().clone()))
+        differs.then(|| LogEquivocation::of_one_size(record.note.clone(), request.note().clone()).only_of(&log.keys))
     }
 }
 

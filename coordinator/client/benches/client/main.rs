@@ -20,6 +20,8 @@ mod assess;
 mod audit;
 #[path = "../../src/claim.rs"]
 mod claim;
+#[path = "../../src/monitor/course.rs"]
+mod course;
 #[path = "../../src/evidence.rs"]
 mod evidence;
 #[path = "../../src/exit.rs"]

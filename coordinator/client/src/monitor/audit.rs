@@ -18,7 +18,7 @@ use quorate_proto::result::RebuildResult;
 use quorate_proto::statement::{Predicate as _, Statement, StatementError, predicate_type};
 use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
 use quorate_proto::witness_check::WitnessCheck;
-use quorate_proto::{ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::drills::{Drilled, Drills, Opened, Void};
 use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
@@ -27,6 +27,8 @@ use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, Verdict, 
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
+
+use super::course::{self, Lack, Last, Times};
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
@@ -45,7 +47,12 @@ pub(super) struct Audit {
     checks: HashMap<ArtifactSlot, Vec<(u64, VerifiedCheck)>>,
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
+    /// The policy of the last verdict; before any, the last one that was logged.
+    in_force: Option<Digest>,
     drills: Drills,
+    times: Times,
+    /// Slots with results that perhaps no verdict has considered.
+    unconsidered: BTreeSet<ArtifactSlot>,
     /// Of whom a verdict has called a vote its own.
     owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -66,6 +73,8 @@ struct Place {
 struct Slot {
     leaves: Vec<u64>,
     statements: Vec<VerifiedStatement>,
+    /// The last verdict on each digest.
+    verdicts: BTreeMap<Digest, Last>,
 }
 
 /// What was read, by kind.
@@ -74,6 +83,8 @@ pub(super) struct Counts {
     pub(super) results: u64,
     pub(super) verdicts: u64,
     pub(super) other_engines: u64,
+    /// Of these those by rules that are newer, or nobody's.
+    pub(super) unknown_engines: u64,
 }
 
 impl Place {
@@ -86,6 +97,11 @@ impl Slot {
     fn add(&mut self, leaf: u64, statement: VerifiedStatement) {
         self.leaves.push(leaf);
         self.statements.push(statement);
+    }
+
+    /// The results before a size of the log.
+    fn before(&self, size: u64) -> &[VerifiedStatement] {
+        &self.statements[..self.leaves.partition_point(|leaf| *leaf < size)]
     }
 }
 
@@ -103,7 +119,10 @@ impl Audit {
             checks: HashMap::new(),
             proofs: Vec::new(),
             policies: BTreeMap::new(),
+            in_force: None,
             drills: Drills::default(),
+            times: Times::default(),
+            unconsidered: BTreeSet::new(),
             owners: BTreeSet::new(),
             counts: Counts::default(),
             findings: Vec::new(),
@@ -132,6 +151,11 @@ impl Audit {
         &self.tiles
     }
 
+    /// What this machine's clock says: nothing in the log can be of a later time.
+    pub(super) fn now_is(&mut self, now: Timestamp) {
+        self.times.now = Some(now);
+    }
+
     /// Takes the entries that come next.
     pub(super) fn take(&mut self, entries: &[LogEntry]) -> Result<(), TreeFull> {
         let first = self.size();
@@ -150,6 +174,7 @@ impl Audit {
         if let Some(policy) = bytes.strip_prefix(POLICY_MAGIC) {
             let text = std::str::from_utf8(policy).map_err(|error| error.to_string())?;
             let policy = Policy::parse(text).map_err(|error| error.to_string())?;
+            self.in_force = Some(policy.digest());
             self.policies.insert(policy.digest(), policy);
             return Ok(());
         }
@@ -193,6 +218,9 @@ impl Audit {
         entry: VerifiedEntry,
     ) -> Result<(), String> {
         self.counts.results += u64::from(entry.result().is_some());
+        self.times.signed(leaf, entry.signed_at());
+        let position = entry.position();
+        let follows = self.end_of(position.node) == (position.sequence.checked_sub(1), position.previous);
         let new = Place { digest: entry.digest(), certificate, envelope: envelope.into_bytes() };
         match self.places.entry((entry.node(), entry.position().sequence)) {
             Entry::Occupied(held) if held.get().digest == new.digest => return Err("an entry that is in the log already".to_owned()),
@@ -208,12 +236,24 @@ impl Audit {
         }
         match entry {
             VerifiedEntry::Result(statement) => {
-                self.slots.entry(statement.artifact().slot.clone()).or_default().add(leaf, Arc::unwrap_or_clone(statement))
+                let slot = statement.artifact().slot.clone();
+                self.unconsidered.insert(slot.clone());
+                self.slots.entry(slot).or_default().add(leaf, Arc::unwrap_or_clone(statement));
             }
             VerifiedEntry::Commitment(commitment) => self.commitment(leaf, commitment),
             VerifiedEntry::Check(check) => self.check(leaf, Arc::unwrap_or_clone(check)),
         }
-        Ok(())
+        if follows {
+            Ok(())
+        } else {
+            Err(format!("entry {} of {} does not follow the one before it here", position.sequence, position.node))
+        }
+    }
+
+    /// The last place of a node's feed that the log has, and what stands there.
+    fn end_of(&self, node: NodeId) -> (Option<u64>, Option<Digest>) {
+        let last = self.places.range((node, 0)..=(node, u64::MAX)).next_back();
+        last.map(|((_, sequence), place)| (*sequence, place.digest)).unzip()
     }
 
     /// Of a node the first few to one task are looked at.
@@ -248,45 +288,107 @@ impl Audit {
         let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
         let verdict = summary.verdict;
         if verdict.engine != ENGINE {
-            self.counts.other_engines += 1;
-            return Ok(());
+            return self.of_another_engine(&verdict.engine);
         }
         let policy = self.policies.get(&verdict.policy).ok_or("a verdict under a policy that is not in the log before it")?;
         if summary.log_size > leaf {
             return Err("a verdict that rests on what came after it".to_owned());
         }
         let recomputed = self.recompute(policy, &verdict, summary.log_size);
-        if recomputed == verdict {
-            self.owners.extend(owners(&verdict));
-            return Ok(());
+        if recomputed != verdict {
+            let file = crate::text::plain(verdict.artifact.slot.file.as_str());
+            return Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state));
         }
-        let file = crate::text::plain(verdict.artifact.slot.file.as_str());
-        Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state))
+        self.owners.extend(owners(&verdict));
+        self.follows(leaf, &verdict, summary.log_size)
+    }
+
+    /// Rules may be replaced by newer ones, never the other way round: else whoever lies names rules that nobody can apply.
+    fn of_another_engine(&mut self, engine: &str) -> Result<(), String> {
+        let made = self.counts.verdicts - self.counts.other_engines > 1;
+        self.counts.other_engines += 1;
+        match (course::is_older(engine), made) {
+            (true, true) => Err(format!("a verdict by the rules `{}` after one by `{ENGINE}`", crate::text::plain(engine))),
+            (true, false) => Ok(()),
+            (false, _) => {
+                self.counts.unknown_engines += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// What a verdict says follows from what it considers; whether it was right to consider no more.
+    fn follows(&mut self, leaf: u64, verdict: &Verdict, size: u64) -> Result<(), String> {
+        self.in_force = Some(verdict.policy);
+        let file = || crate::text::plain(verdict.artifact.slot.file.as_str());
+        let last = Last { leaf, size, as_of: verdict.as_of, policy: verdict.policy };
+        let verdicts = &mut self.slots.entry(verdict.artifact.slot.clone()).or_default().verdicts;
+        let before = verdicts.insert(verdict.artifact.digest, last);
+        if let Some(before) = before.filter(|before| size < before.size) {
+            return Err(format!("the verdict on {} considers less of the log than the one before it, entry {}", file(), before.leaf));
+        }
+        let fault = verdict.as_of.and_then(|as_of| self.times.contradict(as_of, size));
+        fault.map_or(Ok(()), |fault| Err(format!("the verdict on {} {fault}", file())))
     }
 
     /// What follows from all results of the slot before `size`, as of the time that the verdict names. Proofs of
     /// equivocation that came between that size and the verdict may have been known: those of operators that
     /// the verdict calls equivocated.
     fn recompute(&self, policy: &Policy, verdict: &Verdict, size: u64) -> Verdict {
-        let before = |slot: &Slot| slot.leaves.partition_point(|leaf| *leaf < size);
-        let statements = self.slots.get(&verdict.artifact.slot).map_or(&[][..], |slot| &slot.statements[..before(slot)]);
         let called = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && vote.ballot == Ballot::Equivocated);
         let known = self.proofs.iter().filter(|(leaf, proof)| *leaf < size || called(proof.operator()));
         let proofs: Vec<_> = known.map(|(_, proof)| proof.clone()).collect();
-        let committed = self.commitments.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
+        // Where the time matters a verdict has to name one.
+        let as_of = verdict.as_of.or_else(|| self.times.latest_before(size));
+        self.tally(policy, &verdict.artifact, size, as_of, &proofs)
+    }
+
+    fn tally(&self, policy: &Policy, artifact: &ArtifactId, size: u64, as_of: Option<Timestamp>, proofs: &[EquivocationProof]) -> Verdict {
+        let statements = self.slots.get(&artifact.slot).map_or(&[][..], |slot| slot.before(size));
+        let committed = self.commitments.get(&artifact.slot).map_or(&[][..], Vec::as_slice);
         let commitments: Vec<_> = committed.iter().filter(|(leaf, _)| *leaf < size).map(|(_, entry)| Arc::clone(entry)).collect();
-        let checked = self.checks.get(&verdict.artifact.slot).map_or(&[][..], Vec::as_slice);
+        let checked = self.checks.get(&artifact.slot).map_or(&[][..], Vec::as_slice);
         let checks = checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
         let confirmations = Confirmation::among(checks, statements);
-        let drills = self.drilled(&verdict.artifact.slot, size);
-        let circumstances = Circumstances {
-            as_of: verdict.as_of,
-            equivocations: &proofs,
-            commitments: &commitments,
-            confirmations: &confirmations,
-            drills: &drills,
+        let drills = self.drilled(&artifact.slot, size);
+        let circumstances =
+            Circumstances { as_of, equivocations: proofs, commitments: &commitments, confirmations: &confirmations, drills: &drills };
+        tally_as_of(policy, artifact, statements, circumstances)
+    }
+
+    /// Artifacts of which results say something else than the last verdict, or have none, although they were signed long
+    /// enough before `now`.
+    pub(super) fn due(&mut self, now: Timestamp) -> Vec<ArtifactId> {
+        let mut due = Vec::new();
+        for name in std::mem::take(&mut self.unconsidered) {
+            let Some(slot) = self.slots.get(&name) else { continue };
+            let artifacts: BTreeSet<_> = slot.statements.iter().map(VerifiedStatement::artifact).collect();
+            let lacking: Vec<_> = artifacts.into_iter().filter_map(|artifact| Some((artifact, self.lacks(artifact, slot, now)?))).collect();
+            due.extend(lacking.iter().filter(|(_, lack)| *lack == Lack::Due).map(|(artifact, _)| (*artifact).clone()));
+            if !lacking.is_empty() {
+                self.unconsidered.insert(name);
+            }
+        }
+        due
+    }
+
+    /// Whether a verdict on an artifact is yet to come.
+    fn lacks(&self, artifact: &ArtifactId, slot: &Slot, now: Timestamp) -> Option<Lack> {
+        let last = slot.verdicts.get(&artifact.digest);
+        let considered = last.map_or(&[][..], |last| slot.before(last.size));
+        let oldest = slot.statements[considered.len()..].iter().map(|result| result.result().finished_at).min()?;
+        if now < oldest.plus(course::DUE_AFTER) {
+            return Some(Lack::OnItsWay);
+        }
+        let policy = self.policies.get(&last.map(|last| last.policy).or(self.in_force)?)?;
+        let proofs: Vec<_> = self.proofs.iter().map(|(_, proof)| proof.clone()).collect();
+        let says = |size, as_of| Verdict { as_of: None, ..self.tally(policy, artifact, size, as_of, &proofs) };
+        let newest = slot.statements.iter().map(|result| result.result().finished_at).max();
+        let is_said = |last: &Last| {
+            let held = says(last.size, last.as_of);
+            [newest, Some(now)].into_iter().any(|as_of| says(u64::MAX, as_of) == held)
         };
-        tally_as_of(policy, &verdict.artifact, statements, circumstances)
+        (!last.is_some_and(is_said)).then_some(Lack::Due)
     }
 
     /// The results about a slot, each with its leaf.

@@ -20,6 +20,9 @@ const MARKS_LISTED_MAX: usize = 1_000;
 /// Of these, so many for people.
 const MARKS_SHOWN: usize = 20;
 
+/// Verdicts that are yet to come and are written out; all are counted.
+const DUE_LISTED_MAX: usize = 20;
+
 /// One pass; its JSON is `docs/spec/cli.md`'s.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +36,9 @@ pub(super) struct PassView {
     results: u64,
     verdicts: u64,
     other_engines: u64,
+    unknown_engines: u64,
+    due_count: usize,
+    due: Vec<ArtifactId>,
     pub(super) views: Vec<ViewOf>,
     own: Vec<Looked>,
     followers: Vec<FollowerOf>,
@@ -125,6 +131,9 @@ impl PassView {
             results: 0,
             verdicts: 0,
             other_engines: 0,
+            unknown_engines: 0,
+            due_count: 0,
+            due: Vec::new(),
             views: Vec::new(),
             own: Vec::new(),
             followers: Vec::new(),
@@ -146,6 +155,7 @@ impl PassView {
         self.results = audit.counts.results;
         self.verdicts = audit.counts.verdicts;
         self.other_engines = audit.counts.other_engines;
+        self.unknown_engines = audit.counts.unknown_engines;
         for (entry, says) in &audit.findings {
             self.find(Some(*entry), says.clone());
         }
@@ -177,22 +187,29 @@ impl PassView {
         self.marks = marks.into_iter().take(MARKS_LISTED_MAX).map(mark).collect();
     }
 
+    /// Verdicts that are yet to come.
+    pub(super) fn miss(&mut self, due: Vec<ArtifactId>) {
+        self.due_count = due.len();
+        self.due = due.into_iter().take(DUE_LISTED_MAX).collect();
+        self.exit = self.exit().code();
+    }
+
     /// What one's own feed and the log say of each other. What only lacks may be on its way.
     pub(super) fn look_for(&mut self, looked: Looked) {
         for says in &looked.contradictions {
             self.find(None, says.clone());
         }
-        if looked.missing_count > 0 && self.findings.is_empty() {
-            self.exit = Exit::NotEnoughEvidence.code();
-        }
         self.own.push(looked);
+        self.exit = self.exit().code();
     }
 
     pub(super) fn exit(&self) -> Exit {
-        match (self.findings.is_empty(), self.own.iter().any(|looked| looked.missing_count > 0)) {
+        let all_made = self.unknown_engines == 0 && (self.verdicts == 0 || self.verdicts > self.other_engines);
+        let all_there = self.due_count == 0 && self.own.iter().all(|looked| looked.missing_count == 0);
+        match (self.findings.is_empty(), all_made && all_there) {
             (false, _) => Exit::Violated,
-            (true, true) => Exit::NotEnoughEvidence,
-            (true, false) => Exit::Met,
+            (true, false) => Exit::NotEnoughEvidence,
+            (true, true) => Exit::Met,
         }
     }
 
@@ -209,6 +226,16 @@ impl PassView {
         for finding in &self.findings {
             let at = finding.entry.map_or(String::new(), |entry| format!("entry {entry}: "));
             let _ = writeln!(text, "  {at}{}", plain(&finding.says));
+        }
+        if self.unknown_engines > 0 {
+            let _ = writeln!(text, "  {} verdicts are by rules that this program does not know: a newer one may", self.unknown_engines);
+        }
+        for artifact in &self.due {
+            let (file, package) = (plain(artifact.slot.file.as_str()), plain(&artifact.slot.package.to_string()));
+            let _ = writeln!(text, "  DUE a verdict on {file} of {package}, {}: what its results say now is in none", artifact.digest);
+        }
+        if self.due_count > self.due.len() {
+            let _ = writeln!(text, "  and {} verdicts more", self.due_count - self.due.len());
         }
         for looked in &self.own {
             let _ = writeln!(text, "  {}", looked.words());

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use quorate_proto::Digest;
 use quorate_proto::bundle::{BUNDLE_BYTES_MAX, Bundle};
 use quorate_tally::{State, Verdict};
-use quorate_tests::{artifact, different, identical, left};
+use quorate_tests::{Member, SIGNED_AT, artifact, different, identical, left};
 use quorate_tlog::{Cosigner, TlogProof};
 
 use crate::web::Reply;
@@ -121,6 +121,37 @@ fn a_forged_verdict_in_a_bundle_changes_no_outcome_for_the_better() {
     assert_eq!(ran.code, 1);
     assert!(ran.first().starts_with("suspect"), "{}", ran.stdout);
     assert!(ran.stdout.contains("DISAGREES: says `reproduced`"), "{}", ran.stdout);
+}
+
+#[test]
+fn dissent_whose_certificates_were_spoilt_on_the_way_is_dissent_withheld() {
+    let click = artifact("click", "8.1.8", CONTENT);
+    let mut world = World::with([identical(&click), identical(&click), different("other", "m"), different("other", "m")]);
+    // The coordinator asks for three; to the reader, who asks for two, it is contested.
+    let bundle = world.bundle();
+    world.file("logged.toml", world.policy_with_log().replacen("threshold = 3", "threshold = 2", 1).as_bytes());
+    assert!(world.check_bundle(&bundle.to_bytes()).first().starts_with("contested"));
+    let stranger = Member::new(77).certifies(&world.members[2]);
+    let expired = Member::with_validity(3, 0, SIGNED_AT - 2000, SIGNED_AT - 1000).certificate().to_vec();
+    for certificate in [b"{}".to_vec(), bundle.results[0].certificate.clone().into_bytes(), stranger, expired] {
+        let mut spoilt = bundle.clone();
+        for dissent in &mut spoilt.results[2..] {
+            dissent.certificate = String::from_utf8(certificate.clone()).expect("text");
+        }
+        let ran = world.check_bundle(&spoilt.to_bytes());
+        assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("resting on 2 results not handed over"), "{}", ran.stdout);
+        // Beside good copies it takes nothing away.
+        spoilt.results.extend(bundle.results.clone());
+        assert!(world.check_bundle(&spoilt.to_bytes()).first().starts_with("contested"));
+    }
+    // What becomes of the words of those who do not count is nobody's concern.
+    world.members.truncate(2);
+    world.file("logged.toml", world.policy_with_log().replacen("threshold = 3", "threshold = 2", 1).as_bytes());
+    let mut spoilt = bundle;
+    spoilt.results[3].certificate = "{}".to_owned();
+    let ran = world.check_bundle(&spoilt.to_bytes());
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]

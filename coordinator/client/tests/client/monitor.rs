@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use quorate_proto::dsse::Envelope;
+use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{SecretKey, Timestamp};
-use quorate_tally::{State, Verdict, Verifier};
+use quorate_tally::{Circumstances, Policy, State, Verdict, Verifier, tally_as_of};
 use quorate_tests::{SIGNED_AT, artifact, different, identical, left};
 use quorate_tlog::{Checkpoint, Entry, EntryBundle, LogEquivocation, Tree};
 
@@ -111,6 +112,134 @@ fn a_logged_lie_is_found_by_its_entry() {
     }
 }
 
+/// The log of a world in which the artifact was reproduced, and then two operators said something else.
+fn overtaken() -> (World, Vec<Vec<u8>>, Vec<u8>) {
+    let click = artifact("click", "8.1.8", CONTENT);
+    let (identical, other) = (|| identical(&click), || different("other", "m"));
+    let mut world = World::with([identical(), identical(), other(), other()]);
+    for name in ["policy.toml", "logged.toml"] {
+        let text = std::fs::read_to_string(world.path(name)).expect("written");
+        world.file(name, text.replacen("threshold = 3\n", "threshold = 2\n", 1).as_bytes());
+    }
+    let policy = std::fs::read_to_string(world.path("logged.toml")).expect("written");
+    let items = world.items.split_off(2);
+    let mut all = entries(&world);
+    all[0] = [b"quorate-policy/v1\n", policy.as_bytes()].concat();
+    let reproduced = signed(&world.verdict(&policy), all.len() as u64);
+    all.push(reproduced.clone());
+    for item in &items {
+        all.extend([item.certificate.clone(), item.envelope.clone()]);
+    }
+    world.items.extend(items);
+    (world, all, reproduced)
+}
+
+#[test]
+fn a_verdict_that_was_overtaken_cannot_be_logged_again() {
+    let (world, mut all, reproduced) = overtaken();
+    let policy = std::fs::read_to_string(world.path("logged.toml")).expect("written");
+    let contested = world.verdict(&policy);
+    assert_eq!(contested.state, State::Contested);
+    all.push(signed(&contested, all.len() as u64));
+    assert_eq!(monitor(&world, &all, &[]).code, 0);
+    all.push(reproduced);
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout
+            .contains("entry 11: the verdict on click-8.1.8-py3-none-any.whl considers less of the log than the one before it, entry 10"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn what_a_log_leaves_out_of_a_feed_is_missed_by_what_comes_after_it() {
+    let mut world = world();
+    let click = world.artifact.clone();
+    let dissent = world.members[0].says(&click, different("other", "m"));
+    let later = world.members[0].says(&artifact("other", "1", b"other"), different("another", "m"));
+    let mut all = entries(&world);
+    all.extend([dissent.envelope, later.envelope]);
+    assert!(monitor(&world, &all, &[]).first().starts_with("holds"));
+    all.remove(9);
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains(&format!("entry 9: entry 2 of {} does not follow the one before it here", world.members[0].node())),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_verdict_that_is_due_and_does_not_come_is_missed() {
+    let (world, all, _) = overtaken();
+    let ran = monitor(&world, &all, &[]);
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.first().starts_with("holds") && ran.stdout.contains("DUE a verdict on click-8.1.8-py3-none-any.whl"), "{}", ran.stdout);
+    // None at all is missed as well; and a further result that changes nothing is none.
+    let json = monitor(&world, &all[..5], &["--format", "json"]).json();
+    assert_eq!(
+        (&json["exit"], &json["dueCount"], &json["due"][0]["digest"]),
+        (&3.into(), &1.into(), &world.artifact.digest.to_string().into())
+    );
+    assert_eq!(monitor(&world, &all[..6], &[]).code, 0);
+}
+
+#[test]
+fn a_verdict_is_as_of_a_time_that_goes_with_the_log_and_names_one_where_it_matters() {
+    let mut world = world();
+    let policy = format!("max_age_days = 900\n{}", world.policy_with_log());
+    world.file("logged.toml", policy.as_bytes());
+    let mut all = entries(&world);
+    all[0] = [b"quorate-policy/v1\n", policy.as_bytes()].concat();
+    let parsed = Policy::parse(&policy).expect("a policy");
+    let statements: Vec<_> =
+        world.items.drain(..).map(|item| VerifiedStatement::verify_item(&item, parsed.enrolled()).expect("enrolled")).collect();
+    let of = |as_of: Option<i64>| {
+        let as_of = as_of.map(Timestamp::from_unix_seconds);
+        tally_as_of(&parsed, &world.artifact, &statements, Circumstances { as_of, ..Circumstances::default() })
+    };
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("a time");
+    for (as_of, said) in [
+        (Some(SIGNED_AT), ""),
+        (Some(SIGNED_AT - 600), ""),
+        (Some(SIGNED_AT - 86_400), "but considers what was signed at 2026-01-15T00:00:00Z"),
+        (Some(now + 86_400), "which by this machine's clock has not come yet"),
+        (None, "the results before it give"),
+    ] {
+        let mut all = all.clone();
+        all.push(signed(&of(as_of), all.len() as u64));
+        let ran = monitor(&world, &all, &[]);
+        assert_eq!(ran.code, i32::from(!said.is_empty()), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn no_verdict_gets_past_by_naming_rules_that_nobody_can_apply() {
+    let world = world();
+    let honest = world.verdict(&world.policy_with_log());
+    let by = |engine: &str| Verdict { engine: engine.to_owned(), state: State::Suspect, ..honest.clone() };
+    let run = |verdicts: &[Verdict]| {
+        let mut all = entries(&world);
+        for verdict in verdicts {
+            all.push(signed(verdict, all.len() as u64));
+        }
+        let ran = monitor(&world, &all, &[]);
+        (ran.code, ran.stdout)
+    };
+    assert_eq!(run(&[by("quorate-tally/1"), honest.clone()]).0, 0, "older rules came first");
+    let (code, said) = run(&[honest.clone(), by("quorate-tally/1")]);
+    assert!(code == 1 && said.contains("entry 10: a verdict by the rules `quorate-tally/1` after one by"), "{said}");
+    for engine in ["quorate-tally/4000", "anything"] {
+        let (code, said) = run(&[honest.clone(), by(engine)]);
+        assert!(code == 3 && said.contains("1 verdicts are by rules that this program does not know"), "{said}");
+    }
+    assert_eq!(run(&[by("quorate-tally/1")]).0, 3, "nothing was made again");
+}
+
 #[test]
 fn two_histories_are_proven_to_everybody() {
     let world = world();
@@ -160,7 +289,8 @@ fn who_may_have_copied_everything_is_named_from_the_log_alone() {
         );
     }
     let ran = monitor(&world, &all, &[]);
-    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, 3, "no verdict has come: {}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.stdout.matches("  DUE a verdict on package-1.").count(), 20, "{}", ran.stdout);
     assert!(ran.stdout.contains("FOLLOWER operator-0: none of its votes on 20 tasks"), "{}", ran.stdout);
     let followers = monitor(&world, &all, &["--format", "json"]).json()["followers"].clone();
     assert_eq!((followers.as_array().map(Vec::len), &followers[0]["tasks"]), (Some(1), &20.into()));
@@ -182,7 +312,8 @@ fn feed_file(world: &World, name: &str, items: &[quorate_proto::verified::FeedIt
 #[test]
 fn own_results_are_found_missed_and_told_from_those_of_somebody_with_the_same_key() {
     let mut world = world();
-    let all = entries(&world);
+    let mut all = entries(&world);
+    all.push(signed(&world.verdict(&world.policy_with_log()), all.len() as u64));
     let (first, artifact) = (world.items[0].clone(), world.artifact.clone());
     let node = world.members[0].node();
     let honest = feed_file(&world, "honest.feed", std::slice::from_ref(&first));
@@ -230,7 +361,7 @@ fn a_mirror_is_continued_by_the_same_log_and_by_no_other() {
     assert_eq!(mirror(&all).first(), "holds  mirror of quorate.example/log at size 9, 4 entries copied");
     assert_eq!(check().code, 0);
     let ran = world.run(&["monitor", "--once", "--mirror", &folder, "--policy", &policy]);
-    assert!(ran.code == 0 && ran.stdout.contains("at size 9: 4 results"), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.first().starts_with("holds") && ran.stdout.contains("at size 9: 4 results"), "{}{}", ran.stdout, ran.stderr);
 
     // Another history, a log that went back, and a tile that is another.
     let mut other = all.clone();

@@ -9,13 +9,14 @@ use quorate_proto::wire::{SyncRequest, SyncResponse, WireError};
 
 use super::Actor;
 use super::peers::Link;
-use crate::behaviour::{BehaviourEvent, notice_topic};
+use crate::behaviour::BehaviourEvent;
 use crate::counters::Place;
 use crate::gate::Refusal;
 use crate::ingest::{Delivery, Judged};
 use crate::penalty::Offence;
 use crate::store::{Accepted, FeedStore, Passing, reason};
 use crate::sync::Event;
+use crate::topics::notice_topic;
 
 type SyncEvent = request_response::Event<Vec<u8>, Vec<u8>>;
 

@@ -10,11 +10,11 @@ use quorate_proto::wire::{Beginning, BeginningWanted, FEED_ITEM_BYTES_MAX, Notic
 
 use super::Actor;
 use super::events::{acceptance_of, name_of};
-use crate::behaviour::notice_topic;
 use crate::counters::Place;
 use crate::penalty::Offence;
 use crate::standing::Turn;
 use crate::store::{Accepted, FeedStore};
+use crate::topics::notice_topic;
 
 /// Outcomes that wait for the actor.
 pub(super) const HEARD_MAX: usize = 64;

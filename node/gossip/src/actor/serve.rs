@@ -13,6 +13,7 @@ use crate::behaviour::REQUEST_TIMEOUT;
 use crate::counters::Place;
 use crate::penalty::Offence;
 use crate::store::FeedStore;
+use crate::sync::HEADS_EVERY;
 
 /// Bytes of entries in one answer. Smaller than the limit, so that a slow peer gets something in time.
 const ENTRIES_BYTES_MAX: usize = 1 << 20;
@@ -84,8 +85,9 @@ impl<S: FeedStore> Actor<S> {
             return self.on_reply(Reply { channel, frame });
         }
         let (store, reply) = (Arc::clone(&self.store), self.channels.reply.clone());
+        let turn = now.as_secs() / HEADS_EVERY.as_secs();
         tokio::spawn(async move {
-            let frame = answer(store.as_ref(), request).await.encode();
+            let frame = answer(store.as_ref(), request, turn).await.encode();
             let _ = reply.send(Reply { channel, frame }).await;
         });
     }
@@ -101,11 +103,12 @@ impl<S: FeedStore> Actor<S> {
     }
 }
 
-async fn answer<S: FeedStore>(store: &S, request: SyncRequest) -> SyncResponse {
+/// `turn` counts up about as often as a peer asks.
+async fn answer<S: FeedStore>(store: &S, request: SyncRequest, turn: u64) -> SyncResponse {
     match request {
         SyncRequest::Heads { known } => {
             let heads = store.heads().await;
-            if known == Some(heads_digest(heads.iter().copied())) { SyncResponse::Same } else { SyncResponse::Heads(heads) }
+            if known == Some(heads_digest(heads.iter().copied())) { SyncResponse::Same } else { SyncResponse::of_heads(heads, turn) }
         }
         SyncRequest::Entries { node, from } => SyncResponse::Entries(store.entries(node, from, ENTRIES_BYTES_MAX).await),
         SyncRequest::Blob(digest) => SyncResponse::Blob(store.blob(digest).await),

@@ -10,7 +10,7 @@ use quorate_gossip::counters::Place;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::FeedPosition;
 use quorate_proto::verified::FeedItem;
-use quorate_proto::wire::FEED_TOPIC;
+use quorate_proto::wire::{FEED_TOPIC, NOTICE_TOPIC};
 use quorate_proto::{Digest, SecretKey};
 
 use crate::author::{Author, SIGNED_AT, certificate, enrolled, statement};
@@ -93,7 +93,10 @@ pub(crate) async fn stranger(to: Multiaddr) -> Swarm<gossipsub::Behaviour> {
         .validation_mode(ValidationMode::Anonymous)
         .max_transmit_size(1 << 20)
         .heartbeat_initial_delay(Duration::from_millis(50))
-        .message_id_fn(|message| gossipsub::MessageId::from(Digest::of(&message.data).as_bytes().to_vec()))
+        .message_id_fn(|message| {
+            let named = [message.topic.as_str().as_bytes(), b"\0", &message.data].concat();
+            gossipsub::MessageId::from(Digest::of(&named).as_bytes().to_vec())
+        })
         .build()
         .unwrap();
     let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap();
@@ -114,7 +117,11 @@ pub(crate) async fn stranger(to: Multiaddr) -> Swarm<gossipsub::Behaviour> {
 }
 
 pub(crate) async fn send(swarm: &mut Swarm<gossipsub::Behaviour>, frame: Vec<u8>, until: impl Fn() -> bool) {
-    swarm.behaviour_mut().publish(IdentTopic::new(FEED_TOPIC), frame).unwrap();
+    send_on(FEED_TOPIC, swarm, frame, until).await;
+}
+
+async fn send_on(topic: &str, swarm: &mut Swarm<gossipsub::Behaviour>, frame: Vec<u8>, until: impl Fn() -> bool) {
+    swarm.behaviour_mut().publish(IdentTopic::new(topic), frame).unwrap();
     let wait = async {
         while !until() {
             let _ = tokio::time::timeout(Duration::from_millis(20), swarm.next()).await;
@@ -138,6 +145,23 @@ async fn every_kind_of_bad_frame_is_named_and_counted_and_changes_nothing() {
         send(&mut stranger, frame, || counters.get(Place::Gossip, name) == 1).await;
         assert_eq!(store.state(), before, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_a_liar_says_on_the_other_topic_suppresses_nothing_and_costs_honest_senders_nothing() {
+    let mut author = Author::new(1);
+    let store = Arc::new(MemoryStore::new([author.operator()].into()));
+    let victim = Peer::start(&Author::new(3), Arc::clone(&store), &["/ip4/127.0.0.1/tcp/0"], Vec::new()).await;
+    let mut liar = stranger(victim.addresses().await[0].clone()).await;
+    let mut honest = stranger(victim.addresses().await[0].clone()).await;
+    let counters = victim.mesh.counters().clone();
+    let heard = || ["unknown-log", "bad-notice", "malformed-frame"].iter().map(|name| counters.get(Place::Notice, name)).sum::<u64>();
+    for n in 1..=3 {
+        let frame = author.next().encode();
+        send_on(NOTICE_TOPIC, &mut liar, frame.clone(), || heard() == n).await;
+        send(&mut honest, frame, || counters.get(Place::Gossip, "new") == n).await;
+    }
+    assert_eq!(crate::swarms::entries(&store), 3);
 }
 
 #[tokio::test]

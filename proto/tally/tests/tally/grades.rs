@@ -72,6 +72,26 @@ fn who_is_named_by_enough_others_is_blind_and_everybody_else_follows() {
 }
 
 #[test]
+fn operators_who_are_no_quorum_cannot_make_each_other_blind_however_many_they_are() {
+    // The first three speak with one voice, and name each other alone.
+    let round = Round::new("iiiii", |by, seen| by < 3 && seen < 3);
+    let one = "[[group]]\nname = \"one\"\nk = 1\nmembers = [\"operator-0\", \"operator-1\", \"operator-2\"]\n";
+    assert_eq!(grades(&round.verdict(&round.policy(2, one), &[])), [Some(Grade::Follower); 5]);
+    // From one country, where two are asked for.
+    let places = ["country = \"DE\"", "country = \"DE\"", "country = \"DE\"", "country = \"FR\"", "country = \"IS\""];
+    let spread = policy_with(2, &round.members, &places, "[distinct]\ncountry = 2\n");
+    assert_eq!(grades(&round.verdict(&spread, &[])), [Some(Grade::Follower); 5]);
+    // One who is none of them is enough in both.
+    let named = Round::new("iiiii", |by, seen| (by < 3 || by == 4) && seen < 3);
+    for policy in [named.policy(2, one), policy_with(2, &named.members, &places, "[distinct]\ncountry = 2\n")] {
+        assert_eq!(
+            grades(&named.verdict(&policy, &[]))[..4],
+            [Some(Grade::Blind), Some(Grade::Blind), Some(Grade::Blind), Some(Grade::Follower)]
+        );
+    }
+}
+
+#[test]
 fn old_results_without_a_commitment_follow_and_absent_operators_have_no_grade() {
     let (members, items) = crate::fixture::says("ii.");
     let policy = policy_with(2, &members, &[], "");

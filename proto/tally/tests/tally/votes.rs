@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::fixture::{click, outcome, support, verified};
 use proptest::prelude::*;
 use quorate_proto::feed::EquivocationProof;
-use quorate_proto::statement::Statement;
+use quorate_proto::statement::{Statement, StatementError};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Timestamp};
 use quorate_tally::{Ballot, Disposition, Flag, Policy, PolicyError, State, Verdict, VerdictSummary, Verifier, tally};
@@ -224,6 +224,27 @@ fn the_summary_claims_reproduced_only_where_two_operators_earned_it() {
         let parsed = Statement::<VerdictSummary>::parse(&statement.to_payload()).unwrap();
         assert_eq!(parsed, statement);
         assert_eq!((parsed.predicate.verified_levels.len(), parsed.predicate.verification_result.as_str()), (levels, result), "{row}");
+    }
+}
+
+#[test]
+fn what_other_peoples_tools_read_in_a_summary_cannot_differ_from_the_verdict_in_it() {
+    let verifier = Verifier { id: "urn:quorate:coordinator:test".to_owned(), time: Timestamp::from_unix_seconds(0), log_size: 9 };
+    let lies: [fn(&mut VerdictSummary); 5] = [
+        |summary| summary.verification_result = "PASSED".to_owned(),
+        |summary| summary.verified_levels = vec!["SLSA_BUILD_REPRODUCED".to_owned()],
+        |summary| summary.input_attestations.truncate(1),
+        |summary| summary.resource_uri = "pkg:pypi/other@1".to_owned(),
+        |summary| summary.verifier.version.clear(),
+    ];
+    for lie in lies {
+        let mut statement = verdict_of("aaa", 3).to_statement(&verifier);
+        lie(&mut statement.predicate);
+        let parsed = Statement::<VerdictSummary>::parse(&statement.to_payload());
+        assert!(matches!(parsed, Err(StatementError::Contradiction(_))), "{parsed:?}");
+        // What another engine would name is its own.
+        statement.predicate.verdict.engine = "another".to_owned();
+        assert!(Statement::<VerdictSummary>::parse(&statement.to_payload()).is_ok());
     }
 }
 
