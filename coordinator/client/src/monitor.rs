@@ -5,6 +5,7 @@
 //! user's policy. What convicts the log is written to a file that anybody can check.
 
 mod audit;
+mod history;
 pub(crate) mod own;
 mod view;
 

@@ -23,10 +23,12 @@ use quorate_tally::ballot::Ballot;
 use quorate_tally::drills::{Drilled, Drills, Opened, Void};
 use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 use quorate_tally::record::{Ownership, Record, owners};
-use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, Verdict, VerdictSummary, marks, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, State, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
+
+use super::history::Packages;
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
@@ -46,6 +48,7 @@ pub(super) struct Audit {
     proofs: Vec<(u64, EquivocationProof)>,
     policies: BTreeMap<Digest, Policy>,
     drills: Drills,
+    packages: Packages,
     /// Of whom a verdict has called a vote its own.
     owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -104,6 +107,7 @@ impl Audit {
             proofs: Vec::new(),
             policies: BTreeMap::new(),
             drills: Drills::default(),
+            packages: Packages::default(),
             owners: BTreeSet::new(),
             counts: Counts::default(),
             findings: Vec::new(),
@@ -247,6 +251,7 @@ impl Audit {
         self.counts.verdicts += 1;
         let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
         let verdict = summary.verdict;
+        self.packages.take(leaf, &verdict);
         if verdict.engine != ENGINE {
             self.counts.other_engines += 1;
             return Ok(());
@@ -261,6 +266,14 @@ impl Audit {
             return Ok(());
         }
         let file = crate::text::plain(verdict.artifact.slot.file.as_str());
+        if (Verdict { history: verdict.history, ..recomputed.clone() }) == verdict {
+            let words = |of: &Verdict| of.history.map_or_else(|| "nothing of other releases".to_owned(), |history| history.to_string());
+            return Err(format!(
+                "the verdict on {file} says: {}; but the verdicts before it give: {}",
+                words(&verdict),
+                words(&recomputed)
+            ));
+        }
         Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state))
     }
 
@@ -286,7 +299,9 @@ impl Audit {
             confirmations: &confirmations,
             drills: &drills,
         };
-        tally_as_of(policy, &verdict.artifact, statements, circumstances)
+        let mut recomputed = tally_as_of(policy, &verdict.artifact, statements, circumstances);
+        recomputed.history = (recomputed.state == State::Suspect).then(|| self.packages.history(&recomputed, size));
+        recomputed
     }
 
     /// The results about a slot, each with its leaf.
