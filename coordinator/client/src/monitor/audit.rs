@@ -212,7 +212,7 @@ impl Audit {
         }
         match entry {
             VerifiedEntry::Result(statement) => {
-                self.slots.entry(statement.artifact().slot.clone()).or_default().add(leaf, Arc::unwrap_or_clone(statement))
+                self.slots.entry(statement.artifact().slot.clone()).or_default().add(leaf, Arc::unwrap_or_clone(statement));
             }
             VerifiedEntry::Commitment(commitment) => self.commitment(leaf, commitment),
             VerifiedEntry::Check(check) => self.check(leaf, Arc::unwrap_or_clone(check)),
