@@ -20,6 +20,7 @@ mod affected;
 mod blobs;
 mod budget;
 mod drills;
+mod history;
 mod inspect;
 mod log;
 mod marks;
@@ -110,6 +111,9 @@ pub enum StoreError {
     /// The log is full.
     #[error("the log is full")]
     Full,
+    /// A verdict that counts for the history of a package is committed and not yet published.
+    #[error("entry {0} is not published yet")]
+    Unpublished(u64),
     /// Another process has the data directory.
     #[error("`{}` is in use by another process", .0.display())]
     Locked(PathBuf),

@@ -13,9 +13,9 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactId, SecretKey, Timestamp};
+use quorate_proto::{ArtifactId, Purl, SecretKey, Timestamp};
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, Confirmation, Drilled, Policy, Verifier, marks, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, Drilled, Policy, State, Verifier, marks, tally_as_of};
 
 use crate::ingest::Ingest;
 use crate::store::batch::MarkChanges;
@@ -168,6 +168,21 @@ pub(crate) struct Round {
     pub(crate) marks: Vec<MarkChanges>,
 }
 
+impl Round {
+    /// The slots of suspect files of whose package verdicts on other releases come with theirs: the history beside
+    /// theirs is without these. So that it is the same however many slots a round has, they are tallied once more.
+    fn blind_to_history(&self) -> BTreeSet<SlotKey> {
+        let mut releases: BTreeMap<Purl, BTreeSet<&Purl>> = BTreeMap::new();
+        for SignedVerdict { verdict, .. } in &self.verdicts {
+            let package = &verdict.artifact.slot.package;
+            releases.entry(package.without_version()).or_default().insert(package);
+        }
+        let suspect = self.verdicts.iter().map(|signed| &signed.verdict).filter(|verdict| verdict.state == State::Suspect);
+        let among = suspect.map(|verdict| &verdict.artifact.slot).filter(|slot| releases[&slot.package.without_version()].len() > 1);
+        among.map(SlotKey::of).collect()
+    }
+}
+
 /// Who tallies and signs.
 pub struct Teller {
     /// Whose results count.
@@ -198,7 +213,11 @@ impl Teller {
                 dirty.mark(slots.split_off(*tallied));
             }
             let logged = match round {
-                Ok((round, _)) => ingest.log_round(round, dirty.reflected(size)).is_ok(),
+                Ok((round, _)) => {
+                    let again = round.blind_to_history();
+                    dirty.mark(slots.iter().filter(|(slot, _)| again.contains(slot)).copied());
+                    ingest.log_round(round, dirty.reflected(size)).is_ok()
+                }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a tally failed; it is tried again");
                     false
@@ -256,7 +275,10 @@ impl Teller {
     /// A signed verdict, if it says something else than the one in force.
     fn decide(&self, ingest: &Ingest, artifact: &ArtifactId, evidence: &SlotEvidence<'_>) -> Result<Option<SignedVerdict>, StoreError> {
         let SlotEvidence { time, size, .. } = *evidence;
-        let verdict = tally_as_of(&self.policy, artifact, evidence.statements(), evidence.circumstances());
+        let mut verdict = tally_as_of(&self.policy, artifact, evidence.statements(), evidence.circumstances());
+        if verdict.state == State::Suspect {
+            verdict.history = Some(ingest.store().history(&verdict, size)?);
+        }
         let held = ingest.store().verdict_row(&ArtifactKey::of(artifact))?;
         if held.is_some_and(|held| held.content == content_of(&verdict)) {
             return Ok(None);

@@ -15,7 +15,7 @@ use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
-use quorate_tally::{Circumstances, Confirmation, ENGINE, Flag, Policy, State, Verdict, VerdictSummary, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Flag, History, Policy, State, Verdict, VerdictSummary, tally_as_of};
 use quorate_tlog::TlogProof;
 use quorate_tlog::policy::{Name, PolicyError};
 use quorate_tlog::proof::ProofError;
@@ -94,6 +94,8 @@ pub(crate) enum Opinion {
         state: State,
         /// Its alarms, on the coordinator's word.
         flags: BTreeSet<Flag>,
+        /// How the package's other releases fared, on the log's word: whoever reads all of it can tell.
+        history: Option<History>,
         /// The policy that it was made under.
         policy: Digest,
         /// How it relates to the evidence.
@@ -215,7 +217,7 @@ pub(crate) fn check_opinion(claim: Option<&Claim>, artifact: &ArtifactId, ground
         None => Standing::OtherPolicy,
         Some(basis) => recompute(&verdict, *basis),
     };
-    Opinion::Says { state: verdict.state, flags: verdict.flags, policy: verdict.policy, standing }
+    Opinion::Says { state: verdict.state, flags: verdict.flags, history: verdict.history, policy: verdict.policy, standing }
 }
 
 /// What follows under the policy of `basis` from the results that the claim names, and from them
@@ -268,12 +270,13 @@ fn claimed_equivocations(verdict: &Verdict, evidence: &Evidence) -> Vec<Equivoca
 }
 
 /// Tallies again what the verdict names, as of the time that it names, and compares everything but the
-/// flags, which rest on results and commitments that it does not name.
+/// flags, which rest on results and commitments that it does not name, and the history, which rests on other verdicts.
 fn recompute(verdict: &Verdict, basis: Basis<'_>) -> Standing {
     let named = verdict.rests_on();
     let mut recomputed = Named::of(verdict, basis.evidence).tally(basis.policy, &verdict.artifact, verdict.as_of);
     recomputed.as_of = verdict.as_of;
     recomputed.flags.clone_from(&verdict.flags);
+    recomputed.history = verdict.history.filter(|_| recomputed.state == State::Suspect);
     recomputed.other_digests.clone_from(&verdict.other_digests);
     if recomputed != *verdict {
         return Standing::Contradicts { recomputed: recomputed.state };

@@ -6,6 +6,7 @@
 
 mod audit;
 mod course;
+mod history;
 pub(crate) mod own;
 mod view;
 

@@ -45,6 +45,9 @@ pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
         if let Some(opinion) = opinion(&assessment.opinion, verdict.state) {
             line(&mut text, "coordinator", &opinion);
         }
+        if let Some(history) = history(assessment) {
+            line(&mut text, "history", &paint.tone(Tone::Bad, &history));
+        }
         if says_drill(&assessment.opinion) {
             line(&mut text, "drill", "says the coordinator: the file was announced to be wrong before anybody had voted");
         }
@@ -187,6 +190,14 @@ fn opinion(opinion: &Opinion, ours: State) -> Option<String> {
             Some(format!("DISAGREES: says `{state}`, but the results that it names give `{recomputed}`"))
         }
     }
+}
+
+/// Only who reads the whole log can tell; it changes no answer. What it raises is the severity that is found here.
+fn history(assessment: &Assessment) -> Option<String> {
+    let Opinion::Says { history: Some(history), .. } = &assessment.opinion else { return None };
+    let raised = assessment.verdict.severity.filter(|severity| history.raise(*severity) > *severity);
+    let alarm = raised.map_or(String::new(), |severity| format!(": {severity} is {} here", history.raise(severity)));
+    Some(format!("says the coordinator: {history}{alarm}"))
 }
 
 /// Only who reads the whole log can tell; it changes no answer.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::{Digest, FileName, Purl};
 use quorate_tally::verdict::{GroupCount, Spread};
-use quorate_tally::{Consequence, Flag, Severity, State, Vote};
+use quorate_tally::{Consequence, Flag, History, Severity, State, Vote};
 use serde::Serialize;
 
 use crate::assess::Assessment;
@@ -96,13 +96,15 @@ struct WitnessView<'a> {
     lacking: &'a [String],
 }
 
-/// What the coordinator says; its flags, if it has any, on its word alone.
+/// What the coordinator says; its flags, if it has any, and the package's history on its word alone.
 #[derive(Debug, Serialize)]
 struct CoordinatorView<'a> {
     #[serde(flatten)]
     opinion: OpinionView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flags: Option<&'a BTreeSet<Flag>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<History>,
 }
 
 #[derive(Debug, Serialize)]
@@ -194,11 +196,11 @@ impl<'a> WitnessView<'a> {
 
 impl<'a> From<&'a Opinion> for CoordinatorView<'a> {
     fn from(opinion: &'a Opinion) -> Self {
-        let flags = match opinion {
-            Opinion::Says { flags, .. } if !flags.is_empty() => Some(flags),
-            _ => None,
+        let (flags, history) = match opinion {
+            Opinion::Says { flags, history, .. } => (Some(flags).filter(|flags| !flags.is_empty()), *history),
+            _ => (None, None),
         };
-        Self { opinion: OpinionView::from(opinion), flags }
+        Self { opinion: OpinionView::from(opinion), flags, history }
     }
 }
 

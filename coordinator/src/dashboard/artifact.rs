@@ -142,6 +142,7 @@ fn banner(view: &VerdictView) -> Markup {
             div class="big" id="verdict" { (state_badge(verdict.state)) @for flag in &verdict.flags { (flag_badge(*flag)) } }
             p class="meaning" { (words::meaning(verdict.state)) "." }
             p class="reason" { (words::plain(&verdict.reason(), 400)) "." }
+            @if let Some(severity) = words::severity(verdict) { p class="alarm" { (severity) } }
             @for flag in &verdict.flags { p class="alarm" { (words::alarm(*flag)) } }
             @if !verdict.other_digests.is_empty() {
                 p class="alarm" { "Also seen under this name: "

@@ -3,7 +3,7 @@
 use quorate_proto::comparison::{AnomalyKind, DifferenceClass, Executable, Level, Risk, Side};
 use quorate_proto::result::{FoundBy, SourceKind};
 use quorate_proto::{Purl, Timestamp};
-use quorate_tally::{Ballot, Flag, Grade, MarkKind, State};
+use quorate_tally::{Ballot, Flag, Grade, MarkKind, State, Verdict};
 use serde::Serialize;
 
 /// A stranger's text: at most `max` characters, without control and bidi characters. Escaping is maud's.
@@ -116,6 +116,14 @@ pub(super) fn alarm(flag: Flag) -> &'static str {
             "A drill: the coordinator's operator had announced that this file is wrong, and published it on a registry of its own to see who agrees with it. No release is affected."
         }
     }
+}
+
+/// How grave a difference is, and how surprising for the package.
+pub(super) fn severity(verdict: &Verdict) -> Option<String> {
+    let (severity, alarm) = (verdict.severity?, verdict.alarm()?);
+    let raised = if alarm > severity { format!(", which makes it {alarm}") } else { String::new() };
+    let history = verdict.history.map_or(String::new(), |history| format!(" In the log {history}{raised}."));
+    Some(format!("Severity: {severity}.{history}"))
 }
 
 /// How a ballot is shown: style, mark, word.

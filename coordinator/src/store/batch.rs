@@ -16,6 +16,7 @@ use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
+use quorate_tally::history::Past;
 use quorate_tally::record::owners;
 use quorate_tally::{ENGINE, State, Verdict};
 use quorate_tlog::Entry;
@@ -356,7 +357,9 @@ impl<'s> Batch<'s> {
             Some(value) => Some(VerdictRow::read(&value)?),
             None => None,
         };
+        let of_package = rows::history_prefix(&verdict.artifact.slot.package);
         if let Some(before) = before {
+            self.rows.remove(rows::listing(&of_package, before.leaf));
             self.rows.remove(rows::listing(rows::LISTING_PREFIX, before.leaf));
             self.rows.remove(rows::listing(rows::ATTENTION_PREFIX, before.leaf));
         }
@@ -365,6 +368,7 @@ impl<'s> Batch<'s> {
             self.rows.put(rows::listing(rows::ATTENTION_PREFIX, leaf), listed.clone());
         }
         self.rows.put(rows::listing(rows::LISTING_PREFIX, leaf), listed);
+        self.rows.put(rows::listing(&of_package, leaf), rows::past_value(&Past::of(verdict)));
         self.rows.put(rows::verdict(&artifact), row.write());
         self.note_owners(leaf, verdict)?;
         self.effects.verdicts.push((artifact, before, row));

@@ -43,7 +43,7 @@ const FOLDED_KEY: &[u8] = b"m/folded";
 
 /// Set once an index is complete; an interrupted rebuild has none.
 const FORMAT_KEY: &[u8] = b"m/format";
-const FORMAT: &[u8] = b"quorate-index/5";
+const FORMAT: &[u8] = b"quorate-index/6";
 
 /// Key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);

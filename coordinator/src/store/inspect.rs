@@ -1,5 +1,6 @@
 //! Reading a data directory without writing to it, for `check`.
 
+use quorate_proto::ArtifactId;
 use quorate_proto::entry::EntryStatement;
 use quorate_tlog::{Entry, Hash, TilePath, TileReader as _, TreeHead};
 
@@ -68,7 +69,7 @@ impl Inspection {
                     }
                     Leaf::Verdict(statement) => {
                         verdicts += 1;
-                        self.check_verdict(leaf, &ArtifactKey::of(&statement.predicate.verdict.artifact))?;
+                        self.check_verdict(leaf, &statement.predicate.verdict.artifact)?;
                     }
                     Leaf::Drill => self.check_drill(leaf)?,
                     Leaf::Certificate(_) | Leaf::Policy(_) => {}
@@ -109,10 +110,14 @@ impl Inspection {
     }
 
     /// The verdict in force is this one or a later one.
-    fn check_verdict(&self, index: u64, artifact: &ArtifactKey) -> Result<(), StoreError> {
-        let value = self.index.get(&rows::verdict(artifact))?.unwrap_or_default();
+    fn check_verdict(&self, index: u64, artifact: &ArtifactId) -> Result<(), StoreError> {
+        let value = self.index.get(&rows::verdict(&ArtifactKey::of(artifact)))?.unwrap_or_default();
         let row = VerdictRow::read(&value)?;
-        let listed = self.index.contains(&rows::listing(rows::LISTING_PREFIX, row.leaf))?;
+        let lists = [rows::LISTING_PREFIX.to_vec(), rows::history_prefix(&artifact.slot.package)];
+        let mut listed = true;
+        for list in lists {
+            listed &= self.index.contains(&rows::listing(&list, row.leaf))?;
+        }
         if row.leaf >= index && listed { Ok(()) } else { Err(StoreError::Resume(format!("leaf {index}: a verdict that is not indexed"))) }
     }
 }

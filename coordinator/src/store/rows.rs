@@ -5,6 +5,7 @@
 
 use quorate_proto::feed::FeedHead;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
+use quorate_tally::history::{self, Past};
 use quorate_tally::{ENGINE, Flag, Mark, State};
 
 use super::index::IndexError;
@@ -137,16 +138,12 @@ pub(crate) const WANTED_PREFIX: &[u8] = b"w/";
 
 /// How far the tally has come, and by which policy and version of the rules: others begin anew.
 pub(crate) fn tallied_value(leaf: u64, policy: Digest) -> Vec<u8> {
-    [leaf.to_be_bytes().as_slice(), rules(policy).as_bytes()].concat()
+    [leaf.to_be_bytes().as_slice(), history::rules(policy, ENGINE).as_bytes()].concat()
 }
 
 pub(crate) fn read_tallied(value: &[u8], policy: Digest) -> Option<u64> {
     let (leaf, under) = value.split_first_chunk::<8>()?;
-    (under == rules(policy).as_bytes()).then(|| u64::from_be_bytes(*leaf))
-}
-
-fn rules(policy: Digest) -> Digest {
-    Digest::of(format!("{policy} {ENGINE}").as_bytes())
+    (under == history::rules(policy, ENGINE).as_bytes()).then(|| u64::from_be_bytes(*leaf))
 }
 
 pub(crate) fn policy(digest: Digest) -> Vec<u8> {
@@ -318,6 +315,23 @@ pub(crate) fn listing_value(artifact: &ArtifactKey, row: &VerdictRow) -> Vec<u8>
 pub(crate) fn read_listing(value: &[u8]) -> Result<(ArtifactKey, State, u8), IndexError> {
     let (artifact, &[state, flags]) = value.split_last_chunk::<2>().ok_or(IndexError::Row("listing"))?;
     Ok((ArtifactKey::read(artifact)?, state_of(state)?, flags))
+}
+
+/// Of the verdicts in force on files of a package, the newest first: listings.
+pub(crate) fn history_prefix(release: &Purl) -> Vec<u8> {
+    key(b'j', &[history::package(release).as_bytes()])
+}
+
+/// What a verdict says for the history of its package.
+pub(crate) fn past_value(past: &Past) -> Vec<u8> {
+    [past.rules.as_bytes().as_slice(), past.release.as_bytes(), &[state_byte(past.state)]].concat()
+}
+
+pub(crate) fn read_past(value: &[u8]) -> Result<Past, IndexError> {
+    let malformed = IndexError::Row("history");
+    let (digests, [state]) = value.as_chunks::<32>() else { return Err(malformed) };
+    let [rules, release] = digests else { return Err(malformed) };
+    Ok(Past { rules: Digest::from_bytes(*rules), release: Digest::from_bytes(*release), state: state_of(*state)? })
 }
 
 // Evidence and incidents.

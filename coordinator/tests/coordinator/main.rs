@@ -5,6 +5,7 @@ mod commitments;
 mod drills;
 mod fixture;
 mod harness;
+mod history;
 mod http;
 mod inputs;
 mod kill;

@@ -291,6 +291,7 @@ impl<'c> Count<'c> {
             artifact: case.artifact.clone(),
             state,
             severity: leading.filter(|_| state == State::Suspect).map(|(_, other, _)| other.severity),
+            history: None,
             flags: BTreeSet::new(),
             threshold: self.quorum.rules.threshold,
             enrolled: case.policy.size(),

@@ -2,7 +2,8 @@
 //!
 //! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
 //! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]) or agreed with what is
-//! known to be wrong ([`drills`]) or never had a vote of its own ([`record`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
+//! known to be wrong ([`drills`]) or never had a vote of its own ([`record`]), how grave a difference is ([`severity`]) and how
+//! surprising for the package ([`mod@history`]), and saying the [`verdict`] as a SLSA
 //! verification summary ([`summary`]) or step by step ([`mod@explain`]); who could fool or stall a policy
 //! ([`doctor`]). A verdict is a pure function of its arguments: the same for everybody, in any order.
 //!
@@ -17,6 +18,7 @@ pub mod explain;
 mod flags;
 pub mod grade;
 mod heard;
+pub mod history;
 pub mod marks;
 pub mod policy;
 mod quorum;
@@ -31,6 +33,7 @@ pub use doctor::{Diagnosis, examine};
 pub use drills::{Drilled, Drills};
 pub use explain::{Explanation, explain};
 pub use grade::{Confirmation, Grade};
+pub use history::History;
 pub use marks::{Mark, MarkKind, marks};
 pub use policy::{Attribute, Consequence, Disposition, LogPolicy, Policy, PolicyError};
 pub use record::Record;
@@ -39,4 +42,4 @@ pub use summary::{VerdictSummary, Verifier};
 pub use verdict::{Flag, State, Verdict};
 
 /// Name and version of these rules. Part of every verdict: other rules, other name.
-pub const ENGINE: &str = "quorate-tally/4";
+pub const ENGINE: &str = "quorate-tally/5";

@@ -31,6 +31,15 @@ impl Severity {
         }
     }
 
+    /// One step graver, if there is one.
+    pub(crate) fn graver(self) -> Self {
+        match self {
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
+
     /// Of the gravest difference that a result lists. Results list code first; one that lists nothing is not trusted to be harmless.
     pub fn of(result: &RebuildResult) -> Option<Self> {
         match &result.outcome {

@@ -6,6 +6,7 @@ use quorate_proto::{ArtifactId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ballot::{Ballot, Vote};
+use crate::history::History;
 use crate::policy::Attribute;
 use crate::severity::Severity;
 
@@ -96,6 +97,9 @@ pub struct Verdict {
     /// How grave the difference is, where the state is `suspect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+    /// How the package's other releases fared before, where the state is `suspect` and the log was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// Alarms.
     pub flags: BTreeSet<Flag>,
     /// How many members of the policy, operators or groups, it asks for.
@@ -207,6 +211,11 @@ impl Verdict {
         let of_vote = |vote: &Vote| [&vote.results, &vote.commitments, &vote.checks].into_iter().flatten().copied().collect::<Vec<_>>();
         let digests: BTreeSet<_> = self.votes.iter().flat_map(of_vote).collect();
         digests.into_iter().collect()
+    }
+
+    /// The severity as the history raises it: how alarming it is.
+    pub fn alarm(&self) -> Option<Severity> {
+        self.severity.map(|severity| self.history.unwrap_or_default().raise(severity))
     }
 
     /// Votes that contradict the side which the state takes.

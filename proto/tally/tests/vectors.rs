@@ -10,7 +10,8 @@ use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, Timestamp};
-use quorate_tally::{Circumstances, Confirmation, Policy, tally_as_of};
+use quorate_tally::history::Past;
+use quorate_tally::{Circumstances, Confirmation, History, Policy, State, Verdict, tally_as_of};
 use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical, left, policy};
 use serde_json::{Value, json};
 
@@ -281,10 +282,48 @@ fn row(case: &Case) -> Value {
     })
 }
 
+/// Verdicts in force on files of a package, the newest first, and the history beside a suspect one.
+fn histories() -> Vec<Value> {
+    let click = |version: &str| artifact("click", version, b"click");
+    let suspect = tally_as_of(&Policy::parse(&policy(3, &five())).unwrap(), &click("8.1.8"), &[], Circumstances::default());
+    let suspect = Verdict { state: State::Suspect, ..suspect };
+    let row = |what: &str, newest: &[(&str, State, &str)]| {
+        let verdict = |(version, state, engine): &(&str, State, &str)| Verdict {
+            artifact: click(version),
+            state: *state,
+            engine: (*engine).to_owned(),
+            ..suspect.clone()
+        };
+        let verdicts: Vec<_> = newest.iter().map(verdict).collect();
+        let said = |verdict: &Verdict| {
+            json!({
+                "package": verdict.artifact.slot.package, "state": verdict.state, "policy": verdict.policy, "engine": verdict.engine,
+            })
+        };
+        json!({
+            "what": what,
+            "verdict": said(&suspect),
+            "newest": verdicts.iter().map(said).collect::<Vec<_>>(),
+            "history": History::of(&suspect, verdicts.iter().map(Past::of)),
+        })
+    };
+    let (now, before) = (quorate_tally::ENGINE, "quorate-tally/4");
+    vec![
+        row("no other release", &[("8.1.8", State::Reproduced, now)]),
+        row(
+            "releases that agree",
+            &[("8.1.7", State::Reproduced, now), ("8.1.6", State::Equivalent, now), ("8.1.5", State::Explained, now)],
+        ),
+        row("a release is as bad as its worst file", &[("8.1.7", State::Reproduced, now), ("8.1.7", State::Unreproducible, now)]),
+        row("who could not build says nothing", &[("8.1.7", State::Unbuildable, now), ("8.1.6", State::Pending, now)]),
+        row("other rules say nothing", &[("8.1.7", State::Suspect, before), ("8.1.6", State::Reproduced, now)]),
+    ]
+}
+
 #[test]
 fn verdicts() {
     let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).collect();
-    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation and a time in, verdict out", "vectors": rows });
+    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation and a time in, verdict out; verdicts in, history out", "vectors": rows, "histories": histories() });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

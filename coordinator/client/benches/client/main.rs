@@ -26,6 +26,8 @@ mod course;
 mod evidence;
 #[path = "../../src/exit.rs"]
 mod exit;
+#[path = "../../src/monitor/history.rs"]
+mod history;
 #[path = "../../src/text.rs"]
 mod text;
 #[path = "../../src/trust.rs"]

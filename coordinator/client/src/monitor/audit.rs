@@ -23,12 +23,13 @@ use quorate_tally::ballot::Ballot;
 use quorate_tally::drills::{Drilled, Drills, Opened, Void};
 use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 use quorate_tally::record::{Ownership, Record, owners};
-use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, Verdict, VerdictSummary, marks, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, State, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
 
 use super::course::{self, Lack, Last, Times};
+use super::history::Packages;
 
 /// What the leaf of a policy begins with.
 const POLICY_MAGIC: &[u8] = b"quorate-policy/v1\n";
@@ -53,6 +54,7 @@ pub(super) struct Audit {
     times: Times,
     /// Slots with results that perhaps no verdict has considered.
     unconsidered: BTreeSet<ArtifactSlot>,
+    packages: Packages,
     /// Of whom a verdict has called a vote its own.
     owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -123,6 +125,7 @@ impl Audit {
             drills: Drills::default(),
             times: Times::default(),
             unconsidered: BTreeSet::new(),
+            packages: Packages::default(),
             owners: BTreeSet::new(),
             counts: Counts::default(),
             findings: Vec::new(),
@@ -287,6 +290,7 @@ impl Audit {
         self.counts.verdicts += 1;
         let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
         let verdict = summary.verdict;
+        self.packages.take(leaf, &verdict);
         if verdict.engine != ENGINE {
             return self.of_another_engine(&verdict.engine);
         }
@@ -296,8 +300,7 @@ impl Audit {
         }
         let recomputed = self.recompute(policy, &verdict, summary.log_size);
         if recomputed != verdict {
-            let file = crate::text::plain(verdict.artifact.slot.file.as_str());
-            return Err(format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state));
+            return Err(contradiction(&verdict, &recomputed));
         }
         self.owners.extend(owners(&verdict));
         self.follows(leaf, &verdict, summary.log_size)
@@ -353,7 +356,9 @@ impl Audit {
         let drills = self.drilled(&artifact.slot, size);
         let circumstances =
             Circumstances { as_of, equivocations: proofs, commitments: &commitments, confirmations: &confirmations, drills: &drills };
-        tally_as_of(policy, artifact, statements, circumstances)
+        let mut verdict = tally_as_of(policy, artifact, statements, circumstances);
+        verdict.history = (verdict.state == State::Suspect).then(|| self.packages.history(&verdict, size));
+        verdict
     }
 
     /// Artifacts of which results say something else than the last verdict, or have none, although they were signed long
@@ -382,7 +387,7 @@ impl Audit {
         }
         let policy = self.policies.get(&last.map(|last| last.policy).or(self.in_force)?)?;
         let proofs: Vec<_> = self.proofs.iter().map(|(_, proof)| proof.clone()).collect();
-        let says = |size, as_of| Verdict { as_of: None, ..self.tally(policy, artifact, size, as_of, &proofs) };
+        let says = |size, as_of| Verdict { as_of: None, history: None, ..self.tally(policy, artifact, size, as_of, &proofs) };
         let newest = slot.statements.iter().map(|result| result.result().finished_at).max();
         let is_said = |last: &Last| {
             let held = says(last.size, last.as_of);
@@ -438,4 +443,14 @@ impl Audit {
         }
         found
     }
+}
+
+/// In what a verdict differs from what it should be.
+fn contradiction(verdict: &Verdict, recomputed: &Verdict) -> String {
+    let file = crate::text::plain(verdict.artifact.slot.file.as_str());
+    if (Verdict { history: verdict.history, ..recomputed.clone() }) == *verdict {
+        let words = |of: &Verdict| of.history.map_or_else(|| "nothing of other releases".to_owned(), |history| history.to_string());
+        return format!("the verdict on {file} says: {}; but the verdicts before it give: {}", words(verdict), words(recomputed));
+    }
+    format!("the verdict on {file} says `{}`, but the results before it give `{}`", verdict.state, recomputed.state)
 }

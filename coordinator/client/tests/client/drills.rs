@@ -5,7 +5,7 @@ use quorate_proto::drill::Opening;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, SecretKey, Timestamp};
 use quorate_tally::drills::Drilled;
-use quorate_tally::{Circumstances, Flag, Policy, Verdict, tally_as_of};
+use quorate_tally::{Circumstances, Flag, History, Policy, State, Verdict, tally_as_of};
 use quorate_tests::{SIGNED_AT, artifact, different, drill, equivalent, identical, on_own_registry, opening};
 use serde_json::json;
 
@@ -47,13 +47,14 @@ fn logged(world: &World, [announcement, opening]: [Vec<u8>; 2], announced_after:
     entries
 }
 
-/// The verdict with what the drill has shown.
+/// The verdict with what the drill has shown, about the only release of its package.
 fn verdict(world: &World, drills: &[Drilled]) -> Verdict {
     let policy = Policy::parse(&world.policy_with_log()).expect("a policy");
     let statements: Vec<_> =
         world.items.iter().map(|item| VerifiedStatement::verify_item(item, policy.enrolled()).expect("enrolled")).collect();
     let as_of = Some(Timestamp::from_unix_seconds(SIGNED_AT));
-    tally_as_of(&policy, &world.artifact, &statements, Circumstances { as_of, drills, ..Circumstances::default() })
+    let verdict = tally_as_of(&policy, &world.artifact, &statements, Circumstances { as_of, drills, ..Circumstances::default() });
+    Verdict { history: (verdict.state == State::Suspect).then(History::default), ..verdict }
 }
 
 fn shown([announcement, opening]: &[Vec<u8>; 2]) -> [Drilled; 1] {

@@ -6,6 +6,7 @@ mod bundles;
 mod compare;
 mod drills;
 mod explain;
+mod history;
 mod monitor;
 mod policy;
 mod terminal;

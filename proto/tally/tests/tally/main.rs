@@ -6,6 +6,7 @@ mod doctor;
 mod drills;
 mod fixture;
 mod grades;
+mod history;
 mod marks;
 mod properties;
 mod rules;
