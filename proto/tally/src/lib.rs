@@ -2,7 +2,7 @@
 //!
 //! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
 //! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]) or agreed with what is
-//! known to be wrong ([`drills`]) or never had a vote of its own ([`record`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
+//! known to be wrong ([`drills`]), what people declare about it ([`declarations`]), who never had a vote of its own ([`record`]), how grave a difference is ([`severity`]), and saying the [`verdict`] as a SLSA
 //! verification summary ([`summary`]) or step by step ([`mod@explain`]); who could fool or stall a policy
 //! ([`doctor`]). A verdict is a pure function of its arguments: the same for everybody, in any order.
 //!
@@ -11,6 +11,7 @@
 
 pub mod ballot;
 mod count;
+pub mod declarations;
 pub mod doctor;
 pub mod drills;
 pub mod explain;
@@ -21,12 +22,14 @@ pub mod marks;
 pub mod policy;
 mod quorum;
 pub mod record;
+mod said;
 pub mod severity;
 pub mod summary;
 pub mod verdict;
 
 pub use ballot::{Ballot, Vote};
 pub use count::{Circumstances, tally, tally_as_of};
+pub use declarations::Declarations;
 pub use doctor::{Diagnosis, examine};
 pub use drills::{Drilled, Drills};
 pub use explain::{Explanation, explain};
@@ -39,4 +42,4 @@ pub use summary::{VerdictSummary, Verifier};
 pub use verdict::{Flag, State, Verdict};
 
 /// Name and version of these rules. Part of every verdict: other rules, other name.
-pub const ENGINE: &str = "quorate-tally/4";
+pub const ENGINE: &str = "quorate-tally/5";
