@@ -103,6 +103,9 @@ impl Core {
         for (slot, until) in writer.store().open_commitments().context("looking for commitments that wait")? {
             dirty.later(slot, until);
         }
+        for (slot, until) in writer.store().vouched_slots().context("looking for vouches that end")? {
+            dirty.later(slot, until);
+        }
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

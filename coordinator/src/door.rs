@@ -8,16 +8,21 @@ use std::sync::Arc;
 
 use quorate_gossip::store::reason;
 use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::declaration::{DeclarationError, VerifiedDeclaration};
 use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::verified::{FeedItem, RejectError};
 use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
 use quorate_proto::{Digest, OperatorId, Timestamp};
+use quorate_tally::Policy;
 
 use crate::cache::Bounded;
 use crate::store::Admitted;
 
 /// Certificates that are remembered: about 2 KiB each.
 const CERTIFICATES_KEPT: usize = 4_096;
+
+/// Name of the refusal of a declaration by somebody to whom the policy does not listen.
+pub const UNHEARD: &str = "unknown-signer";
 
 /// The door. Cheap to share.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub struct Door {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {detail}")]
 pub struct Refused {
-    /// The name of the error: one of `RejectError::name()`, `oversized`, `future`.
+    /// The name of the error: one of `RejectError::name()` or `DeclarationError::name()`, `oversized`, `future`, [`UNHEARD`].
     pub name: &'static str,
     /// A sentence for people.
     pub detail: String,
@@ -40,6 +45,26 @@ impl From<RejectError> for Refused {
     fn from(error: RejectError) -> Self {
         Self { name: error.name(), detail: error.to_string() }
     }
+}
+
+impl From<DeclarationError> for Refused {
+    fn from(error: DeclarationError) -> Self {
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+        Self { name: error.name(), detail: format!("{error}{cause}") }
+    }
+}
+
+/// The door for declarations: size → form → signature → time → whether the policy listens to the one who signed.
+pub fn declaration(envelope: &[u8], policy: &Policy, now: Timestamp) -> Result<VerifiedDeclaration, Refused> {
+    let declared = VerifiedDeclaration::verify(envelope)?;
+    let said = declared.declaration();
+    if declared.is_ahead_of(now) {
+        return Err(Refused { name: reason::FUTURE, detail: format!("signed at {}, it is {now}", said.signed_at()) });
+    }
+    if !policy.hears(said) {
+        return Err(Refused { name: UNHEARD, detail: format!("the policy lists nobody with this key for this: {}", said.signer()) });
+    }
+    Ok(declared)
 }
 
 impl Door {

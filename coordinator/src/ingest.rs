@@ -78,6 +78,7 @@ enum Request {
     Tallied { round: Round, tallied: u64, done: oneshot::Sender<()> },
     Blobs(Vec<Vec<u8>>, oneshot::Sender<Vec<Option<Digest>>>),
     Drill(Vec<u8>, oneshot::Sender<u64>),
+    Declaration(Vec<u8>, oneshot::Sender<(u64, Accepted)>),
 }
 
 /// The handle. Cheap to clone.
@@ -190,6 +191,13 @@ impl Ingest {
     pub(crate) async fn log_drill(&self, envelope: Vec<u8>) -> Result<u64, Unavailable> {
         let (done, logged) = oneshot::channel();
         self.requests.send(Request::Drill(envelope, done)).await.map_err(|_| Unavailable)?;
+        logged.await.map_err(|_| Unavailable)
+    }
+
+    /// Logs a declaration that came through the door, once. Its leaf, once it can be read, and whether it is new.
+    pub(crate) async fn log_declaration(&self, envelope: Vec<u8>) -> Result<(u64, Accepted), Unavailable> {
+        let (done, logged) = oneshot::channel();
+        self.requests.send(Request::Declaration(envelope, done)).await.map_err(|_| Unavailable)?;
         logged.await.map_err(|_| Unavailable)
     }
 

@@ -4,6 +4,7 @@
 //! the async threads. `docs/spec/http-api.md`.
 
 mod artifacts;
+mod declarations;
 mod error;
 mod evidence;
 mod grpc;
@@ -15,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -23,6 +24,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use quorate_gossip::Counters;
+use quorate_proto::declaration::DECLARATION_BYTES_MAX;
 use quorate_tally::Policy;
 use tokio::sync::Semaphore;
 
@@ -121,6 +123,8 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/affected", get(lists::affected))
         .route("/api/v1/operators", get(operators::operators))
         .route("/api/v1/drills", get(operators::drills))
+        .route("/api/v1/declarations", get(declarations::list).post(declarations::declare))
+        .layer(DefaultBodyLimit::max(DECLARATION_BYTES_MAX))
         .route("/api/v1/blobs/{digest}", get(evidence::blob))
         .route("/api/v1/policy", get(evidence::policy))
         .route("/checkpoint", get(evidence::checkpoint))

@@ -19,6 +19,7 @@ pub mod writer;
 mod affected;
 mod blobs;
 mod budget;
+mod declarations;
 mod drills;
 mod history;
 mod inspect;
@@ -40,7 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_tally::Drills;
+use quorate_tally::{Declarations, Drills};
 use quorate_tlog::bundle::BundleError;
 use quorate_tlog::checkpoint::CheckpointError;
 use quorate_tlog::{Checkpoint, VerifierKey};
@@ -131,6 +132,7 @@ pub struct Store {
     census: Mutex<Census>,
     equivocations: RwLock<Arc<Vec<EquivocationProof>>>,
     drills: RwLock<Arc<Drills>>,
+    declarations: RwLock<Arc<Declarations>>,
     wanted_turn: AtomicU64,
     _lock: File,
 }

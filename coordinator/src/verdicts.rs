@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use quorate_proto::declaration::{Declaration, VerifiedDeclaration};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
@@ -166,6 +167,8 @@ pub(crate) struct Round {
     pub(crate) verdicts: Vec<SignedVerdict>,
     /// What became of marks.
     pub(crate) marks: Vec<MarkChanges>,
+    /// When vouches end, and in which slots.
+    ends: Vec<(SlotKey, Timestamp)>,
 }
 
 impl Round {
@@ -209,8 +212,9 @@ impl Teller {
             let mut slots = dirty.take(ROUND_SLOTS_MAX);
             let size = ingest.store().log().published().head.size;
             let round = self.round(ingest, slots.iter().map(|(slot, _)| slot), size, until);
-            if let Ok((_, tallied)) = &round {
+            if let Ok((round, tallied)) = &round {
                 dirty.mark(slots.split_off(*tallied));
+                round.ends.iter().for_each(|(slot, at)| dirty.later(*slot, *at));
             }
             let logged = match round {
                 Ok((round, _)) => {
@@ -253,6 +257,10 @@ impl Teller {
             let commitments = store.commitments(*slot, size)?;
             let checks = store.checks(*slot, size)?;
             let results = statements.iter().map(|(_, statement)| statement.as_ref());
+            let declarations = store.declared(results.clone(), &commitments, &checks, size);
+            let time = now().whole_seconds();
+            let ends = declarations.iter().filter_map(|declared| in_force_until(declared)).filter(|end| *end >= time);
+            round.ends.extend(ends.map(|end| (*slot, end)));
             let shown = |(_, any): &(u64, Arc<VerifiedStatement>)| drills.shown(&any.artifact().slot, size, &with_leaves(&statements));
             let evidence = SlotEvidence {
                 statements: &statements,
@@ -260,7 +268,8 @@ impl Teller {
                 confirmations: &Confirmation::among(checks.iter().map(Arc::as_ref), results),
                 equivocations: &equivocations,
                 drills: &statements.first().map(shown).unwrap_or_default(),
-                time: now().whole_seconds(),
+                declarations: &declarations,
+                time,
                 size,
             };
             let artifacts: BTreeSet<&ArtifactId> = statements.iter().map(|(_, statement)| statement.artifact()).collect();
@@ -305,6 +314,7 @@ struct SlotEvidence<'e> {
     confirmations: &'e [Confirmation],
     equivocations: &'e [EquivocationProof],
     drills: &'e [Drilled],
+    declarations: &'e [Arc<VerifiedDeclaration>],
     time: Timestamp,
     /// The log's size that it was read at.
     size: u64,
@@ -316,8 +326,8 @@ impl<'e> SlotEvidence<'e> {
     }
 
     fn circumstances(&self) -> Circumstances<'e> {
-        let Self { commitments, confirmations, equivocations, drills, time, .. } = *self;
-        Circumstances { as_of: Some(time), equivocations, commitments, confirmations, drills }
+        let Self { commitments, confirmations, equivocations, drills, declarations, time, .. } = *self;
+        Circumstances { as_of: Some(time), equivocations, commitments, confirmations, drills, declarations }
     }
 
     /// What became of the marks in the slot; nothing where nothing did.
@@ -329,6 +339,14 @@ impl<'e> SlotEvidence<'e> {
         let committed = self.commitments.iter().map(|entry| entry.operator());
         let operators = committed.chain(marks.iter().map(|mark| mark.operator)).collect();
         Ok(Some(store.mark_changes(&slot, &operators, &marks)?).filter(|changes| !changes.is_empty()))
+    }
+}
+
+/// When a verdict changes without anything new.
+fn in_force_until(declared: &VerifiedDeclaration) -> Option<Timestamp> {
+    match declared.declaration() {
+        Declaration::Vouch(vouch) => Some(vouch.until),
+        _ => None,
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Bundle {
     /// Every check that bears out a result of the slot and that the verdict considered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<BundledItem>,
+    /// Envelopes of what was declared about the slot and that the verdict considered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declarations: Vec<String>,
     /// Pairs of items that prove an equivocation, if any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub equivocations: Vec<[BundledItem; 2]>,

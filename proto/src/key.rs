@@ -1,4 +1,4 @@
-//! Ed25519 keys: who signs ([`NodeId`]) and who answers for it ([`OperatorId`]).
+//! Ed25519 keys: who signs ([`NodeId`]) and who answers for it ([`OperatorId`]); who declares something ([`SignerId`]).
 //!
 //! An identifier *is* the raw public key, so that a signature can be checked with nothing else at
 //! hand. Text form `ed25519:<64 hex digits>`. DSSE key ids are the hex SHA-256 of the raw key.
@@ -22,6 +22,10 @@ pub struct NodeId([u8; 32]);
 /// An operator's public root key: the one who votes. A quorum counts operators, never nodes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperatorId([u8; 32]);
+
+/// The public key of whoever signs a [declaration](crate::declaration): a person's, or an operator's root key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SignerId([u8; 32]);
 
 /// A secret Ed25519 key of a node, an operator or a coordinator. Wiped from memory on drop.
 pub struct SecretKey(SigningKey);
@@ -67,6 +71,18 @@ impl SecretKey {
     pub fn operator_id(&self) -> OperatorId {
         OperatorId(self.0.verifying_key().to_bytes())
     }
+
+    /// The public key as that of a signer of declarations.
+    pub fn signer_id(&self) -> SignerId {
+        SignerId(self.0.verifying_key().to_bytes())
+    }
+}
+
+/// An operator declares with its root key.
+impl From<OperatorId> for SignerId {
+    fn from(operator: OperatorId) -> Self {
+        Self(operator.0)
+    }
 }
 
 impl fmt::Debug for SecretKey {
@@ -75,7 +91,7 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// What [`NodeId`] and [`OperatorId`] have in common for signatures.
+/// What [`NodeId`], [`OperatorId`] and [`SignerId`] have in common for signatures.
 pub trait PublicKey {
     /// The 32 raw bytes.
     fn key_bytes(&self) -> &[u8; 32];
@@ -188,6 +204,7 @@ macro_rules! public_key {
 
 public_key!(NodeId);
 public_key!(OperatorId);
+public_key!(SignerId);
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,9 @@
 //! The vocabulary of Quorate: what two strangers must compute identically.
 //!
 //! In scope: identifiers, signed statements, the feed chain, and the one conversion to and from
-//! protobuf. Reading order: [`digest`], [`purl`], [`artifact`], [`task`], [`key`], [`time`], then
+//! protobuf. Reading order: [`digest`], [`purl`], [`pattern`], [`artifact`], [`task`], [`key`], [`time`], then
 //! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`commitment`], [`provenance`],
-//! [`build_witness`], [`witness_check`], [`certificate`], [`drill`]), [`feed`], the door [`verified`] and [`entry`], when a node may
+//! [`build_witness`], [`witness_check`], [`certificate`], [`drill`], [`declaration`]), [`feed`], the door [`verified`] and [`entry`], when a node may
 //! reveal ([`hold`]), [`wire`], and the export [`link`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
@@ -15,6 +15,7 @@ pub mod bundle;
 pub mod certificate;
 pub mod commitment;
 pub mod comparison;
+pub mod declaration;
 pub mod digest;
 pub mod drill;
 pub mod dsse;
@@ -23,6 +24,7 @@ pub mod feed;
 pub mod hold;
 pub mod key;
 pub mod link;
+pub mod pattern;
 pub mod provenance;
 pub mod purl;
 pub mod result;
@@ -42,7 +44,8 @@ pub mod api {
 
 pub use artifact::{ArtifactId, ArtifactSlot, FileName};
 pub use digest::{Digest, NormalDigest};
-pub use key::{NodeId, OperatorId, SecretKey};
+pub use key::{NodeId, OperatorId, SecretKey, SignerId};
+pub use pattern::PurlPattern;
 pub use purl::Purl;
 pub use task::TaskId;
 pub use time::Timestamp;

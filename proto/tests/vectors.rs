@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use quorate_proto::commitment::{Secret, outcome_digest};
+use quorate_proto::declaration::{Advisory, Declaration, VerifiedDeclaration};
 use quorate_proto::drill::{Opening, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedEntry;
@@ -15,7 +16,10 @@ use quorate_proto::result::RebuildResult;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::wire::{Beginning, BeginningWanted, SyncRequest, SyncResponse, Told, heads_digest, notices_digest};
 use quorate_proto::{Digest, OperatorId, Purl, TaskId};
-use quorate_tests::{Member, NONCE, SIGNED_AT, artifact, different, drill, equivalent, failed, identical, on_own_registry, opening};
+use quorate_tests::{
+    Member, NONCE, SIGNED_AT, advisory, artifact, different, drill, equivalent, failed, identical, on_own_registry, opening, retraction,
+    revocation, vouch,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -87,6 +91,42 @@ fn certificates_and_feeds() {
             "nodeSeed": data_encoding::HEXLOWER.encode(&member.key().seed()),
             "certificate": certificate,
             "entries": entries,
+        }),
+    );
+}
+
+#[test]
+fn declarations() {
+    let (click, node) = (artifact("click", "8.1.8", b"click"), Member::new(1).node());
+    let key = SecretKey::from_seed(&[9; 32]);
+    let of = key.signer_id();
+    let of_package = Advisory { digest: None, package: "pkg:pypi/click@8.*".parse().ok(), ..advisory(of, "A-2", click.digest) };
+    let all = [
+        Declaration::Advisory(advisory(of, "A-1", click.digest)),
+        Declaration::Advisory(of_package),
+        Declaration::Vouch(vouch(of, "V-1", click.digest, &Digest::of(b"rebuilt").to_string())),
+        Declaration::Revocation(revocation(of, Some(node), 7)),
+        Declaration::Revocation(revocation(of, None, 0)),
+        Declaration::Retraction(retraction(of, Digest::of(b"what was said"))),
+    ];
+    let row = |declaration: Declaration| {
+        let envelope = declaration.clone().sign(&key).unwrap();
+        let signature = Envelope::sign(envelope.payload().to_vec(), &SecretKey::from_seed(&[8; 32]));
+        let foreign = VerifiedDeclaration::verify(signature.bytes()).unwrap_err().name();
+        json!({
+            "declaration": declaration,
+            "payload": text(envelope.payload()),
+            "envelope": text(envelope.bytes()),
+            "envelopeDigest": envelope.digest(),
+            "signedByAnother": foreign,
+        })
+    };
+    check(
+        "declarations.json",
+        &json!({
+            "description": "what people sign; `kind` is the predicate type's; the same payload signed by another key is refused by the name given",
+            "seed": data_encoding::HEXLOWER.encode(&key.seed()),
+            "vectors": all.map(row),
         }),
     );
 }

@@ -10,6 +10,7 @@ use quorate_proto::build_witness::{Intermediate, Intermediates, Salt};
 use quorate_proto::certificate::NodeCertificate;
 use quorate_proto::commitment::{Commitment, Nonce, Promise, Reveals, Secret, outcome_digest};
 use quorate_proto::comparison::{Difference, DifferenceClass, Executable, Level, PassUse, Risk};
+use quorate_proto::declaration::{Advisory, Retraction, Revocation, Vouch};
 use quorate_proto::drill::{Drill, Opening};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::{FeedHead, FeedPosition};
@@ -21,7 +22,7 @@ use quorate_proto::result::{
 use quorate_proto::statement::{Statement, Subject};
 use quorate_proto::verified::FeedItem;
 use quorate_proto::witness_check::Claim;
-use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, NormalDigest, OperatorId, TaskId, Timestamp};
+use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, NormalDigest, OperatorId, SignerId, TaskId, Timestamp};
 
 /// When every result of the harness is signed: 2026-01-15T00:00:00Z.
 pub const SIGNED_AT: i64 = 1_768_435_200;
@@ -216,6 +217,28 @@ pub fn opening(log: &str, artifact: &ArtifactId) -> Opening {
 pub fn drill(log: &SecretKey, opening: &Opening) -> [Vec<u8>; 2] {
     [Drill::Announced(opening.announcement()), Drill::Opened(Box::new(opening.clone()))]
         .map(|drill| drill.sign(log).expect("a drill that is allowed").bytes().to_vec())
+}
+
+/// Somebody says that a file is compromised.
+pub fn advisory(signer: SignerId, id: &str, digest: Digest) -> Advisory {
+    let signed_at = Timestamp::from_unix_seconds(SIGNED_AT);
+    Advisory { signer, signed_at, id: id.to_owned(), digest: Some(digest), package: None, reason: "a backdoor".to_owned() }
+}
+
+/// Somebody says, until a day later, that what rebuilds of a file give is benign.
+pub fn vouch(signer: SignerId, id: &str, digest: Digest, rebuilt: &str) -> Vouch {
+    let (signed_at, until) = (Timestamp::from_unix_seconds(SIGNED_AT), Timestamp::from_unix_seconds(SIGNED_AT + 86_400));
+    Vouch { signer, signed_at, id: id.to_owned(), digest, rebuilt: rebuilt.to_owned(), until, reason: "a date".to_owned() }
+}
+
+/// An operator revokes a node of its own, or itself.
+pub fn revocation(signer: SignerId, node: Option<NodeId>, since: u64) -> Revocation {
+    Revocation { signer, signed_at: Timestamp::from_unix_seconds(SIGNED_AT), node, since, reason: "a stolen key".to_owned() }
+}
+
+/// Somebody takes back what they have said.
+pub fn retraction(signer: SignerId, statement: Digest) -> Retraction {
+    Retraction { signer, signed_at: Timestamp::from_unix_seconds(SIGNED_AT), statement, reason: "an error".to_owned() }
 }
 
 fn result(artifact: &ArtifactId, outcome: Outcome, feed: FeedPosition, operator: OperatorId) -> RebuildResult {

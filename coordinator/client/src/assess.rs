@@ -31,6 +31,8 @@ pub(crate) struct Gathered {
     pub(crate) items: Vec<FeedItem>,
     /// Pairs that are said to prove an equivocation.
     pub(crate) pairs: Vec<[FeedItem; 2]>,
+    /// Envelopes of what people are said to have declared.
+    pub(crate) declarations: Vec<Vec<u8>>,
     /// The coordinator's verdict.
     pub(crate) claim: Option<Claim>,
     /// The coordinator's policy, if it is another than the user's.
@@ -82,9 +84,20 @@ impl From<&Bundle> for Gathered {
         Self {
             items: bundle.results.iter().chain(&bundle.commitments).chain(&bundle.checks).map(FeedItem::from).collect(),
             pairs: bundle.equivocations.iter().map(pair).collect(),
+            declarations: bundle.declarations.iter().map(|envelope| envelope.clone().into_bytes()).collect(),
             claim: Some(Claim::of_bundle(bundle)),
             their_policy: None,
         }
+    }
+}
+
+impl Gathered {
+    /// Leaves out declarations that the verdict does not name. What is in force now is asked for after it, and what was
+    /// taken back since would count for ever.
+    pub(crate) fn keep_named_declarations(&mut self, artifact: &ArtifactId) {
+        let named = self.claim.as_ref().and_then(|claim| claim.verdict(artifact).ok()).map(|verdict| verdict.declarations);
+        let named = named.unwrap_or_default();
+        self.declarations.retain(|envelope| named.contains(&Digest::of(envelope)));
     }
 }
 
@@ -108,7 +121,9 @@ impl Assessment {
 
 /// Assesses `subject` at time `now`.
 pub(crate) fn assess(trust: &Trust, subject: Subject, gathered: &Gathered, now: Timestamp) -> Assessment {
-    let check = |policy: &Policy| Evidence::check(&gathered.items, &gathered.pairs, Door { enrolled: policy.enrolled(), now });
+    let check = |policy: &Policy| {
+        Evidence::check(&gathered.items, &gathered.pairs, &gathered.declarations, Door { enrolled: policy.enrolled(), now })
+    };
     let evidence = check(&trust.policy);
     let artifact = subject.artifact().cloned().unwrap_or_else(|| unpublished(subject.digest()));
     let verdict = tally_as_of(&trust.policy, &artifact, evidence.statements(), evidence.circumstances(now));

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_proto::bundle::Bundle;
+use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
@@ -232,23 +233,26 @@ struct Named {
     statements: Vec<VerifiedStatement>,
     commitments: Vec<Arc<VerifiedCommitment>>,
     confirmations: Vec<Confirmation>,
+    declarations: Vec<Arc<VerifiedDeclaration>>,
     equivocations: Vec<EquivocationProof>,
 }
 
 impl Named {
     fn of(verdict: &Verdict, evidence: &Evidence) -> Self {
         let named = verdict.rests_on();
+        let declarations: Vec<_> = evidence.declarations().iter().filter(|one| named.contains(&one.digest())).cloned().collect();
         Self {
-            statements: named_statements(verdict, evidence),
+            statements: named_statements(verdict, evidence, &declarations),
             commitments: evidence.commitments().iter().filter(|entry| named.contains(&entry.digest())).cloned().collect(),
             confirmations: evidence.confirmations().iter().filter(|one| named.contains(&one.check)).copied().collect(),
+            declarations,
             equivocations: claimed_equivocations(verdict, evidence),
         }
     }
 
     fn tally(&self, policy: &Policy, artifact: &ArtifactId, as_of: Option<Timestamp>) -> Verdict {
-        let Self { statements, commitments, confirmations, equivocations } = self;
-        let known = Circumstances { as_of, equivocations, commitments, confirmations, ..Circumstances::default() };
+        let Self { statements, commitments, confirmations, declarations, equivocations } = self;
+        let known = Circumstances { as_of, equivocations, commitments, confirmations, declarations, ..Circumstances::default() };
         tally_as_of(policy, artifact, statements, known)
     }
 }
@@ -256,12 +260,13 @@ impl Named {
 /// The results that a verdict names, and of operators of whom it names none, those about other
 /// digests of the slot: a verdict does not name them, and for the votes they only say who is
 /// present. Of the others they are left out: later ones would displace what is named, as the tally
-/// looks at a node's latest results.
-fn named_statements(verdict: &Verdict, evidence: &Evidence) -> Vec<VerifiedStatement> {
+/// looks at a node's latest results. What the named declarations silence is there to be silenced.
+fn named_statements(verdict: &Verdict, evidence: &Evidence, declarations: &[Arc<VerifiedDeclaration>]) -> Vec<VerifiedStatement> {
     let named = verdict.rests_on();
     let voted = |operator| verdict.votes.iter().any(|vote| vote.operator == operator && !vote.results.is_empty());
     let elsewhere = |s: &VerifiedStatement| s.artifact().digest != verdict.artifact.digest && !voted(s.operator());
-    evidence.statements().iter().filter(|s| named.contains(&s.digest()) || elsewhere(s)).cloned().collect()
+    let silenced = |s: &VerifiedStatement| declarations.iter().any(|one| one.silences(s));
+    evidence.statements().iter().filter(|s| named.contains(&s.digest()) || elsewhere(s) || silenced(s)).cloned().collect()
 }
 
 fn claimed_equivocations(verdict: &Verdict, evidence: &Evidence) -> Vec<EquivocationProof> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use quorate_proto::{Digest, NodeId, Purl, Timestamp};
+use quorate_proto::{Digest, NodeId, Purl, PurlPattern, Timestamp};
 
 use crate::affected::criteria::{Commit, ToolQuery};
 use crate::monitor::own::Own;
@@ -84,6 +84,119 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// What would change without an operator, or under another policy?
     WhatIf(WhatIf),
+    /// Say in your own name that something is compromised, benign, revoked or taken back
+    #[command(subcommand)]
+    Declare(Declare),
+}
+
+/// `declare`. Signs, and hands it in to the coordinator unless a file is named.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Declare {
+    /// A file or packages are compromised
+    Advisory(DeclareAdvisory),
+    /// One exact difference of a file is benign, for a time
+    Vouch(DeclareVouch),
+    /// A node of mine is not trusted since a place in its feed, or none of mine ever; signed with the operator's root key
+    Revocation(DeclareRevocation),
+    /// An advisory or vouch of mine, or a result of my operator, was an error
+    Retraction(DeclareRetraction),
+    /// Hand in what was signed into a file before
+    Submit(DeclareSubmit),
+    /// Make a new key, and show its public half for policies
+    Key(DeclareKey),
+}
+
+/// What all declarations need.
+#[derive(Debug, Args)]
+pub(crate) struct Signing {
+    /// Why, in one line that everybody can read
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Your secret key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Write the signed declaration here; asks no server
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `declare advisory`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("about").required(true))]
+pub(crate) struct DeclareAdvisory {
+    /// The published file
+    #[arg(long, group = "about", value_name = "sha256:…")]
+    pub(crate) digest: Option<Digest>,
+    /// The packages: a canonical package URL, `*` for any run; without a version every version
+    #[arg(long, group = "about", value_name = "PATTERN")]
+    pub(crate) package: Option<PurlPattern>,
+    /// Its name, such as that of a public advisory
+    #[arg(long)]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+}
+
+/// `declare vouch`.
+#[derive(Debug, Args)]
+pub(crate) struct DeclareVouch {
+    /// The published file
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) digest: Digest,
+    /// What rebuilds give, as `explain` shows it
+    #[arg(long, value_name = "nf1:…|sha256:…")]
+    pub(crate) rebuilt: String,
+    /// Until when it holds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Timestamp,
+    /// Its name
+    #[arg(long)]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+}
+
+/// `declare revocation`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whose").required(true))]
+pub(crate) struct DeclareRevocation {
+    /// This node
+    #[arg(long, group = "whose", value_name = "KEY")]
+    pub(crate) node: Option<NodeId>,
+    /// The first entry of the node's feed that does not count
+    #[arg(long, value_name = "SEQUENCE", default_value = "0", conflicts_with = "all_nodes")]
+    pub(crate) since: u64,
+    /// All nodes of the operator, for all that they ever said
+    #[arg(long, group = "whose")]
+    pub(crate) all_nodes: bool,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+}
+
+/// `declare retraction`.
+#[derive(Debug, Args)]
+pub(crate) struct DeclareRetraction {
+    /// The envelope of the advisory, vouch or result
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) statement: Digest,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+}
+
+/// `declare submit`.
+#[derive(Debug, Args)]
+pub(crate) struct DeclareSubmit {
+    /// The signed declaration
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `declare key`.
+#[derive(Debug, Args)]
+pub(crate) struct DeclareKey {
+    /// Where to write the secret key; must not exist
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// `policy`.

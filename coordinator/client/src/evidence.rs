@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
@@ -35,6 +36,7 @@ pub(crate) struct Evidence {
     statements: Vec<VerifiedStatement>,
     commitments: Vec<Arc<VerifiedCommitment>>,
     checks: Vec<VerifiedCheck>,
+    declarations: Vec<Arc<VerifiedDeclaration>>,
     /// What the checks come to.
     confirmations: Vec<Confirmation>,
     /// Where every entry that counts stands in its feed.
@@ -48,9 +50,12 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// Checks items and pairs of items that are said to contradict each other.
-    pub(crate) fn check(items: &[FeedItem], pairs: &[[FeedItem; 2]], door: Door<'_>) -> Self {
+    /// Checks items, pairs of items that are said to contradict each other, and declarations.
+    pub(crate) fn check(items: &[FeedItem], pairs: &[[FeedItem; 2]], declarations: &[Vec<u8>], door: Door<'_>) -> Self {
         let mut evidence = Self::default();
+        for envelope in declarations {
+            evidence.hear(envelope, door.now);
+        }
         for item in items {
             evidence.admit(item, door);
         }
@@ -95,6 +100,19 @@ impl Evidence {
         }
     }
 
+    /// Whether the policy listens to the one who declares, the tally knows.
+    fn hear(&mut self, envelope: &[u8], now: Timestamp) {
+        match VerifiedDeclaration::verify(envelope) {
+            Ok(declared) if declared.is_ahead_of(now) => self.refuse(FUTURE),
+            Ok(declared) => {
+                if self.given.insert(declared.digest()) {
+                    self.declarations.push(Arc::new(declared));
+                }
+            }
+            Err(error) => self.refuse(error.name()),
+        }
+    }
+
     fn refuse(&mut self, name: &'static str) {
         *self.refused.entry(name).or_default() += 1;
     }
@@ -129,13 +147,18 @@ impl Evidence {
 
     /// What a tally of the statements depends on besides them.
     pub(crate) fn circumstances(&self, now: Timestamp) -> Circumstances<'_> {
-        let Self { equivocations, commitments, confirmations, .. } = self;
-        Circumstances { as_of: Some(now), equivocations, commitments, confirmations, ..Circumstances::default() }
+        let Self { equivocations, commitments, confirmations, declarations, .. } = self;
+        Circumstances { as_of: Some(now), equivocations, commitments, confirmations, declarations, ..Circumstances::default() }
     }
 
     /// Every commitment that counts.
     pub(crate) fn commitments(&self) -> &[Arc<VerifiedCommitment>] {
         &self.commitments
+    }
+
+    /// Every declaration, whether the policy listens to it or not.
+    pub(crate) fn declarations(&self) -> &[Arc<VerifiedDeclaration>] {
+        &self.declarations
     }
 
     /// Every confirmation of a build witness that counts.
@@ -192,7 +215,7 @@ mod tests {
         let items =
             [good.clone(), good, forged, stranger.says(&click, different("x", "y")), expired.says(&click, identical(&click)), garbage];
         let enrolled = BTreeSet::from([known.operator()]);
-        let evidence = Evidence::check(&items, &[], Door { enrolled: &enrolled, now: now() });
+        let evidence = Evidence::check(&items, &[], &[], Door { enrolled: &enrolled, now: now() });
         assert_eq!(evidence.statements().len(), 1);
         assert_eq!(evidence.given_count(), 5);
         let refused = BTreeMap::from([("bad-certificate", 1), ("bad-signature", 1), ("expired-certificate", 1), ("unknown-operator", 1)]);
@@ -206,7 +229,7 @@ mod tests {
         let good = member.says(&click, identical(&click));
         let bad = FeedItem { certificate: b"{}".to_vec(), ..good.clone() };
         let enrolled = BTreeSet::from([member.operator()]);
-        let evidence = Evidence::check(&[bad, good], &[], Door { enrolled: &enrolled, now: now() });
+        let evidence = Evidence::check(&[bad, good], &[], &[], Door { enrolled: &enrolled, now: now() });
         assert_eq!(evidence.statements().len(), 1);
     }
 
@@ -217,7 +240,7 @@ mod tests {
         let item = member.says(&click, identical(&click));
         let enrolled = BTreeSet::from([member.operator()]);
         let early = Timestamp::from_unix_seconds(SIGNED_AT - 2 * 3600);
-        let evidence = Evidence::check(&[item], &[], Door { enrolled: &enrolled, now: early });
+        let evidence = Evidence::check(&[item], &[], &[], Door { enrolled: &enrolled, now: early });
         assert_eq!(evidence.refused().get(FUTURE), Some(&1));
         assert!(evidence.statements().is_empty());
     }
@@ -229,7 +252,7 @@ mod tests {
         let at = member.position();
         let items = [member.says_at(at, &click, identical(&click)), member.says_at(at, &click, different("x", "y"))];
         let enrolled = BTreeSet::from([member.operator()]);
-        let evidence = Evidence::check(&items, &[], Door { enrolled: &enrolled, now: now() });
+        let evidence = Evidence::check(&items, &[], &[], Door { enrolled: &enrolled, now: now() });
         assert_eq!(evidence.equivocations().first().unwrap().operator(), member.operator());
     }
 }

@@ -100,7 +100,9 @@ impl Session<'_> {
         }
         let mut found = Found { notes: Vec::new(), assessments: weigh(known, name) };
         if found.assessments.is_empty() {
-            found.assessments.push(assess(self.trust, Subject::Bytes(digest), &Gathered::default(), self.now));
+            // Nobody has rebuilt them. That they are compromised may have been said all the same.
+            let gathered = Gathered { declarations: self.server.declarations().await?, ..Gathered::default() };
+            found.assessments.push(assess(self.trust, Subject::Bytes(digest), &gathered, self.now));
         }
         if list.truncated || order.cut > 0 {
             found.is_cut(
@@ -128,6 +130,8 @@ impl Session<'_> {
     pub(crate) async fn gather(&self, artifact: &ArtifactId) -> anyhow::Result<Gathered> {
         let mut gathered = self.claim(artifact).await?;
         if let Some(answer) = self.server.results(artifact).await? {
+            gathered.keep_named_declarations(artifact);
+            gathered.declarations.extend(answer.declarations.into_iter().map(String::into_bytes));
             let all = [answer.results, answer.commitments, answer.checks].into_iter().flatten();
             gathered.items.extend(all.map(FeedItem::from));
             gathered.pairs.extend(answer.equivocations.into_iter().map(|pair| pair.map(FeedItem::from)));

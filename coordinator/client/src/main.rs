@@ -9,7 +9,7 @@
 //! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
 //! and [`gather`] (bytes come in; [`log_files`] those of the log), [`evidence`], [`claim`] and [`assess`] (the decision),
 //! then the commands [`verify`], [`explain`], [`bundle`], [`affected`], [`monitor`], [`mirror`], [`compare`], [`policy`],
-//! [`what_if`], and how they speak: [`render`], [`view`], [`text`], [`answer`], [`exit`].
+//! [`what_if`], [`declare`], and how they speak: [`render`], [`view`], [`text`], [`answer`], [`exit`].
 
 mod affected;
 mod answer;
@@ -18,6 +18,7 @@ mod bundle;
 mod claim;
 mod cli;
 mod compare;
+mod declare;
 mod evidence;
 mod exit;
 mod explain;
@@ -75,6 +76,9 @@ fn run(cli: &Cli) -> anyhow::Result<Answer> {
         return compare::run(args, cli.format, paint);
     }
     let format = cli.format.without_pages()?;
+    if let Command::Declare(args) = &cli.command {
+        return declare::run(args, cli.server.as_deref(), format);
+    }
     let now = Timestamp::from(SystemTime::now());
     let trust = match &cli.command {
         Command::WhatIf(args) => alternatives(cli, args)?.asking().clone(),
@@ -148,6 +152,7 @@ async fn online(cli: &Cli, session: &Session<'_>, format: Format, paint: Paint) 
         }
         Command::Policy(PolicyCommand::Doctor) => Ok(policy::doctor::run(&session.trust.policy, format, paint)),
         Command::Policy(PolicyCommand::Tlog(args)) => policy::tlog::run(session.trust, args, format),
+        Command::Declare(args) => declare::run(args, cli.server.as_deref(), format),
         Command::WhatIf(args) => what_if::run(session, args, &alternatives(cli, args)?, format, paint).await,
     }
 }

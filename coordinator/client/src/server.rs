@@ -15,6 +15,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
+use crate::text::visible;
+
 /// Largest answer that is a list of artifacts or rows, in bytes.
 const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -23,6 +25,9 @@ const VERDICTS_A_PAGE: usize = 200;
 
 /// Largest answer with one verdict, in bytes: the envelope, and the same verdict once more.
 const VERDICT_BYTES_MAX: usize = 512 * 1024;
+
+/// Largest answer to what is handed in, in bytes.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 /// For a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,6 +73,14 @@ pub(crate) enum ServerError {
         url: Url,
         /// The status code.
         status: u16,
+    },
+    /// What was handed in is not taken.
+    #[error("the coordinator refuses it as `{error}`: {detail}")]
+    Refused {
+        /// The name of the refusal.
+        error: String,
+        /// A sentence for people.
+        detail: String,
     },
     /// More than anybody needs.
     #[error("{url} answers with more than {limit} bytes")]
@@ -128,6 +141,9 @@ pub(crate) struct ResultsAnswer {
     /// Checks that bear out results of the slot.
     #[serde(default)]
     pub(crate) checks: Vec<ItemAnswer>,
+    /// Envelopes of what people have declared about the slot.
+    #[serde(default)]
+    pub(crate) declarations: Vec<String>,
     /// Pairs that contradict each other.
     #[serde(default)]
     pub(crate) equivocations: Vec<[ItemAnswer; 2]>,
@@ -138,6 +154,32 @@ pub(crate) struct ResultsAnswer {
 pub(crate) struct ItemAnswer {
     certificate: String,
     envelope: String,
+}
+
+/// `declarations`.
+#[derive(Debug, Default, Deserialize)]
+struct DeclarationList {
+    declarations: Vec<DeclarationRow>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeclarationRow {
+    envelope: String,
+}
+
+/// `declarations`, to one that was handed in.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeclaredAnswer {
+    /// Where it is said to stand in the log.
+    pub(crate) log_index: u64,
+}
+
+/// Why something is not taken.
+#[derive(Debug, Deserialize)]
+struct RefusalAnswer {
+    error: String,
+    hint: String,
 }
 
 /// `affected`.
@@ -240,6 +282,29 @@ impl Server {
         self.bytes(self.url(&path.split('/').collect::<Vec<_>>()), limit).await
     }
 
+    /// Envelopes of the newest declarations.
+    pub(crate) async fn declarations(&self) -> Result<Vec<Vec<u8>>, ServerError> {
+        let list: Option<DeclarationList> = self.json(self.url(&["api", "v1", "declarations"]), BUNDLE_BYTES_MAX).await?;
+        Ok(list.unwrap_or_default().declarations.into_iter().map(|row| row.envelope.into_bytes()).collect())
+    }
+
+    /// Hands in a declaration.
+    pub(crate) async fn declare(&self, envelope: &[u8]) -> Result<DeclaredAnswer, ServerError> {
+        let url = self.url(&["api", "v1", "declarations"]);
+        let unreachable = |source: reqwest::Error| ServerError::Unreachable { url: url.clone(), source: source.without_url() };
+        let response = self.http.post(url.clone()).body(envelope.to_vec()).send().await.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let body = self.body(&url, response, REFUSAL_BYTES_MAX).await?;
+        let read = |source| ServerError::Malformed { url: url.clone(), source };
+        if status == 200 {
+            return serde_json::from_slice(&body).map_err(read);
+        }
+        match serde_json::from_slice::<RefusalAnswer>(&body) {
+            Ok(RefusalAnswer { error, hint }) => Err(ServerError::Refused { error: visible(&error), detail: visible(&hint) }),
+            Err(_) => Err(ServerError::Status { url, status }),
+        }
+    }
+
     fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         url.set_query(None);
@@ -265,20 +330,25 @@ impl Server {
     /// The body of an answer with status 200; nothing for status 404.
     async fn bytes(&self, url: Url, limit: usize) -> Result<Option<Vec<u8>>, ServerError> {
         let unreachable = |source: reqwest::Error| ServerError::Unreachable { url: url.clone(), source: source.without_url() };
-        let mut response = self.http.get(url.clone()).send().await.map_err(unreachable)?;
+        let response = self.http.get(url.clone()).send().await.map_err(unreachable)?;
         match response.status().as_u16() {
             200 => {}
             404 => return Ok(None),
             status => return Err(ServerError::Status { url, status }),
         }
+        self.body(&url, response, limit).await.map(Some)
+    }
+
+    async fn body(&self, url: &Url, mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ServerError> {
+        let unreachable = |source: reqwest::Error| ServerError::Unreachable { url: url.clone(), source: source.without_url() };
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(unreachable)? {
             if body.len() + piece.len() > limit {
-                return Err(ServerError::TooLarge { url, limit });
+                return Err(ServerError::TooLarge { url: url.clone(), limit });
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Some(body))
+        Ok(body)
     }
 }
 
@@ -292,7 +362,10 @@ impl ServerError {
             Self::Address(_) => Some("an address looks like https://quorate.example or http://127.0.0.1:8080"),
             Self::Unreachable { .. } => Some("is the coordinator running, and is the address right? A bundle can be checked without it"),
             Self::Setup(_) => Some("https needs the system's CA certificates; Debian's package is `ca-certificates`"),
-            Self::Status { .. } | Self::TooLarge { .. } | Self::Malformed { .. } => None,
+            Self::Refused { error, .. } if error == "unknown-signer" => {
+                Some("the coordinator's policy has to list the key under [[person]], or enrol the operator")
+            }
+            Self::Refused { .. } | Self::Status { .. } | Self::TooLarge { .. } | Self::Malformed { .. } => None,
         }
     }
 }

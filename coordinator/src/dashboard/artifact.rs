@@ -71,6 +71,7 @@ impl ArtifactPage {
             @match &self.view {
                 Some(view) => {
                     (banner(view))
+                    (self.declared(&view.verdict, site))
                     (self.vote_table(&view.verdict))
                     (evidence::differences(self))
                     (evidence::anomalies(self))
@@ -86,6 +87,17 @@ impl ArtifactPage {
     fn result_of(&self, vote: &Vote) -> Option<(u64, &Arc<VerifiedStatement>)> {
         let own = self.found.results.iter().filter(|(_, _, statement)| vote.results.contains(&statement.digest()));
         own.max_by_key(|(leaf, ..)| *leaf).map(|(leaf, _, statement)| (*leaf, statement))
+    }
+
+    /// Who has declared what the verdict rests on, and why.
+    fn declared(&self, verdict: &Verdict, site: &Site) -> Markup {
+        let named = self.found.declarations.iter().filter(|one| verdict.declarations.contains(&one.digest()));
+        html! {
+            @for one in named {
+                @let (said, signer) = (one.declaration(), site.policy.name_of_signer(&one.signer()));
+                p { strong { (said.kind()) } " by " (words::plain(&signer, 64)) ", " (said.signed_at()) ": " (words::plain(said.reason(), 500)) }
+            }
+        }
     }
 
     fn vote_table(&self, verdict: &Verdict) -> Markup {

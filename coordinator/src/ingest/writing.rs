@@ -124,6 +124,7 @@ impl Actor {
         let mut done = Vec::new();
         let mut blobs = Vec::new();
         let mut drills = Vec::new();
+        let mut declarations = Vec::new();
         let mut batch = self.writer.batch();
         for request in requests {
             match request {
@@ -131,7 +132,7 @@ impl Actor {
                     let outcomes = admitted.into_iter().map(|item| batch.offer(item)).collect::<Result<Vec<_>, _>>()?;
                     items.push((outcomes, answer));
                 }
-                Request::Tallied { round: Round { verdicts, marks }, tallied, done: answer } => {
+                Request::Tallied { round: Round { verdicts, marks, .. }, tallied, done: answer } => {
                     self.metrics.verdicts.inc_by(verdicts.len() as u64);
                     verdicts.into_iter().try_for_each(|verdict| batch.verdict(verdict))?;
                     for changes in marks {
@@ -142,6 +143,7 @@ impl Actor {
                 }
                 Request::Blobs(files, answer) => blobs.push((files, answer)),
                 Request::Drill(envelope, answer) => drills.push((batch.drill(envelope)?, answer)),
+                Request::Declaration(envelope, answer) => declarations.push((batch.declaration(envelope)?, answer)),
             }
         }
         if batch.is_empty() {
@@ -158,7 +160,7 @@ impl Actor {
                 self.watchers.dirty.hold(durable.start());
             }
             self.unpublished.add(durable);
-            if !more_to_come || !done.is_empty() || !drills.is_empty() || self.unpublished.is_due() {
+            if !more_to_come || !done.is_empty() || !drills.is_empty() || !declarations.is_empty() || self.unpublished.is_due() {
                 self.publish()?;
             }
         }
@@ -168,6 +170,9 @@ impl Actor {
         }
         for (leaf, answer) in drills {
             let _ = answer.send(leaf);
+        }
+        for (logged, answer) in declarations {
+            let _ = answer.send(logged);
         }
         if !blobs.is_empty() {
             // What names them has to be readable.
@@ -263,7 +268,7 @@ fn weight(request: &Request) -> usize {
         Request::Items(items, _) => items.len(),
         Request::Tallied { round, .. } => round.verdicts.len(),
         Request::Blobs(blobs, _) => blobs.len(),
-        Request::Drill(..) => 1,
+        Request::Drill(..) | Request::Declaration(..) => 1,
     }
 }
 

@@ -145,7 +145,8 @@ impl Coordinator for Service {
             .chain(&found.checks)
             .map(FeedItem::to_message)
             .collect();
-        Ok(Response::new(api::ListResultsResponse { items }))
+        let declarations = found.declarations.iter().map(|declared| declared.bytes().to_vec().into()).collect();
+        Ok(Response::new(api::ListResultsResponse { items, declarations }))
     }
 
     async fn get_checkpoint(&self, _: Request<api::GetCheckpointRequest>) -> Answer<api::CheckpointView> {

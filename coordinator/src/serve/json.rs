@@ -79,6 +79,7 @@ pub(super) struct SlotAnswer {
     pub results: Vec<BundledItem>,
     pub commitments: Vec<BundledItem>,
     pub checks: Vec<BundledItem>,
+    pub declarations: Vec<String>,
     pub equivocations: Vec<[BundledItem; 2]>,
 }
 
@@ -195,6 +196,11 @@ pub(super) fn as_text(item: &FeedItem) -> BundledItem {
     BundledItem::try_from(item).expect("a canonical envelope is JSON text")
 }
 
+/// A verified envelope's exact bytes.
+pub(super) fn envelope_text(envelope: &[u8]) -> String {
+    String::from_utf8(envelope.to_vec()).expect("a canonical envelope is JSON text")
+}
+
 impl SlotAnswer {
     pub(super) fn of(artifact: ArtifactId, found: &SlotResults) -> Self {
         Self {
@@ -203,6 +209,7 @@ impl SlotAnswer {
             results: found.results.iter().map(|(_, item, _)| as_text(item)).collect(),
             commitments: found.commitments.iter().map(as_text).collect(),
             checks: found.checks.iter().map(as_text).collect(),
+            declarations: found.declarations.iter().map(|declared| envelope_text(declared.bytes())).collect(),
             equivocations: found.equivocations.iter().map(|proof| proof.items().each_ref().map(as_text)).collect(),
         }
     }
@@ -212,12 +219,12 @@ impl SlotAnswer {
 pub(super) fn bundle(store: &Store, artifact: &ArtifactId) -> Result<Option<Bundle>, StoreError> {
     let Some(view) = store.verdict(artifact)? else { return Ok(None) };
     let found = store.results(SlotKey::of(&artifact.slot), view.log_size)?;
-    let SlotAnswer { artifact, results, commitments, checks, equivocations, .. } = SlotAnswer::of(artifact.clone(), &found);
+    let SlotAnswer { artifact, results, commitments, checks, declarations, equivocations, .. } = SlotAnswer::of(artifact.clone(), &found);
     // What no witness has seen yet is not proven to anybody.
     let proof = store.proof(view.log_index)?.map_or_else(String::new, |proof| proof.to_string());
     let verdict = String::from_utf8(view.envelope).expect("a canonical envelope is JSON text");
     let format = BUNDLE_FORMAT.to_owned();
-    Ok(Some(Bundle { format, artifact, verdict, proof, results, commitments, checks, equivocations }))
+    Ok(Some(Bundle { format, artifact, verdict, proof, results, commitments, checks, declarations, equivocations }))
 }
 
 impl AffectedAnswer {

@@ -79,6 +79,8 @@ pub(crate) struct Effects {
     pub dirty: BTreeMap<SlotKey, u64>,
     /// Steps of drills: leaf and exact bytes.
     pub drills: Vec<(u64, Vec<u8>)>,
+    /// Declarations: leaf and exact bytes.
+    pub declarations: Vec<(u64, Vec<u8>)>,
     /// Nodes that were caught.
     pub caught: Vec<NodeId>,
     /// Operators without a proof against them before; known once published.
@@ -182,6 +184,16 @@ impl<'s> Batch<'s> {
         Ok(leaf)
     }
 
+    /// Logs a declaration, once. Its leaf, and whether it is new.
+    pub(crate) fn declaration(&mut self, envelope: Vec<u8>) -> Result<(u64, Accepted), StoreError> {
+        if let Some(held) = self.rows.get(&rows::declaration(Digest::of(&envelope)))? {
+            return Ok((rows::leaf_at_end(&held)?, Accepted::Duplicate));
+        }
+        let leaf = self.push(envelope.clone())?;
+        self.apply_declaration(leaf, envelope);
+        Ok((leaf, Accepted::New))
+    }
+
     /// Logs a policy, once.
     pub(crate) fn policy(&mut self, policy: &[u8]) -> Result<(), StoreError> {
         let digest = Digest::of(policy);
@@ -203,6 +215,7 @@ impl<'s> Batch<'s> {
             Leaf::Certificate(certificate) => self.apply_certificate(leaf, Arc::new(*certificate)),
             Leaf::Verdict(statement) => self.apply_verdict(leaf, &statement.predicate.verdict)?,
             Leaf::Drill => self.apply_drill(leaf, bytes),
+            Leaf::Declaration => self.apply_declaration(leaf, bytes),
             Leaf::Result(node) | Leaf::Commitment(node) | Leaf::Check(node) => self.replay_entry(leaf, node, &bytes)?,
         }
         Ok(())
@@ -253,6 +266,11 @@ impl<'s> Batch<'s> {
     fn apply_drill(&mut self, leaf: u64, envelope: Vec<u8>) {
         self.rows.put(rows::drill(leaf), Vec::new());
         self.effects.drills.push((leaf, envelope));
+    }
+
+    fn apply_declaration(&mut self, leaf: u64, envelope: Vec<u8>) {
+        self.rows.put(rows::declaration(Digest::of(&envelope)), leaf.to_be_bytes().to_vec());
+        self.effects.declarations.push((leaf, envelope));
     }
 
     fn apply_certificate(&mut self, leaf: u64, certificate: Arc<VerifiedCertificate>) {

@@ -1,7 +1,7 @@
 //! Reading a data directory without writing to it, for `check`.
 
-use quorate_proto::ArtifactId;
 use quorate_proto::entry::EntryStatement;
+use quorate_proto::{ArtifactId, Digest};
 use quorate_tlog::{Entry, Hash, TilePath, TileReader as _, TreeHead};
 
 use super::files::Paths;
@@ -72,6 +72,7 @@ impl Inspection {
                         self.check_verdict(leaf, &statement.predicate.verdict.artifact)?;
                     }
                     Leaf::Drill => self.check_drill(leaf)?,
+                    Leaf::Declaration => self.check_declaration(leaf, entry.as_bytes())?,
                     Leaf::Certificate(_) | Leaf::Policy(_) => {}
                 }
                 leaf += 1;
@@ -107,6 +108,12 @@ impl Inspection {
     fn check_drill(&self, index: u64) -> Result<(), StoreError> {
         let known = self.index.contains(&rows::drill(index))?;
         if known { Ok(()) } else { Err(StoreError::Resume(format!("leaf {index}: not among the drills"))) }
+    }
+
+    fn check_declaration(&self, index: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let row = self.index.get(&rows::declaration(Digest::of(bytes)))?.unwrap_or_default();
+        let known = rows::leaf_at_end(&row)? == index;
+        if known { Ok(()) } else { Err(StoreError::Resume(format!("leaf {index}: not among the declarations"))) }
     }
 
     /// The verdict in force is this one or a later one.

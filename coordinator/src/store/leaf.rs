@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
+use quorate_proto::declaration::{Declaration, DeclarationError};
 use quorate_proto::drill::{Drill, DrillError};
 use quorate_proto::dsse::{DsseError, Envelope};
 use quorate_proto::entry::{EntryStatement, VerifiedEntry};
@@ -41,6 +42,8 @@ pub(crate) enum Leaf {
     Policy(Digest),
     /// A step of a drill, not yet verified.
     Drill,
+    /// What somebody declares, not yet verified.
+    Declaration,
 }
 
 /// A leaf that nobody should have logged. Fatal: the log is damaged or not ours.
@@ -61,6 +64,9 @@ pub enum LeafError {
     /// A step of a drill that does not hold.
     #[error("leaf is no step of a drill")]
     Drill(#[source] DrillError),
+    /// A declaration that does not hold.
+    #[error("leaf is no declaration")]
+    Declaration(#[source] DeclarationError),
     /// Of another kind.
     #[error("leaf has the predicate type `{0}`")]
     Kind(String),
@@ -89,6 +95,8 @@ impl Leaf {
             Statement::parse(payload).map(Box::new).map(Self::Verdict).map_err(LeafError::Statement)
         } else if kind == Drill::TYPE {
             Statement::<Drill>::parse(payload).map(|_| Self::Drill).map_err(LeafError::Statement)
+        } else if Declaration::is_type(&kind) {
+            Declaration::parse(payload).map(|_| Self::Declaration).map_err(LeafError::Statement)
         } else {
             Err(LeafError::Kind(kind.chars().take(100).collect()))
         }

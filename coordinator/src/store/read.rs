@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{EquivocationProof, FeedHead};
 use quorate_proto::statement::Statement;
@@ -78,6 +79,8 @@ pub struct SlotResults {
     pub commitments: Vec<FeedItem>,
     /// Checks that bear out results in the slot, in the order of the log.
     pub checks: Vec<FeedItem>,
+    /// What was declared about the slot, in the order of the log.
+    pub declarations: Vec<Arc<VerifiedDeclaration>>,
     /// Proofs against operators with a result here.
     pub equivocations: Vec<EquivocationProof>,
     /// The log's size that this was read at.
@@ -212,7 +215,13 @@ impl Store {
             rows.map(|(leaf, certificate)| self.item(leaf, certificate)).collect::<Result<Vec<_>, _>>()
         };
         let (commitments, checks) = (items(&rows::commitments_prefix(slot))?, items(&rows::checks_prefix(slot))?);
-        Ok(SlotResults { results, commitments, checks, equivocations, log_size })
+        let declarations = if self.declarations().is_empty() {
+            Vec::new()
+        } else {
+            let statements = results.iter().map(|(_, _, statement)| statement.as_ref());
+            self.declared(statements, &self.commitments(slot, log_size)?, &self.checks(slot, log_size)?, log_size)
+        };
+        Ok(SlotResults { results, commitments, checks, declarations, equivocations, log_size })
     }
 
     /// The commitments to a slot's task that stand in the log before `log_size`.
@@ -406,6 +415,6 @@ impl Store {
     }
 }
 
-fn read_artifact(value: &[u8]) -> Result<ArtifactId, StoreError> {
+pub(super) fn read_artifact(value: &[u8]) -> Result<ArtifactId, StoreError> {
     serde_json::from_slice(value).map_err(|_| IndexError::Row("artifact").into())
 }

@@ -48,13 +48,16 @@ impl Writer {
             return Err(StoreError::Resume(format!("stage files lead to size {}, committed is {}", self.log.size(), committed.size)));
         }
         for stage in &done {
-            self.learn_drills((stage.start..).zip(stage.leaves()).map(|(leaf, entry)| (leaf, entry.as_bytes())))?;
+            let leaves = || (stage.start..).zip(stage.leaves()).map(|(leaf, entry)| (leaf, entry.as_bytes()));
+            self.learn_drills(leaves())?;
+            self.learn_declarations(leaves())?;
         }
         self.store.reader.publish(self.log.published(self.note.clone()));
         self.take_up_index(&done, held, committed.size)?;
         self.load_census()?;
         self.load_equivocations()?;
         self.load_drills()?;
+        self.load_declarations()?;
         for stage in &next {
             self.commit_staged(stage)?;
         }

@@ -190,6 +190,13 @@ pub(crate) fn artifact_prefix(digest: Digest) -> Vec<u8> {
     key(b'a', &[digest.as_bytes()])
 }
 
+pub(crate) const ARTIFACT_PREFIX: &[u8] = b"a/";
+
+/// The artifact at the end of its row's key.
+pub(crate) fn artifact_at_end(key: &[u8]) -> Result<ArtifactKey, IndexError> {
+    ArtifactKey::read(key.get(ARTIFACT_PREFIX.len()..).ok_or(IndexError::Row("artifact"))?)
+}
+
 pub(crate) fn artifact(artifact: &ArtifactKey) -> Vec<u8> {
     key(b'a', &[&artifact.bytes()])
 }
@@ -259,6 +266,13 @@ pub(crate) const DRILL_PREFIX: &[u8] = b"q/";
 /// A step of a drill: its leaf says which.
 pub(crate) fn drill(leaf: u64) -> Vec<u8> {
     key(b'q', &[&leaf.to_be_bytes()])
+}
+
+pub(crate) const DECLARATION_PREFIX: &[u8] = b"j/";
+
+/// A declaration, by its envelope: its value is the leaf.
+pub(crate) fn declaration(envelope: Digest) -> Vec<u8> {
+    key(b'j', &[envelope.as_bytes()])
 }
 
 /// That a verdict has called a vote of the operator its own, and where the first that did stands.

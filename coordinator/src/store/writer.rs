@@ -82,6 +82,7 @@ impl Writer {
             census: Mutex::new(Census::default()),
             equivocations: RwLock::new(Arc::new(Vec::new())),
             drills: RwLock::default(),
+            declarations: RwLock::default(),
             wanted_turn: AtomicU64::new(0),
             _lock: lock,
         });
@@ -131,7 +132,8 @@ impl Writer {
     pub(crate) fn publish(&mut self, mut batches: Vec<Durable>) -> Result<Vec<Effects>, StoreError> {
         for Durable { effects, .. } in &mut batches {
             let drilled = self.learn_drills(effects.drills.iter().map(|(leaf, envelope)| (*leaf, envelope.as_slice())))?;
-            for (slot, leaf) in drilled {
+            let declared = self.learn_declarations(effects.declarations.iter().map(|(leaf, envelope)| (*leaf, envelope.as_slice())))?;
+            for (slot, leaf) in drilled.into_iter().chain(declared) {
                 effects.dirty.entry(slot).or_insert(leaf);
             }
         }
@@ -232,8 +234,13 @@ impl Writer {
         let row = self.store.index.get(rows::TALLIED_KEY)?;
         let from = row.and_then(|value| rows::read_tallied(&value, policy)).unwrap_or(0);
         let mut slots = BTreeMap::new();
+        let declarations = self.store.declarations();
         for leaf in from..self.log.size() {
-            if let Some(slot) = self.store.slot_of_leaf(leaf)? {
+            if let Some(declared) = declarations.at(leaf) {
+                for slot in self.store.slots_declared(&declarations, declared)? {
+                    slots.entry(slot).or_insert(leaf);
+                }
+            } else if let Some(slot) = self.store.slot_of_leaf(leaf)? {
                 slots.entry(slot).or_insert(leaf);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use quorate_proto::bundle::Bundle;
+use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::statement::Statement;
@@ -26,7 +27,9 @@ pub(crate) fn recomputed(bundle: &Bundle, policy: &Policy) -> (Verdict, Verdict)
     let checks: Vec<VerifiedCheck> = bundle.checks.iter().filter_map(|item| entry(item).check().cloned()).collect();
     let confirmations = Confirmation::among(&checks, &statements);
     let (as_of, commitments, confirmations) = (logged.as_of, commitments.as_slice(), confirmations.as_slice());
-    let when = Circumstances { as_of, commitments, confirmations, ..Circumstances::default() };
+    let declared = |envelope: &String| Arc::new(VerifiedDeclaration::verify(envelope.as_bytes()).unwrap());
+    let declarations: Vec<_> = bundle.declarations.iter().map(declared).collect();
+    let when = Circumstances { as_of, commitments, confirmations, declarations: &declarations, ..Circumstances::default() };
     let again = tally_as_of(policy, &bundle.artifact, &statements, when);
     (logged, again)
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod commitments;
+mod declarations;
 mod drills;
 mod fixture;
 mod harness;

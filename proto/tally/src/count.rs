@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactId, OperatorId, Timestamp};
+use quorate_proto::{ArtifactId, Digest, OperatorId, Timestamp};
 
 use crate::ENGINE;
 use crate::ballot::{Ballot, Vote};
@@ -16,6 +17,7 @@ use crate::grade::{Confirmation, Grades};
 use crate::heard::Heard;
 use crate::policy::{Attribute, Policy};
 use crate::quorum::{Quorum, Side, reached};
+use crate::said::{Said, Told};
 use crate::severity::Severity;
 use crate::verdict::{Flag, GroupCount, Spread, State, Verdict};
 
@@ -35,6 +37,9 @@ pub struct Circumstances<'a> {
     pub confirmations: &'a [Confirmation],
     /// What drills have shown to be wrong. Other artifacts are ignored.
     pub drills: &'a [Drilled],
+    /// What people have declared. What does not concern the artifact or its slot, and what the policy does not listen
+    /// to, is ignored.
+    pub declarations: &'a [Arc<VerifiedDeclaration>],
 }
 
 /// The verdict on `artifact` as of no time; see [`tally_as_of`].
@@ -58,9 +63,10 @@ pub fn tally_as_of<'s>(
     statements: impl IntoIterator<Item = &'s VerifiedStatement>,
     circumstances: Circumstances<'_>,
 ) -> Verdict {
-    let heard = Heard::of(policy, artifact, statements);
-    let grades = Grades::of(policy, artifact, &heard, circumstances);
-    Case { policy, artifact, heard: &heard, grades: &grades, circumstances }.decided().1
+    let said = Said::of(policy, artifact, circumstances.declarations);
+    let heard = Heard::of(&said, artifact, statements);
+    let grades = Grades::of(&said, artifact, &heard, circumstances);
+    Case { policy, artifact, said: &said, heard: &heard, grades: &grades, circumstances }.decided().1
 }
 
 /// What is tallied.
@@ -68,6 +74,7 @@ pub fn tally_as_of<'s>(
 pub(crate) struct Case<'c, 's> {
     pub(crate) policy: &'c Policy,
     pub(crate) artifact: &'c ArtifactId,
+    pub(crate) said: &'c Said<'c>,
     pub(crate) heard: &'c Heard<'s>,
     pub(crate) grades: &'c Grades,
     pub(crate) circumstances: Circumstances<'c>,
@@ -86,7 +93,7 @@ pub(crate) struct Count<'c> {
     pub(crate) failed: Side,
     /// Those who have not answered.
     pub(crate) open: Side,
-    pub(crate) advisories: Vec<String>,
+    pub(crate) advisories: Told,
     pub(crate) depends_on_environment: bool,
 }
 
@@ -94,7 +101,7 @@ pub(crate) struct Count<'c> {
 pub(crate) struct Other {
     pub(crate) side: Side,
     pub(crate) severity: Severity,
-    pub(crate) vouches: Vec<String>,
+    pub(crate) vouches: Told,
 }
 
 impl<'c> Case<'c, '_> {
@@ -103,7 +110,7 @@ impl<'c> Case<'c, '_> {
         let votes = self.votes();
         let count = Count::of(self, &votes);
         let mut verdict = count.verdict(self, count.state());
-        let open: Vec<_> = open(self.policy, self.artifact, self.heard, self.circumstances.commitments).collect();
+        let open: Vec<_> = open(self.said, self.artifact, self.heard, self.circumstances.commitments).collect();
         verdict.flags = flags(self.artifact, self.heard, &votes);
         if open.iter().any(|commitment| self.circumstances.as_of.is_some_and(|now| now > commitment.commitment().promise.reveal_by)) {
             verdict.flags.insert(Flag::Withheld);
@@ -152,7 +159,7 @@ impl<'c> Case<'c, '_> {
     /// Operators that speak here and have signed two histories, as far as their keys were not revoked before.
     fn equivocators(&self) -> BTreeSet<OperatorId> {
         let seen = |proof: &&EquivocationProof| {
-            self.heard.has(&proof.operator()) && !self.policy.is_revoked(proof.operator(), proof.node(), proof.sequence())
+            self.heard.has(&proof.operator()) && !self.said.is_revoked(proof.operator(), proof.node(), proof.sequence())
         };
         self.circumstances.equivocations.iter().filter(seen).map(EquivocationProof::operator).collect()
     }
@@ -201,7 +208,7 @@ impl<'c> Count<'c> {
             differ: none.clone(),
             failed: none.clone(),
             open: none,
-            advisories: case.policy.advisories(case.artifact).map(|(id, _)| id.to_owned()).collect(),
+            advisories: case.said.advisories(),
             depends_on_environment: false,
         };
         for (voter, vote) in votes.iter().enumerate() {
@@ -227,7 +234,7 @@ impl<'c> Count<'c> {
             }
             Ballot::Different { rebuilt } => {
                 self.differ.add(voter);
-                let vouches = || case.policy.vouches(case.artifact, rebuilt, case.circumstances.as_of).map(str::to_owned).collect();
+                let vouches = || case.said.vouches(rebuilt, case.circumstances.as_of);
                 let side = || Side::empty(case.policy.voters().len());
                 let new = || Other { side: side(), severity: Severity::Low, vouches: vouches() };
                 let other = self.others.entry(rebuilt.clone()).or_insert_with(new);
@@ -286,7 +293,8 @@ impl<'c> Count<'c> {
     pub(crate) fn verdict(&self, case: &Case<'_, '_>, state: State) -> Verdict {
         let leading = self.leading();
         let others = case.heard.all().map(|s| s.artifact().digest).filter(|digest| *digest != case.artifact.digest);
-        let vouched = self.others.values().flat_map(|other| other.vouches.iter().cloned());
+        let vouched = || self.others.values().map(|other| &other.vouches);
+        let declared = vouched().chain([&self.advisories]).flat_map(|told| told.by.iter().copied());
         Verdict {
             artifact: case.artifact.clone(),
             state,
@@ -302,11 +310,12 @@ impl<'c> Count<'c> {
             other: leading.map(|(rebuilt, ..)| rebuilt.clone()),
             groups: self.groups(),
             distinct: self.spreads(),
-            advisories: self.advisories.clone(),
-            vouches: vouched.collect::<BTreeSet<_>>().into_iter().collect(),
+            advisories: self.advisories.ids.iter().cloned().collect(),
+            vouches: vouched().flat_map(|told| told.ids.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect(),
+            declarations: declared.chain(case.heard.silencers()).collect::<BTreeSet<Digest>>().into_iter().collect(),
             votes: Vec::new(),
             other_digests: others.collect::<BTreeSet<_>>().into_iter().take(OTHER_DIGESTS_MAX).collect(),
-            as_of: case.circumstances.as_of.filter(|_| case.policy.depends_on_time(case.artifact)),
+            as_of: case.circumstances.as_of.filter(|_| case.said.depends_on_time()),
             policy: case.policy.digest(),
             engine: ENGINE.to_owned(),
         }

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use quorate_proto::declaration::{Advisory, Declaration, Retraction, Revocation, Vouch};
 use quorate_proto::entry::VerifiedCommitment;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, NodeId};
@@ -17,6 +18,7 @@ use crate::grade::{Grade, Grades, counts};
 use crate::heard::Heard;
 use crate::marks::{Mark, marks};
 use crate::policy::Policy;
+use crate::said::Said;
 use crate::verdict::{State, Verdict};
 
 /// A verdict and the way to it.
@@ -29,7 +31,7 @@ pub struct Explanation {
     pub rules: Option<String>,
     /// Every result about the slot, by operator, node and number.
     pub results: Vec<ResultStep>,
-    /// Advisories and vouches that had a part.
+    /// Advisories and vouches that had a part, and declarations that silenced results.
     pub entries: Vec<Entry>,
     /// Every state in order. The first that applies is taken.
     pub states: Vec<StateStep>,
@@ -102,16 +104,22 @@ pub enum Weight {
     OutOfBounds,
 }
 
-/// An entry of the policy that had a part.
+/// An entry of the policy, or a declaration, that had a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// `advisory` or `vouch`.
+    /// `advisory` or `vouch`; of declarations `revocation` and `retraction` too.
     pub kind: &'static str,
-    /// Its id.
+    /// Its id; where it has none, what it silences.
     pub id: String,
     /// What its owner says.
     pub reason: String,
+    /// Who has declared it, by name; none if the policy itself says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The declaration's envelope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declaration: Option<Digest>,
 }
 
 /// A state and its condition.
@@ -128,9 +136,10 @@ pub struct StateStep {
 
 /// Explains the verdict that [`tally_as_of`](crate::tally_as_of) gives on the same arguments.
 pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedStatement], circumstances: Circumstances<'_>) -> Explanation {
-    let heard = Heard::of(policy, artifact, statements);
-    let grades = Grades::of(policy, artifact, &heard, circumstances);
-    let case = Case { policy, artifact, heard: &heard, grades: &grades, circumstances };
+    let said = Said::of(policy, artifact, circumstances.declarations);
+    let heard = Heard::of(&said, artifact, statements);
+    let grades = Grades::of(&said, artifact, &heard, circumstances);
+    let case = Case { policy, artifact, said: &said, heard: &heard, grades: &grades, circumstances };
     let (count, verdict) = case.decided();
     let step = |state: State| StateStep { state, applies: count.applies(state), because: count.because(state) };
     let about = statements.iter().filter(|statement| statement.artifact().slot == artifact.slot);
@@ -139,7 +148,7 @@ pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedSta
     results.dedup();
     Explanation {
         rules: policy.rules_for(&artifact.slot.package).pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
-        entries: entries(policy, artifact, &verdict),
+        entries: entries(&said, artifact, &verdict),
         states: State::ORDER.into_iter().map(step).collect(),
         marks: case.marks(statements),
         results,
@@ -147,16 +156,38 @@ pub fn explain(policy: &Policy, artifact: &ArtifactId, statements: &[VerifiedSta
     }
 }
 
-fn entries(policy: &Policy, artifact: &ArtifactId, verdict: &Verdict) -> Vec<Entry> {
-    let entry = |kind, (id, reason): (&str, &str)| Entry { kind, id: id.to_owned(), reason: reason.to_owned() };
+fn entries(said: &Said<'_>, artifact: &ArtifactId, verdict: &Verdict) -> Vec<Entry> {
+    let policy = said.policy;
+    let entry =
+        |kind, (id, reason): (&str, &str)| Entry { kind, id: id.to_owned(), reason: reason.to_owned(), by: None, declaration: None };
+    let declared =
+        verdict.declarations.iter().filter_map(|digest| Some(Entry::declared(policy, said.declaration(digest)?.declaration(), *digest)));
     let advisories = policy.advisories(artifact).map(|about| entry("advisory", about));
     let vouches = policy.all_vouches().filter(|(id, _)| verdict.vouches.iter().any(|used| used == id));
-    advisories.chain(vouches.map(|about| entry("vouch", about))).collect()
+    advisories.chain(vouches.map(|about| entry("vouch", about))).chain(declared).collect()
+}
+
+impl Entry {
+    fn declared(policy: &Policy, declaration: &Declaration, digest: Digest) -> Self {
+        let id = match declaration {
+            Declaration::Advisory(Advisory { id, .. }) | Declaration::Vouch(Vouch { id, .. }) => id.clone(),
+            Declaration::Revocation(Revocation { node: Some(node), since, .. }) => format!("{node} since {since}"),
+            Declaration::Revocation(Revocation { signer, .. }) => signer.to_string(),
+            Declaration::Retraction(Retraction { statement, .. }) => statement.to_string(),
+        };
+        Self {
+            kind: declaration.kind(),
+            id,
+            reason: declaration.reason().to_owned(),
+            by: Some(policy.name_of_signer(&declaration.signer())),
+            declaration: Some(digest),
+        }
+    }
 }
 
 impl Case<'_, '_> {
     fn marks(&self, statements: &[VerifiedStatement]) -> Vec<MarkStep> {
-        let counted = |entry: &&Arc<VerifiedCommitment>| counts(self.policy, self.artifact, entry);
+        let counted = |entry: &&Arc<VerifiedCommitment>| counts(self.said, self.artifact, entry);
         let commitments: Vec<_> = self.circumstances.commitments.iter().filter(counted).cloned().collect();
         let marks = marks(&self.artifact.slot, statements, Circumstances { commitments: &commitments, ..self.circumstances });
         marks.into_iter().map(|mark| MarkStep { name: self.policy.name_of(&mark.operator), mark }).collect()
@@ -181,10 +212,10 @@ impl Case<'_, '_> {
         if !self.policy.enrolled().contains(&operator) {
             return Weight::Stranger;
         }
-        if self.policy.is_retracted(digest) {
+        if self.said.is_retracted(statement) {
             return Weight::Retracted;
         }
-        if self.policy.is_revoked(operator, statement.node(), statement.position().sequence) {
+        if self.said.is_revoked(operator, statement.node(), statement.position().sequence) {
             return Weight::Revoked;
         }
         if !self.heard.all().any(|heard| heard.digest() == digest) {
@@ -209,14 +240,14 @@ impl Count<'_> {
     fn because(&self, state: State) -> String {
         let another = || match self.leading() {
             Some((_, other, _)) if !other.vouches.is_empty() => {
-                self.weigh(&other.side, &format!("share one other result, which vouch {} explains", other.vouches.join(", ")))
+                self.weigh(&other.side, &format!("share one other result, which vouch {} explains", other.vouches.listed()))
             }
             Some((_, other, _)) => self.weigh(&other.side, &format!("share one other result, severity {}", other.severity)),
             None => "nobody got another result".to_owned(),
         };
         match state {
             State::Compromised if self.advisories.is_empty() => "no advisory names it".to_owned(),
-            State::Compromised => format!("advisory {}", self.advisories.join(", ")),
+            State::Compromised => format!("advisory {}", self.advisories.listed()),
             State::Contested => format!("{}, and {}", self.weigh(&self.support, "agree or are explained"), another()),
             State::Reproduced => self.weigh(&self.identical, "rebuilt the published bytes"),
             State::Equivalent => self.weigh(&self.agree, "rebuilt the published bytes or contents"),

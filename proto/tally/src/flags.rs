@@ -11,7 +11,7 @@ use quorate_proto::{ArtifactId, Digest};
 use crate::ballot::{Ballot, Vote};
 use crate::grade::counted;
 use crate::heard::Heard;
-use crate::policy::Policy;
+use crate::said::Said;
 use crate::verdict::Flag;
 
 /// The alarms about `artifact` that results raise.
@@ -34,14 +34,14 @@ pub(crate) fn flags(artifact: &ArtifactId, heard: &Heard<'_>, votes: &[Vote]) ->
 
 /// Commitments that no result has revealed, rightly or not.
 pub(crate) fn open<'c>(
-    policy: &'c Policy,
+    said: &'c Said<'_>,
     artifact: &'c ArtifactId,
     heard: &Heard<'_>,
     commitments: &'c [Arc<VerifiedCommitment>],
 ) -> impl Iterator<Item = &'c VerifiedCommitment> {
     let reveals = |statement: &VerifiedStatement| Some((statement.node(), statement.result().reveals.as_ref()?.sequence));
     let revealed: BTreeSet<_> = if commitments.is_empty() { BTreeSet::new() } else { heard.all().filter_map(reveals).collect() };
-    counted(policy, artifact, commitments).filter(move |entry| !revealed.contains(&(entry.node(), entry.position().sequence)))
+    counted(said, artifact, commitments).filter(move |entry| !revealed.contains(&(entry.node(), entry.position().sequence)))
 }
 
 /// One node, and so no split view, has seen two files in the slot.

@@ -15,6 +15,7 @@ use crate::count::Circumstances;
 use crate::heard::Heard;
 use crate::policy::Policy;
 use crate::quorum::{Quorum, Side};
+use crate::said::Said;
 
 /// How sure it is that a vote was not copied, the least first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,18 +120,19 @@ impl std::fmt::Display for Grade {
 
 impl Grades {
     /// Complexity: O(n log n) in the number of words and of what they name.
-    pub(crate) fn of(policy: &Policy, artifact: &ArtifactId, heard: &Heard<'_>, circumstances: Circumstances<'_>) -> Self {
+    pub(crate) fn of(said: &Said<'_>, artifact: &ArtifactId, heard: &Heard<'_>, circumstances: Circumstances<'_>) -> Self {
         if circumstances.commitments.is_empty() && circumstances.confirmations.is_empty() {
             return Self { graded: BTreeMap::new() };
         }
+        let policy = said.policy;
         let words = || policy.voters().iter().flat_map(|voter| heard.words(&voter.operator, artifact.digest));
         let quorum = Quorum { policy, rules: policy.rules_for(&artifact.slot.package) };
         let seen = Seen::by(words());
         // Of two at one place, an equivocator's, the one with the larger digest.
-        let mut commitments: Vec<_> = counted(policy, artifact, circumstances.commitments).collect();
+        let mut commitments: Vec<_> = counted(said, artifact, circumstances.commitments).collect();
         commitments.sort_by_key(|entry| entry.digest());
         let commitments: BTreeMap<_, _> = commitments.into_iter().map(|entry| (place(entry), entry)).collect();
-        let confirmed = confirmed(policy, circumstances.confirmations);
+        let confirmed = confirmed(said, circumstances.confirmations);
         let graded = words().map(|word| {
             let opened = opened(&commitments, word);
             let blind = opened.is_some_and(|commitment| quorum.holds(&seen.vouching(commitment, word.operator(), policy)));
@@ -165,19 +167,19 @@ impl Grades {
 
 /// The commitments to the task of an artifact that are listened to: of the enrolled, at no revoked place.
 pub(crate) fn counted<'c>(
-    policy: &'c Policy,
+    said: &'c Said<'_>,
     artifact: &'c ArtifactId,
     commitments: &'c [Arc<VerifiedCommitment>],
 ) -> impl Iterator<Item = &'c VerifiedCommitment> {
-    commitments.iter().map(Arc::as_ref).filter(move |entry| counts(policy, artifact, entry))
+    commitments.iter().map(Arc::as_ref).filter(move |entry| counts(said, artifact, entry))
 }
 
 /// Whether a commitment is listened to.
-pub(crate) fn counts(policy: &Policy, artifact: &ArtifactId, entry: &VerifiedCommitment) -> bool {
+pub(crate) fn counts(said: &Said<'_>, artifact: &ArtifactId, entry: &VerifiedCommitment) -> bool {
     let (commitment, position) = (entry.commitment(), entry.position());
     (&commitment.package, &commitment.file) == (&artifact.slot.package, &artifact.slot.file)
-        && policy.enrolled().contains(&entry.operator())
-        && !policy.is_revoked(entry.operator(), position.node, position.sequence)
+        && said.policy.enrolled().contains(&entry.operator())
+        && !said.is_revoked(entry.operator(), position.node, position.sequence)
 }
 
 fn place(entry: &VerifiedCommitment) -> (NodeId, u64) {
@@ -193,10 +195,10 @@ fn opened(commitments: &BTreeMap<(NodeId, u64), &VerifiedCommitment>, word: &Ver
 /// Who confirms each result, and with which check: of an operator's several that with the smallest digest.
 type Confirmed = BTreeMap<Digest, BTreeMap<OperatorId, Digest>>;
 
-fn confirmed(policy: &Policy, confirmations: &[Confirmation]) -> Confirmed {
+fn confirmed(said: &Said<'_>, confirmations: &[Confirmation]) -> Confirmed {
     let mut confirmed = Confirmed::new();
     for one in confirmations {
-        if policy.enrolled().contains(&one.operator) && !policy.is_revoked(one.operator, one.node, one.sequence) {
+        if said.policy.enrolled().contains(&one.operator) && !said.is_revoked(one.operator, one.node, one.sequence) {
             let check = confirmed.entry(one.result).or_default().entry(one.operator).or_insert(one.check);
             *check = one.check.min(*check);
         }

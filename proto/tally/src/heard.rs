@@ -1,12 +1,12 @@
 //! What is listened to: of all results about a slot, those of enrolled operators that were neither revoked
 //! nor retracted, within bounds that no signer can widen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId};
 
-use crate::policy::Policy;
+use crate::said::{NAMED_MAX, Said};
 
 /// Of each node, this many of its latest results in a slot are looked at: nobody can make a verdict long
 /// by signing about ever new digests.
@@ -21,13 +21,19 @@ type Feeds<'s> = BTreeMap<OperatorId, BTreeMap<NodeId, BTreeMap<(u64, Digest), &
 /// The results about a slot that are looked at.
 pub(crate) struct Heard<'s> {
     feeds: Feeds<'s>,
+    silencers: BTreeMap<OperatorId, BTreeSet<Digest>>,
 }
 
 impl<'s> Heard<'s> {
     /// The order of `statements` and repetitions in it change nothing.
-    pub(crate) fn of(policy: &Policy, artifact: &ArtifactId, statements: impl IntoIterator<Item = &'s VerifiedStatement>) -> Self {
-        let mut feeds = Feeds::new();
-        for statement in statements.into_iter().filter(|s| s.artifact().slot == artifact.slot && counts(policy, s)) {
+    pub(crate) fn of(said: &Said<'_>, artifact: &ArtifactId, statements: impl IntoIterator<Item = &'s VerifiedStatement>) -> Self {
+        let (mut feeds, mut silencers) = (Feeds::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        let enrolled = said.policy.enrolled();
+        for statement in statements.into_iter().filter(|s| s.artifact().slot == artifact.slot && enrolled.contains(&s.operator())) {
+            if said.is_silenced(statement) {
+                silencers.entry(statement.operator()).or_default().extend(said.silencer(statement));
+                continue;
+            }
             let nodes = feeds.entry(statement.operator()).or_default();
             nodes.entry(statement.node()).or_default().insert((statement.position().sequence, statement.digest()), statement);
         }
@@ -41,7 +47,12 @@ impl<'s> Heard<'s> {
                 }
             }
         }
-        Self { feeds }
+        Self { feeds, silencers }
+    }
+
+    /// Declarations for which results are not among them: of each operator a few, those with the smallest digests.
+    pub(crate) fn silencers(&self) -> impl Iterator<Item = Digest> {
+        self.silencers.values().flat_map(|of_one| of_one.iter().copied().take(NAMED_MAX))
     }
 
     /// All of them.
@@ -65,10 +76,4 @@ impl<'s> Heard<'s> {
         let nodes = self.feeds.get(operator).into_iter().flat_map(BTreeMap::values);
         nodes.filter_map(move |results| results.values().rev().find(|s| s.artifact().digest == digest).copied())
     }
-}
-
-fn counts(policy: &Policy, statement: &VerifiedStatement) -> bool {
-    policy.enrolled().contains(&statement.operator())
-        && !policy.is_retracted(statement.digest())
-        && !policy.is_revoked(statement.operator(), statement.node(), statement.position().sequence)
 }

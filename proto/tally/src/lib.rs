@@ -2,8 +2,9 @@
 //!
 //! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
 //! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]) or agreed with what is
-//! known to be wrong ([`drills`]) or never had a vote of its own ([`record`]), how grave a difference is ([`severity`]) and how
-//! surprising for the package ([`mod@history`]), and saying the [`verdict`] as a SLSA
+//! known to be wrong ([`drills`]), what people declare about it ([`declarations`]), who never had a vote of its own
+//! ([`record`]), how grave a difference is ([`severity`]) and how surprising for the package ([`mod@history`]), and saying
+//! the [`verdict`] as a SLSA
 //! verification summary ([`summary`]) or step by step ([`mod@explain`]); who could fool or stall a policy
 //! ([`doctor`]). A verdict is a pure function of its arguments: the same for everybody, in any order.
 //!
@@ -12,6 +13,7 @@
 
 pub mod ballot;
 mod count;
+pub mod declarations;
 pub mod doctor;
 pub mod drills;
 pub mod explain;
@@ -23,12 +25,14 @@ pub mod marks;
 pub mod policy;
 mod quorum;
 pub mod record;
+mod said;
 pub mod severity;
 pub mod summary;
 pub mod verdict;
 
 pub use ballot::{Ballot, Vote};
 pub use count::{Circumstances, tally, tally_as_of};
+pub use declarations::Declarations;
 pub use doctor::{Diagnosis, examine};
 pub use drills::{Drilled, Drills};
 pub use explain::{Explanation, explain};

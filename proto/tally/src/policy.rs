@@ -4,12 +4,12 @@
 //! exact bytes, so that a verdict can name it. Unknown keys are refused: a misspelt rule that is
 //! silently not applied would be worse than none.
 //!
-//! Vouches, advisories, retractions and revocations are entries of the file: whoever owns the policy says
-//! them, and nobody else can.
+//! Vouches, advisories, retractions and revocations are entries of the file, which whoever owns the policy says; or
+//! [declarations](quorate_proto::declaration) of the people and operators that it listens to.
 
 mod error;
 mod file;
-mod pattern;
+mod people;
 mod rules;
 mod voters;
 
@@ -100,6 +100,7 @@ impl Policy {
             file,
         };
         policy.check()?;
+        people::check(&policy.file)?;
         Ok(policy)
     }
 

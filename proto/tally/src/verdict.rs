@@ -14,7 +14,7 @@ use crate::severity::Severity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// People say so, in an advisory that the policy names. Never automatic.
+    /// People say so, in an advisory of the policy or of somebody it listens to. Never automatic.
     Compromised,
     /// Enough operators agree with the registry, and enough agree on one other result.
     Contested,
@@ -130,6 +130,9 @@ pub struct Verdict {
     /// Vouches for differences that somebody got, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vouches: Vec<String>,
+    /// Envelopes of the declarations that it rests on: advisories and vouches that had a part, and what silenced results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declarations: Vec<Digest>,
     /// One vote an enrolled operator, in the order of their names.
     pub votes: Vec<Vote>,
     /// Other digests seen under the same name, sorted; at most eight.
@@ -205,11 +208,11 @@ impl std::fmt::Display for Flag {
 }
 
 impl Verdict {
-    /// Digests of every result that was considered, agreeing and dissenting, of the commitments that these open, and of
-    /// the checks that bear them out, sorted.
+    /// Digests of every result that was considered, agreeing and dissenting, of the commitments that these open, of
+    /// the checks that bear them out, and of declarations, sorted.
     pub fn rests_on(&self) -> Vec<Digest> {
         let of_vote = |vote: &Vote| [&vote.results, &vote.commitments, &vote.checks].into_iter().flatten().copied().collect::<Vec<_>>();
-        let digests: BTreeSet<_> = self.votes.iter().flat_map(of_vote).collect();
+        let digests: BTreeSet<_> = self.votes.iter().flat_map(of_vote).chain(self.declarations.iter().copied()).collect();
         digests.into_iter().collect()
     }
 

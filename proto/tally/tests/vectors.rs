@@ -6,13 +6,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use quorate_proto::declaration::{Declaration, VerifiedDeclaration, Vouch};
 use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
-use quorate_proto::{ArtifactId, Digest, Timestamp};
+use quorate_proto::{ArtifactId, Digest, SecretKey, Timestamp};
 use quorate_tally::history::Past;
 use quorate_tally::{Circumstances, Confirmation, History, Policy, State, Verdict, tally_as_of};
-use quorate_tests::{Member, SIGNED_AT, artifact, different, equivalent, failed, identical, left, policy};
+use quorate_tests::{
+    Member, SIGNED_AT, advisory, artifact, different, equivalent, failed, identical, left, policy, retraction, revocation, vouch,
+};
 use serde_json::{Value, json};
 
 /// A picture of votes (see the tests beside this), and what is special.
@@ -320,10 +323,53 @@ fn histories() -> Vec<Value> {
     ]
 }
 
+/// The same with what people have declared.
+fn declared(what: &'static str, votes: &str, declarations: &[Vec<u8>]) -> Value {
+    let person = SecretKey::from_seed(&[60; 32]).signer_id();
+    let rules = format!("\n[[person]]\nname = \"incidents\"\nkey = \"{person}\"\nmay = [\"advise\", \"vouch\"]\n");
+    let case = ruled(what, votes, 3, &[], &rules);
+    let policy = Policy::parse(&case.policy).unwrap();
+    let statements: Vec<_> = case.items.iter().filter_map(|item| VerifiedStatement::verify_item(item, policy.enrolled()).ok()).collect();
+    let heard: Vec<_> = declarations.iter().map(|envelope| Arc::new(VerifiedDeclaration::verify(envelope).unwrap())).collect();
+    let circumstances = Circumstances { as_of: case.as_of, declarations: &heard, ..Circumstances::default() };
+    let mut row = row(&case);
+    row["declarations"] = declarations.iter().map(|envelope| Value::from(std::str::from_utf8(envelope).unwrap())).collect();
+    row["verdict"] = json!(tally_as_of(&policy, &click(), &statements, circumstances));
+    row
+}
+
+fn declared_rows() -> Vec<Value> {
+    let (person, stranger, members) = (SecretKey::from_seed(&[60; 32]), SecretKey::from_seed(&[61; 32]), five());
+    let signed = |declaration: Declaration, key: &SecretKey| declaration.sign(key).unwrap().bytes().to_vec();
+    let advises = |key: &SecretKey, id: &str| signed(Declaration::Advisory(advisory(key.signer_id(), id, click().digest)), key);
+    let vouches = vouch(person.signer_id(), "V-1", click().digest, &Digest::of(b"a").to_string());
+    let vouches = signed(Declaration::Vouch(Vouch { until: "2026-02-01T00:00:00Z".parse().unwrap(), ..vouches }), &person);
+    let back = |key: &SecretKey, what: &[u8]| signed(Declaration::Retraction(retraction(key.signer_id(), Digest::of(what))), key);
+    let said = advises(&person, "A-1");
+    let many: Vec<_> = (0..6).map(|n| advises(&person, &format!("A-{n}"))).collect();
+    let revokes = |since| {
+        let by = members[2].root_key();
+        signed(Declaration::Revocation(revocation(by.signer_id(), Some(members[2].node()), since)), by)
+    };
+    let result = votes(&mut five(), "iii..")[0].envelope.clone();
+    vec![
+        declared("a declared advisory", "iii..", std::slice::from_ref(&said)),
+        declared("an advisory by nobody whom the policy lists", "iii..", &[advises(&stranger, "A-1")]),
+        declared("an advisory that its signer has taken back", "iii..", &[said.clone(), back(&person, &said)]),
+        declared("an advisory that another takes back", "iii..", &[said.clone(), back(members[0].root_key(), &said)]),
+        declared("more advisories than a verdict names", "iii..", &many),
+        declared("a difference that somebody vouches for", "aai..", &[vouches]),
+        declared("a node that its operator has revoked since later", "iii..", &[revokes(1)]),
+        declared("a node that its operator has revoked since before", "iii..", &[revokes(0)]),
+        declared("a result that its operator has taken back", "iii..", &[back(members[0].root_key(), &result)]),
+        declared("a result that another operator takes back", "iii..", &[back(members[1].root_key(), &result)]),
+    ]
+}
+
 #[test]
 fn verdicts() {
-    let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).collect();
-    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation and a time in, verdict out; verdicts in, history out", "vectors": rows, "histories": histories() });
+    let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).chain(declared_rows()).collect();
+    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation, a time, and in some declarations in, verdict out; verdicts in, history out", "vectors": rows, "histories": histories() });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use quorate_proto::bundle::Bundle;
 use quorate_proto::certificate::NodeCertificate;
 use quorate_proto::commitment::Commitment;
+use quorate_proto::declaration::{Declaration, VerifiedDeclaration};
 use quorate_proto::drill::Drill;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::provenance::Provenance;
@@ -33,6 +34,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Statement::<Drill>::parse(&statement.to_payload()).as_ref(), Ok(&statement));
         let _ = statement.predicate.commitment();
     }
+    if let Ok(declaration) = Declaration::parse(bytes) {
+        let _ = (declaration.subject(), declaration.kind());
+    }
+    let _ = VerifiedDeclaration::verify(bytes);
     let _ = Statement::<Provenance>::parse(bytes);
     let _ = Statement::<NodeCertificate>::parse(bytes);
     let _ = Bundle::parse(bytes);

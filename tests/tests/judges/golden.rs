@@ -80,6 +80,7 @@ impl Golden {
             results: items.iter().map(|item| BundledItem::try_from(item).unwrap()).collect(),
             commitments: Vec::new(),
             checks: Vec::new(),
+            declarations: Vec::new(),
             equivocations: Vec::new(),
         };
         let golden = Self { folder, members, items, artifact, bundle, index };

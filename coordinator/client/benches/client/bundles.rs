@@ -78,6 +78,7 @@ fn bundle(members: &mut [Member], policy: &Policy, log: &Signer, number: usize) 
         results: items.iter().map(|item| BundledItem::try_from(item).unwrap()).collect(),
         commitments: Vec::new(),
         checks: Vec::new(),
+        declarations: Vec::new(),
         equivocations: Vec::new(),
     };
     bundle.to_bytes()

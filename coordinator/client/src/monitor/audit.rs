@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use quorate_proto::certificate::{CERTIFICATE_BYTES_MAX, NodeCertificate, VerifiedCertificate};
 use quorate_proto::commitment::Commitment;
+use quorate_proto::declaration::{Declaration, VerifiedDeclaration};
 use quorate_proto::drill::{Drill, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
@@ -23,7 +24,7 @@ use quorate_tally::ballot::Ballot;
 use quorate_tally::drills::{Drilled, Drills, Opened, Void};
 use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 use quorate_tally::record::{Ownership, Record, owners};
-use quorate_tally::{Circumstances, Confirmation, ENGINE, Mark, Policy, State, Verdict, VerdictSummary, marks, tally_as_of};
+use quorate_tally::{Circumstances, Confirmation, Declarations, ENGINE, Mark, Policy, State, Verdict, VerdictSummary, marks, tally_as_of};
 use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
@@ -55,6 +56,7 @@ pub(super) struct Audit {
     /// Slots with results that perhaps no verdict has considered.
     unconsidered: BTreeSet<ArtifactSlot>,
     packages: Packages,
+    declarations: Declarations,
     /// Of whom a verdict has called a vote its own.
     owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -126,6 +128,7 @@ impl Audit {
             times: Times::default(),
             unconsidered: BTreeSet::new(),
             packages: Packages::default(),
+            declarations: Declarations::default(),
             owners: BTreeSet::new(),
             counts: Counts::default(),
             findings: Vec::new(),
@@ -199,6 +202,10 @@ impl Audit {
             self.verdict(leaf, envelope.payload())
         } else if kind == Drill::TYPE {
             self.drill(leaf, bytes)
+        } else if Declaration::is_type(&kind) {
+            let declared = VerifiedDeclaration::verify(bytes).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            self.declarations.take(leaf, Arc::new(declared));
+            Ok(())
         } else {
             Err("an entry of an unknown kind".to_owned())
         }
@@ -351,11 +358,19 @@ impl Audit {
         let committed = self.commitments.get(&artifact.slot).map_or(&[][..], Vec::as_slice);
         let commitments: Vec<_> = committed.iter().filter(|(leaf, _)| *leaf < size).map(|(_, entry)| Arc::clone(entry)).collect();
         let checked = self.checks.get(&artifact.slot).map_or(&[][..], Vec::as_slice);
-        let checks = checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
-        let confirmations = Confirmation::among(checks, statements);
-        let drills = self.drilled(&artifact.slot, size);
-        let circumstances =
-            Circumstances { as_of, equivocations: proofs, commitments: &commitments, confirmations: &confirmations, drills: &drills };
+        let checks = || checked.iter().filter(|(leaf, _)| *leaf < size).map(|(_, check)| check);
+        let confirmations = Confirmation::among(checks(), statements);
+        let others = commitments.iter().map(|entry| (entry.operator(), entry.node()));
+        let others = others.chain(checks().map(|check| (check.operator(), check.position().node)));
+        let others = others.chain(proofs.iter().map(|proof| (proof.operator(), proof.node())));
+        let circumstances = Circumstances {
+            as_of,
+            equivocations: proofs,
+            commitments: &commitments,
+            confirmations: &confirmations,
+            drills: &self.drilled(&artifact.slot, size),
+            declarations: &self.declarations.about(&artifact.slot, size, statements.iter(), others),
+        };
         let mut verdict = tally_as_of(policy, artifact, statements, circumstances);
         verdict.history = (verdict.state == State::Suspect).then(|| self.packages.history(&verdict, size));
         verdict

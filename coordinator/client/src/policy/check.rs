@@ -74,7 +74,8 @@ fn human(assessment: &Assessment, explanation: &Explanation, paint: Paint) -> St
     let rules = explanation.rules.as_ref().map_or("for all packages".to_owned(), |pattern| format!("for {}", plain(pattern)));
     let _ = writeln!(text, "\n1. the policy's rules {rules}");
     for entry in &explanation.entries {
-        let _ = writeln!(text, "   {} {}: {}", entry.kind, plain(&entry.id), plain(&entry.reason));
+        let by = entry.by.as_ref().map_or_else(String::new, |name| format!(" by {}", plain(name)));
+        let _ = writeln!(text, "   {} {}{by}: {}", entry.kind, plain(&entry.id), plain(&entry.reason));
     }
     let _ = writeln!(text, "\n2. what became of each result");
     results(&mut text, &explanation.results, paint);

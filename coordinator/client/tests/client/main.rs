@@ -4,6 +4,7 @@
 mod affected;
 mod bundles;
 mod compare;
+mod declarations;
 mod drills;
 mod explain;
 mod history;

@@ -49,6 +49,7 @@ fn the_json_shape_is_pinned() {
             "state": "reproduced",
             "status": "follows"
           },
+          "declarations": [],
           "differ": 1,
           "digest": "sha256:<hex>",
           "dissent": [

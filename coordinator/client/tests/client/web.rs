@@ -1,7 +1,7 @@
 //! The smallest HTTP server that can serve real bytes, and misbehave.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +13,8 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// Another status.
     Status(u16),
+    /// Another status with a body.
+    Refused(u16, String),
     /// Status 302 to another path.
     Redirect(&'static str),
     /// Bytes without an end.
@@ -36,12 +38,15 @@ pub(crate) fn serve(replies: BTreeMap<String, Reply>) -> String {
 }
 
 fn answer(stream: &TcpStream, replies: &BTreeMap<String, Reply>) {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let request = lines.next().unwrap_or_default();
     let target = request.split(' ').nth(1).unwrap_or_default().to_owned();
     let path = target.split('?').next().unwrap_or_default();
-    // The rest of the request's head is read, so that closing does not reset the connection.
-    let _ = lines.find(String::is_empty);
+    // The rest of the request is read, so that closing does not reset the connection.
+    let head: Vec<_> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_ascii_lowercase()).collect();
+    let length = head.iter().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
+    let _ = std::io::copy(&mut reader.take(length), &mut std::io::sink());
     // A client that hangs up early is part of some tests.
     let _ = write(stream, replies.get(path).unwrap_or(&Reply::Status(404)));
 }
@@ -57,6 +62,9 @@ fn write(mut stream: &TcpStream, reply: &Reply) -> std::io::Result<()> {
             stream.write_all(&body[..body.len() / 2])
         }
         Reply::Status(status) => write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        Reply::Refused(status, body) => {
+            write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        }
         Reply::Redirect(path) => {
             write!(stream, "HTTP/1.1 302 Found\r\nLocation: {path}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         }

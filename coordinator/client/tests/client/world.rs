@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use quorate_proto::bundle::{BUNDLE_FORMAT, Bundle, BundledItem};
+use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::feed::EquivocationProof;
@@ -35,6 +37,8 @@ pub(crate) struct World {
     pub(crate) items: Vec<FeedItem>,
     /// Checks that the coordinator hands over.
     pub(crate) checks: Vec<FeedItem>,
+    /// What people have declared, as the coordinator hands it over.
+    pub(crate) declarations: Vec<Vec<u8>>,
     /// Pairs that the coordinator hands over.
     pub(crate) pairs: Vec<[FeedItem; 2]>,
     /// The user's home.
@@ -53,8 +57,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let artifact = artifact("click", "8.1.8", CONTENT);
-        let world =
-            Self { members: (1..=5).map(Member::new).collect(), artifact, items: Vec::new(), checks: Vec::new(), pairs: Vec::new(), home };
+        let (items, checks, declarations, pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let world = Self { members: (1..=5).map(Member::new).collect(), artifact, items, checks, declarations, pairs, home };
         world.file("policy.toml", world.policy().as_bytes());
         world.file("logged.toml", world.policy_with_log().as_bytes());
         world.file("click-8.1.8-py3-none-any.whl", CONTENT);
@@ -103,7 +107,10 @@ impl World {
         let check = |item: &FeedItem| VerifiedEntry::verify_item(item, policy.enrolled()).ok()?.check().cloned();
         let checks: Vec<_> = self.checks.iter().filter_map(check).collect();
         let confirmations = Confirmation::among(&checks, &statements);
-        let when = Circumstances { equivocations: &proofs, confirmations: &confirmations, ..Circumstances::default() };
+        let declared = |envelope: &Vec<u8>| Arc::new(VerifiedDeclaration::verify(envelope).expect("signed"));
+        let declarations: Vec<_> = self.declarations.iter().map(declared).collect();
+        let known = Circumstances { equivocations: &proofs, confirmations: &confirmations, ..Circumstances::default() };
+        let when = Circumstances { declarations: &declarations, ..known };
         tally_as_of(&policy, &self.artifact, &statements, when)
     }
 
@@ -123,6 +130,7 @@ impl World {
             results: self.items.iter().map(item).collect(),
             commitments: Vec::new(),
             checks: self.checks.iter().map(item).collect(),
+            declarations: self.declarations.iter().map(|envelope| text(envelope)).collect(),
             equivocations: self.pairs.iter().map(|[a, b]| [item(a), item(b)]).collect(),
         }
     }
@@ -141,11 +149,14 @@ impl World {
         let item = |item: &FeedItem| json!({"certificate": text(&item.certificate), "envelope": text(&item.envelope)});
         let pairs: Vec<_> = self.pairs.iter().map(|[a, b]| json!([item(a), item(b)])).collect();
         let [results, checks] = [&self.items, &self.checks].map(|items| items.iter().map(item).collect::<Vec<_>>());
+        let declarations: Vec<_> = self.declarations.iter().map(|envelope| text(envelope)).collect();
+        let results =
+            json!({"artifact": self.artifact, "results": results, "checks": checks, "declarations": declarations, "equivocations": pairs});
         let list = json!({"artifacts": [self.artifact], "truncated": false});
         BTreeMap::from([
             (at(""), reply(&list)),
             (at("/verdict"), reply(&json!({"envelope": verdict, "logIndex": 1, "logSize": 1}))),
-            (at("/results"), reply(&json!({"artifact": self.artifact, "results": results, "checks": checks, "equivocations": pairs}))),
+            (at("/results"), reply(&results)),
             (at("/bundle"), Reply::Bytes(self.bundle_of(verdict).to_bytes())),
             ("/api/v1/packages".to_owned(), reply(&list)),
         ])

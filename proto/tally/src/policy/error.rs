@@ -26,7 +26,7 @@ pub enum PolicyError {
     #[error("the name of group `{0}` stands twice in the policy")]
     DuplicateGroup(String),
     /// A name that could mislead a reader.
-    #[error("operator name {0:?} must have 1 to 64 letters, digits, spaces or `-_.`")]
+    #[error("name {0:?} must have 1 to 64 letters, digits, spaces or `-_.`")]
     OperatorName(String),
     /// A threshold that nobody or everybody reaches.
     #[error("threshold {threshold} with {operators} operators: expected 1 to {operators}")]
@@ -71,6 +71,9 @@ pub enum PolicyError {
     /// No vote could ever count.
     #[error("`grades` is empty: a vote of no grade counts; leave it out to take every grade")]
     Grades,
+    /// A person that stands twice, by key or by name, or that may do nothing.
+    #[error("person `{0}` needs a name and a key that no other has, and `may` one thing at least")]
+    Person(String),
     /// An advisory about nothing, or about two things.
     #[error("advisory `{0}` needs either `digest` or `package`")]
     Advisory(String),

@@ -1,13 +1,12 @@
 //! The shape of a policy file. Everything is optional but `version`, `threshold` and `operator`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::comparison::{Level, Risk};
 use quorate_proto::result::SourceKind;
-use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
+use quorate_proto::{Digest, NodeId, OperatorId, PurlPattern, SignerId, Timestamp};
 use serde::Deserialize;
 
-use super::pattern::PurlPattern;
 use super::{Consequence, LogPolicy};
 use crate::grade::Grade;
 use crate::verdict::State;
@@ -32,6 +31,8 @@ pub(super) struct PolicyFile {
     pub(super) states: BTreeMap<State, Consequence>,
     #[serde(default)]
     pub(super) package: Vec<PackageRule>,
+    #[serde(default)]
+    pub(super) person: Vec<Person>,
     #[serde(default)]
     pub(super) vouch: Vec<Vouch>,
     #[serde(default)]
@@ -111,6 +112,25 @@ pub(super) struct PackageRule {
     pub(super) allow: Option<Allow>,
     pub(super) accept: Option<Accept>,
     pub(super) states: Option<BTreeMap<State, Consequence>>,
+}
+
+/// Somebody who is not an operator, and whose declarations count.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) key: SignerId,
+    pub(super) may: BTreeSet<May>,
+}
+
+/// What a person may declare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum May {
+    /// That something is compromised.
+    Advise,
+    /// That a difference is benign.
+    Vouch,
 }
 
 /// A difference that somebody looked at and found benign.

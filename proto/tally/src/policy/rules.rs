@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_proto::Timestamp;
 use quorate_proto::comparison::{Level, PassUse};
 use quorate_proto::result::{Outcome, RebuildResult};
+use quorate_proto::{PurlPattern, Timestamp};
 
 use super::Consequence;
 use super::file::{Accept, Allow, Attribute, PackageRule, PolicyFile};
-use super::pattern::PurlPattern;
 use crate::grade::Grade;
 use crate::verdict::State;
 

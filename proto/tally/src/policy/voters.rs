@@ -47,7 +47,7 @@ pub(super) fn voters(operators: &[file::Operator]) -> Result<Vec<Voter>, PolicyE
     Ok(voters)
 }
 
-fn check_name(name: &str) -> Result<(), PolicyError> {
+pub(super) fn check_name(name: &str) -> Result<(), PolicyError> {
     let plain = |c: char| c.is_alphanumeric() || " -_.".contains(c);
     let valid = (1..=64).contains(&name.len()) && name.chars().all(plain);
     if valid { Ok(()) } else { Err(PolicyError::OperatorName(name.chars().take(100).collect())) }

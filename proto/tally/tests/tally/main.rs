@@ -2,6 +2,7 @@
 //! fool or stall them.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod declarations;
 mod doctor;
 mod drills;
 mod fixture;

@@ -3,47 +3,86 @@
 //! A pattern without a version means every version. One that is not written as the canonical text is
 //! would never match, so it is refused.
 
-use quorate_proto::Purl;
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::purl::PurlError;
+use crate::{Purl, text};
 
 /// Most `*` in a pattern.
 const STARS_MAX: usize = 8;
 
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PurlPattern(String);
+pub struct PurlPattern(String);
+
+/// A text that is no pattern, or one that matches nothing.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PatternError {
+    /// Too many stars.
+    #[error("pattern with {0} `*`, limit {STARS_MAX}")]
+    Stars(usize),
+    /// No package URL.
+    #[error(transparent)]
+    Purl(#[from] PurlError),
+    /// Not as the canonical text is.
+    #[error("pattern `{pattern}` matches nothing: package URLs are written like `{canonical}`")]
+    NotCanonical {
+        /// As given.
+        pattern: String,
+        /// What it would have to look like.
+        canonical: String,
+    },
+}
 
 impl PurlPattern {
-    /// Reads a pattern.
-    fn parse(text: &str) -> Result<Self, String> {
-        let stars = text.matches('*').count();
-        if stars > STARS_MAX {
-            return Err(format!("pattern with {stars} `*`, limit {STARS_MAX}"));
-        }
-        if text != "pkg:*" {
-            let example = text.replace('*', "x");
-            let canonical = example.parse::<Purl>().map_err(|error| error.to_string())?.to_string();
-            if canonical != example {
-                return Err(format!("pattern `{text}` matches nothing: package URLs are written like `{canonical}`"));
-            }
-        }
-        Ok(Self(text.to_owned()))
-    }
-
     /// Whether the release is meant.
-    pub(crate) fn matches(&self, package: &Purl) -> bool {
+    pub fn matches(&self, package: &Purl) -> bool {
         matches(&self.0, &package.to_string()) || matches(&self.0, &package.without_version().to_string())
     }
 
     /// As it was written.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for PurlPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let stars = text.matches('*').count();
+        if stars > STARS_MAX {
+            return Err(PatternError::Stars(stars));
+        }
+        if text != "pkg:*" {
+            let example = text.replace('*', "x");
+            let canonical = example.parse::<Purl>()?.to_string();
+            if canonical != example {
+                return Err(PatternError::NotCanonical { pattern: text.to_owned(), canonical });
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for PurlPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for PurlPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for PurlPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        text::parse(deserializer)
     }
 }
 
@@ -79,14 +118,14 @@ mod tests {
             ("pkg:pypi/*", false),
             ("pkg:npm/*pad@1.2.3*3", false),
         ] {
-            assert_eq!(PurlPattern::parse(pattern).expect(pattern).matches(&package), expected, "{pattern}");
+            assert_eq!(pattern.parse::<PurlPattern>().expect(pattern).matches(&package), expected, "{pattern}");
         }
     }
 
     #[test]
     fn patterns_that_could_never_match_are_refused() {
         for pattern in ["", "*", "pypi/click", "pkg:pypi/Foo_Bar", "pkg:PyPI/foo", "pkg:npm/@scope/x", "pkg:pypi/*********"] {
-            assert!(PurlPattern::parse(pattern).is_err(), "{pattern}");
+            assert!(pattern.parse::<PurlPattern>().is_err(), "{pattern}");
         }
     }
 }
