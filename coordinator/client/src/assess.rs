@@ -10,10 +10,11 @@ use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, Purl, Timestamp};
 use quorate_tally::{Consequence, Policy, State, Verdict, tally_as_of};
 
-use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, Witnessed, check_log, check_opinion, named_verdict};
+use crate::claim::{Basis, Claim, LogCheck, Opinion, Standing, check_log, check_opinion, named_verdict};
 use crate::evidence::{Door, Evidence};
 use crate::exit::Exit;
 use crate::trust::Trust;
+use crate::trusted_log::Witnessed;
 
 /// What is assessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,9 +122,8 @@ impl Assessment {
 
 /// Assesses `subject` at time `now`.
 pub(crate) fn assess(trust: &Trust, subject: Subject, gathered: &Gathered, now: Timestamp) -> Assessment {
-    let check = |policy: &Policy| {
-        Evidence::check(&gathered.items, &gathered.pairs, &gathered.declarations, Door { enrolled: policy.enrolled(), now })
-    };
+    let door = |policy| Door { enrolled: Policy::enrolled(policy), certificates: &trust.certificates, now };
+    let check = |policy| Evidence::check(&gathered.items, &gathered.pairs, &gathered.declarations, door(policy));
     let evidence = check(&trust.policy);
     let artifact = subject.artifact().cloned().unwrap_or_else(|| unpublished(subject.digest()));
     let verdict = tally_as_of(&trust.policy, &artifact, evidence.statements(), evidence.circumstances(now));

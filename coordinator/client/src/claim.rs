@@ -17,12 +17,11 @@ use quorate_proto::{ArtifactId, Digest, Timestamp};
 use quorate_tally::ballot::Ballot;
 use quorate_tally::summary::VERDICT_ENVELOPE_BYTES_MAX;
 use quorate_tally::{Circumstances, Confirmation, ENGINE, Flag, History, Policy, State, Verdict, VerdictSummary, tally_as_of};
-use quorate_tlog::TlogProof;
-use quorate_tlog::policy::{Name, PolicyError};
 use quorate_tlog::proof::ProofError;
+use quorate_tlog::{TlogProof, leaf_hash};
 
 use crate::evidence::Evidence;
-use crate::trust::TrustedLog;
+use crate::trusted_log::{Opened, TrustedLog, Witnessed};
 
 /// A verdict that somebody handed over, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,22 +59,6 @@ pub(crate) enum LogCheck {
     Invalid {
         /// Why not.
         reason: String,
-    },
-}
-
-/// Whether the witnesses that the policy asks for have cosigned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Witnessed {
-    /// The policy asks for none.
-    NotAsked,
-    /// Enough of them have.
-    By(Vec<String>),
-    /// Too few.
-    TooFew {
-        /// Those that have.
-        have: Vec<String>,
-        /// Those that count and have not.
-        lacking: Vec<String>,
     },
 }
 
@@ -159,27 +142,12 @@ pub(crate) fn check_log(claim: Option<&Claim>, log: Option<&TrustedLog>) -> LogC
         return LogCheck::Missing;
     };
     let proven = TlogProof::parse(proof).and_then(|proof| {
-        let checkpoint = proof.verify(&claim.envelope, &log.key)?;
-        let witnessed = check_witnesses(log, &proof).map_err(ProofError::Policy)?;
+        let Opened { checkpoint, witnessed } = log.open(proof.checkpoint())?;
+        proof.inclusion().verify(&leaf_hash(&claim.envelope), checkpoint.head()).map_err(ProofError::Inclusion)?;
         let origin = checkpoint.origin().as_str().to_owned();
         Ok(LogCheck::Proven { origin, index: proof.inclusion().index, size: checkpoint.size(), witnessed })
     });
     proven.unwrap_or_else(|error| LogCheck::Invalid { reason: proof_reason(&error) })
-}
-
-/// A cosignature that does not hold makes the proof one that does not; too few are too little evidence.
-fn check_witnesses(log: &TrustedLog, proof: &TlogProof) -> Result<Witnessed, PolicyError> {
-    let Some(witnesses) = &log.witnesses else { return Ok(Witnessed::NotAsked) };
-    let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
-    match witnesses.accept_of(&log.key, proof.checkpoint()) {
-        Ok(accepted) => {
-            let cosigned = |key| accepted.cosignatures.iter().any(|cosignature| cosignature.key() == key);
-            let by = witnesses.witnesses().iter().filter(|witness| cosigned(&witness.key));
-            Ok(Witnessed::By(by.map(|witness| witness.name.to_string()).collect()))
-        }
-        Err(PolicyError::Quorum { lacking, .. }) => Ok(Witnessed::TooFew { have: names(&lacking.have), lacking: names(&lacking.lacking) }),
-        Err(error) => Err(error),
-    }
 }
 
 /// The error with its cause.

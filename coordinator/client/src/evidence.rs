@@ -3,15 +3,17 @@
 //! Everything passes the one door of `quorate_proto::verified`. Who handed it over is not asked:
 //! a server, a bundle and an enemy are treated alike.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use quorate_proto::certificate::KnownCertificates;
 use quorate_proto::declaration::VerifiedDeclaration;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::{EntryStatement, VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
-use quorate_proto::verified::{FeedItem, VerifiedStatement};
+use quorate_proto::verified::{FeedItem, RejectError, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, NodeId, OperatorId, Timestamp};
 use quorate_tally::{Circumstances, Confirmation};
 
@@ -26,6 +28,8 @@ const NO_EQUIVOCATION: &str = "no-equivocation";
 pub(crate) struct Door<'a> {
     /// Whose statements count.
     pub(crate) enrolled: &'a BTreeSet<OperatorId>,
+    /// Certificates that need not be checked again.
+    pub(crate) certificates: &'a RefCell<KnownCertificates>,
     /// This machine's time.
     pub(crate) now: Timestamp,
 }
@@ -47,6 +51,13 @@ pub(crate) struct Evidence {
     /// What was refused although it is of somebody who counts: whoever handed it over has spoilt it.
     spoilt: BTreeSet<Digest>,
     refused: BTreeMap<&'static str, usize>,
+}
+
+impl Door<'_> {
+    fn verify(self, item: &FeedItem) -> Result<VerifiedEntry, RejectError> {
+        let certificate = self.certificates.borrow_mut().verify(&item.certificate, self.enrolled).map_err(RejectError::Certificate)?;
+        VerifiedEntry::verify(&item.envelope, &certificate)
+    }
 }
 
 impl Evidence {
@@ -75,7 +86,7 @@ impl Evidence {
         if !self.given.insert(digest) && self.items.contains_key(&digest) {
             return;
         }
-        match VerifiedEntry::verify_item(item, door.enrolled) {
+        match door.verify(item) {
             Ok(entry) if entry.is_ahead_of(door.now) => {
                 // This machine's clock may be the wrong one: the same as not having it yet.
                 self.given.remove(&digest);
@@ -204,6 +215,10 @@ mod tests {
         Timestamp::from_unix_seconds(SIGNED_AT)
     }
 
+    fn certificates() -> RefCell<KnownCertificates> {
+        RefCell::new(KnownCertificates::new(8))
+    }
+
     #[test]
     fn every_refusal_is_counted_by_its_name_and_changes_nothing() {
         let click = artifact("click", "1.0", b"click");
@@ -215,7 +230,7 @@ mod tests {
         let items =
             [good.clone(), good, forged, stranger.says(&click, different("x", "y")), expired.says(&click, identical(&click)), garbage];
         let enrolled = BTreeSet::from([known.operator()]);
-        let evidence = Evidence::check(&items, &[], &[], Door { enrolled: &enrolled, now: now() });
+        let evidence = Evidence::check(&items, &[], &[], Door { enrolled: &enrolled, certificates: &certificates(), now: now() });
         assert_eq!(evidence.statements().len(), 1);
         assert_eq!(evidence.given_count(), 5);
         let refused = BTreeMap::from([("bad-certificate", 1), ("bad-signature", 1), ("expired-certificate", 1), ("unknown-operator", 1)]);
@@ -229,7 +244,7 @@ mod tests {
         let good = member.says(&click, identical(&click));
         let bad = FeedItem { certificate: b"{}".to_vec(), ..good.clone() };
         let enrolled = BTreeSet::from([member.operator()]);
-        let evidence = Evidence::check(&[bad, good], &[], &[], Door { enrolled: &enrolled, now: now() });
+        let evidence = Evidence::check(&[bad, good], &[], &[], Door { enrolled: &enrolled, certificates: &certificates(), now: now() });
         assert_eq!(evidence.statements().len(), 1);
     }
 
@@ -240,7 +255,7 @@ mod tests {
         let item = member.says(&click, identical(&click));
         let enrolled = BTreeSet::from([member.operator()]);
         let early = Timestamp::from_unix_seconds(SIGNED_AT - 2 * 3600);
-        let evidence = Evidence::check(&[item], &[], &[], Door { enrolled: &enrolled, now: early });
+        let evidence = Evidence::check(&[item], &[], &[], Door { enrolled: &enrolled, certificates: &certificates(), now: early });
         assert_eq!(evidence.refused().get(FUTURE), Some(&1));
         assert!(evidence.statements().is_empty());
     }
@@ -252,7 +267,7 @@ mod tests {
         let at = member.position();
         let items = [member.says_at(at, &click, identical(&click)), member.says_at(at, &click, different("x", "y"))];
         let enrolled = BTreeSet::from([member.operator()]);
-        let evidence = Evidence::check(&items, &[], &[], Door { enrolled: &enrolled, now: now() });
+        let evidence = Evidence::check(&items, &[], &[], Door { enrolled: &enrolled, certificates: &certificates(), now: now() });
         assert_eq!(evidence.equivocations().first().unwrap().operator(), member.operator());
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Out of scope: any trust in the coordinator, and any state of its own.
 //!
-//! Reading order: [`cli`], [`target`] and [`trust`] (what is asked, under which policy), [`server`]
+//! Reading order: [`cli`], [`target`], [`trust`] and [`trusted_log`] (what is asked, under which policy), [`server`]
 //! and [`gather`] (bytes come in; [`log_files`] those of the log), [`evidence`], [`claim`] and [`assess`] (the decision),
 //! then the commands [`verify`], [`explain`], [`bundle`], [`affected`], [`monitor`], [`mirror`], [`compare`], [`policy`],
 //! [`what_if`], [`declare`], and how they speak: [`render`], [`view`], [`text`], [`answer`], [`exit`].
@@ -32,6 +32,7 @@ mod server;
 mod target;
 mod text;
 mod trust;
+mod trusted_log;
 mod verify;
 mod view;
 mod what_if;

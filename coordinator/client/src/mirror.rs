@@ -17,7 +17,8 @@ use crate::exit::Exit;
 use crate::gather::Session;
 use crate::log_files::LogFiles;
 use crate::text::{json_line, plain};
-use crate::trust::{Trust, TrustedLog};
+use crate::trust::Trust;
+use crate::trusted_log::TrustedLog;
 use crate::view::SCHEMA_VERSION;
 
 /// What came of it; its JSON is `docs/spec/cli.md`'s.
@@ -47,11 +48,11 @@ pub(crate) async fn run(session: &Session<'_>, args: &Mirror, format: Format) ->
     let log = trusted(session.trust)?;
     let served = LogFiles::Served(session.server);
     let note = served.checkpoint().await?.context("the coordinator has no checkpoint yet")?;
-    let checkpoint = Checkpoint::from_note(&note, &log.key).context("checking the checkpoint")?;
+    let checkpoint = Checkpoint::from_note(&note, log.key()).context("checking the checkpoint")?;
     let held = held(log, &args.folder).await?;
     let mut view = MirrorView::new(log, held.tree.size(), held.findings.clone());
-    if let Some(witnesses) = &log.witnesses
-        && let Err(error) = witnesses.accept_of(&log.key, &note)
+    if let Some(witnesses) = log.witnesses()
+        && let Err(error) = witnesses.accept_of(log.key(), &note)
     {
         view.find(error.to_string());
     }
@@ -84,9 +85,9 @@ async fn held(log: &TrustedLog, folder: &Path) -> anyhow::Result<Held> {
     let files = LogFiles::Folder(folder);
     let Some(note) = files.checkpoint().await? else { return Ok(Held::default()) };
     let mut findings = Vec::new();
-    let checkpoint = Checkpoint::from_note(&note, &log.key).context("checking the mirror's checkpoint")?;
-    if let Some(witnesses) = &log.witnesses
-        && let Err(error) = witnesses.accept_of(&log.key, &note)
+    let checkpoint = Checkpoint::from_note(&note, log.key()).context("checking the mirror's checkpoint")?;
+    if let Some(witnesses) = log.witnesses()
+        && let Err(error) = witnesses.accept_of(log.key(), &note)
     {
         findings.push(error.to_string());
     }
@@ -159,7 +160,7 @@ async fn copy(
 impl MirrorView {
     fn new(log: &TrustedLog, size: u64, findings: Vec<String>) -> Self {
         let exit = if findings.is_empty() { Exit::Met } else { Exit::Violated }.code();
-        Self { schema_version: SCHEMA_VERSION, command: "mirror", exit, origin: log.key.name().to_string(), size, copied: 0, findings }
+        Self { schema_version: SCHEMA_VERSION, command: "mirror", exit, origin: log.key().name().to_string(), size, copied: 0, findings }
     }
 
     fn find(&mut self, says: String) {

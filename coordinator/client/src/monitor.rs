@@ -24,7 +24,8 @@ use crate::exit::Exit;
 use crate::log_files::LogFiles;
 use crate::server::Server;
 use crate::text::json_line;
-use crate::trust::{Trust, TrustedLog};
+use crate::trust::Trust;
+use crate::trusted_log::TrustedLog;
 use audit::Audit;
 use view::{PassView, Standing, ViewOf};
 
@@ -41,7 +42,7 @@ struct Seen {
 pub(crate) async fn run(trust: &Trust, files: &LogFiles<'_>, args: &Monitor, format: Format) -> anyhow::Result<Answer> {
     let log = trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
     let names = &trust.policy;
-    let mut pass = Pass { files, args, log, names, audit: Audit::new(log.key.clone()), last: remembered(args)? };
+    let mut pass = Pass { files, args, log, names, audit: Audit::new(log.key().clone()), last: remembered(args)? };
     loop {
         let report = pass.run().await;
         // What is missing of one's own may be on its way: it is said, and does not end the watch.
@@ -77,10 +78,10 @@ struct Pass<'s> {
 impl Pass<'_> {
     async fn run(&mut self) -> anyhow::Result<PassView> {
         let note = self.files.checkpoint().await?.context("the log has no checkpoint yet")?;
-        let checkpoint = Checkpoint::from_note(&note, &self.log.key).context("checking the checkpoint")?;
+        let checkpoint = Checkpoint::from_note(&note, self.log.key()).context("checking the checkpoint")?;
         let mut report = PassView::new(&checkpoint);
-        if let Some(witnesses) = &self.log.witnesses
-            && let Err(error) = witnesses.accept_of(&self.log.key, &note)
+        if let Some(witnesses) = self.log.witnesses()
+            && let Err(error) = witnesses.accept_of(self.log.key(), &note)
         {
             report.find(None, error.to_string());
         }
@@ -108,7 +109,7 @@ impl Pass<'_> {
         if self.audit.head() == *checkpoint.head() {
             return Ok(true);
         }
-        self.audit = Audit::new(self.log.key.clone());
+        self.audit = Audit::new(self.log.key().clone());
         self.read_from(checkpoint).await?;
         Ok(self.audit.head() == *checkpoint.head())
     }
@@ -150,7 +151,7 @@ impl Pass<'_> {
                     continue;
                 }
             };
-            let (size, standing) = match Checkpoint::from_note(&seen.note, &self.log.key) {
+            let (size, standing) = match Checkpoint::from_note(&seen.note, self.log.key()) {
                 Err(_) => (None, Standing::NotOfThisLog),
                 Ok(other) if other.size() > report.size => (Some(other.size()), Standing::Ahead),
                 Ok(other) => (Some(other.size()), self.standing(report, note, &seen)?),
@@ -164,7 +165,7 @@ impl Pass<'_> {
         if self.audit.head().size != report.size {
             return Ok(Standing::Unreadable);
         }
-        match LogEquivocation::find(&self.log.key, &seen.note, note, self.audit.tiles()) {
+        match LogEquivocation::find(self.log.key(), &seen.note, note, self.audit.tiles()) {
             Ok(None) => Ok(Standing::Consistent),
             Ok(Some(proof)) => {
                 write_file(&self.args.proof, proof.to_string().as_bytes())?;

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use quorate_tally::{Ballot, Consequence, Flag, Grade, State, Verdict};
 
 use crate::assess::Assessment;
-use crate::claim::{LogCheck, Opinion, Standing, Witnessed};
+use crate::claim::{LogCheck, Opinion, Standing};
 use crate::exit::Exit;
 use crate::text::{Paint, Tone, plain, short};
+use crate::trusted_log::Witnessed;
 
 /// Width of the first column of what stands below a verdict.
 const LABEL_WIDTH: usize = 13;

@@ -1,30 +1,30 @@
 //! What the user trusts: the policy file, and the log key in it.
 
+use std::cell::RefCell;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use quorate_proto::certificate::KnownCertificates;
 use quorate_tally::policy::POLICY_BYTES_MAX;
 use quorate_tally::{Policy, PolicyError};
 use quorate_tlog::note::KeyError;
 use quorate_tlog::policy::ParseError;
 use quorate_tlog::{TlogPolicy, VerifierKey};
 
-/// A policy and the key of the log that it names.
+use crate::trusted_log::TrustedLog;
+
+/// Certificates that are remembered: a few nodes of each operator, each with a new one every month.
+const CERTIFICATES_MAX: usize = 1_024;
+
+/// A policy and the log that it names.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
     /// The policy.
     pub(crate) policy: Policy,
     /// Whose log a verdict must stand in, if the policy says so.
     pub(crate) log: Option<TrustedLog>,
-}
-
-/// A log, and who has to have seen what it says.
-#[derive(Clone, Debug)]
-pub(crate) struct TrustedLog {
-    /// Its key.
-    pub(crate) key: VerifierKey,
-    /// Whose cosignatures are enough, if any are asked for.
-    pub(crate) witnesses: Option<TlogPolicy>,
+    /// Certificates that were found good: what many bundles have in common is checked once.
+    pub(crate) certificates: RefCell<KnownCertificates>,
 }
 
 /// No usable policy.
@@ -92,10 +92,10 @@ impl Trust {
                 return Err(TrustError::LogOrigin { origin: log.origin.clone(), name: name.to_owned() });
             }
             let witnesses = log.witnesses.as_ref().map(|text| TlogPolicy::parse(text.as_bytes()));
-            Ok(TrustedLog { key, witnesses: witnesses.transpose().map_err(TrustError::Witnesses)? })
+            Ok(TrustedLog::new(key, witnesses.transpose().map_err(TrustError::Witnesses)?))
         });
         let log = log.transpose()?;
-        Ok(Self { policy, log })
+        Ok(Self { policy, log, certificates: RefCell::new(KnownCertificates::new(CERTIFICATES_MAX)) })
     }
 }
 

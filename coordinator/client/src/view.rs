@@ -9,8 +9,9 @@ use quorate_tally::{Consequence, Flag, History, Severity, State, Vote};
 use serde::Serialize;
 
 use crate::assess::Assessment;
-use crate::claim::{LogCheck, Opinion, Standing, Witnessed};
+use crate::claim::{LogCheck, Opinion, Standing};
 use crate::exit::Exit;
+use crate::trusted_log::Witnessed;
 
 /// Version of every JSON shape that this command prints.
 pub(crate) const SCHEMA_VERSION: u32 = 1;

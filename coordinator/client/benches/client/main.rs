@@ -32,6 +32,8 @@ mod history;
 mod text;
 #[path = "../../src/trust.rs"]
 mod trust;
+#[path = "../../src/trusted_log.rs"]
+mod trusted_log;
 
 mod audits;
 mod bundles;

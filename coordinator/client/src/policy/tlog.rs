@@ -29,9 +29,9 @@ struct TlogView {
 /// Writes or prints it.
 pub(crate) fn run(trust: &Trust, args: &TlogExport, format: Format) -> anyhow::Result<Answer> {
     let log = trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
-    let policy = match &log.witnesses {
-        Some(witnesses) => witnesses.clone().of_log(log.key.clone()),
-        None => TlogPolicy::k_of_n(vec![Log { key: log.key.clone(), url: None }], Vec::new(), 0),
+    let policy = match log.witnesses() {
+        Some(witnesses) => witnesses.clone().of_log(log.key().clone()),
+        None => TlogPolicy::k_of_n(vec![Log { key: log.key().clone(), url: None }], Vec::new(), 0),
     };
     let policy = policy.context("the policy's log cannot stand beside its witnesses")?;
     let bytes = policy.to_bytes();
@@ -44,7 +44,7 @@ pub(crate) fn run(trust: &Trust, args: &TlogExport, format: Format) -> anyhow::R
             schema_version: SCHEMA_VERSION,
             command: "policy tlog",
             exit: Exit::Met.code(),
-            origin: log.key.name().to_string(),
+            origin: log.key().name().to_string(),
             witnesses: policy.witnesses().len(),
             tlog_policy: text,
         }),
