@@ -1,8 +1,9 @@
 //! A late joiner fetches everything from one peer: how many bytes pass for how many bytes of results.
 //!
-//! `cargo bench -p quorate-gossip --bench late_joiner [-- RESULTS]`. Two swarms in one process over TCP on loopback, a
-//! proxy between them counts the bytes of both directions: everything that the network would carry, less the
-//! headers of TCP and IP. The joiner verifies every result and keeps none.
+//! `cargo bench -p quorate-gossip --bench late_joiner [-- RESULTS]`. Two swarms, each in a process of its own, over TCP on
+//! loopback; a proxy between them counts the bytes of both directions: everything that the network would carry, less
+//! the headers of TCP and IP. The joiner verifies every result and keeps none, so that its memory is the mesh's own;
+//! that of the other is what it has beside the results that it holds.
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a benchmark")]
 
 #[path = "../tests/mesh/author.rs"]
@@ -12,6 +13,7 @@ mod author;
 mod proxy;
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -115,36 +117,72 @@ impl FeedStore for Joiner {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let results = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1_000_000_u64);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(run(results));
+    let count = |text: &String| text.parse::<u64>().unwrap() / u64::from(NODES) * u64::from(NODES);
+    match arguments.as_slice() {
+        [role, address, results] if role == "join" => runtime.block_on(join(address, count(results))),
+        other => runtime.block_on(keep(other.first().map_or(1_000_000, count))),
+    }
 }
 
-async fn run(results: u64) {
-    let mut authors: Vec<Author> = (1..=NODES).map(Author::new).collect();
-    let enrolled = enrolled(&authors);
-    let (mut feeds, mut size, mut certificates) = (BTreeMap::new(), 0, BTreeMap::new());
-    for author in &mut authors {
-        let items: Vec<FeedItem> = (0..results / u64::from(NODES)).map(|_| author.next_plain()).collect();
-        let certificate = items[0].certificate.clone();
-        certificates.insert(Digest::of(&certificate), VerifiedCertificate::verify(&certificate, &enrolled).unwrap());
-        size += items.iter().map(|item| item.envelope.len() as u64).sum::<u64>();
-        feeds.insert(author.node(), (certificate, items.into_iter().map(|item| item.envelope.into_boxed_slice()).collect()));
+fn config() -> MeshConfig {
+    MeshConfig { peers_wanted: 0, memory_bytes_max: 16 << 30, ..MeshConfig::default() }
+}
+
+/// Makes the results, hands them to one who joins, and says what that took.
+async fn keep(results: u64) {
+    let (mut feeds, mut size) = (BTreeMap::new(), 0);
+    for mut author in (1..=NODES).map(Author::new) {
+        let (mut certificate, mut envelopes) = (Vec::new(), Vec::new());
+        for _ in 0..results / u64::from(NODES) {
+            let item = author.next_plain();
+            size += item.envelope.len() as u64;
+            envelopes.push(item.envelope.into_boxed_slice());
+            certificate = item.certificate;
+        }
+        feeds.insert(author.node(), (certificate, envelopes));
     }
-    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-    let config = MeshConfig { listen, peers_wanted: 0, memory_bytes_max: 16 << 30, ..MeshConfig::default() };
+    let config = MeshConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..config() };
+    let held = memory_mib("VmRSS:");
     let (keeper, _task) = Mesh::start(Author::new(100).key(), config, Arc::new(Keeper { feeds })).unwrap();
     let (address, bytes) = proxy::counted(&keeper.listening().await.unwrap()[0]).await;
-    let joiner = Arc::new(Joiner { certificates, heads: Mutex::default(), count: AtomicU64::new(0) });
-    let config = MeshConfig { bootstrap: vec![address], peers_wanted: 0, memory_bytes_max: 16 << 30, ..MeshConfig::default() };
     let began = Instant::now();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["join", &address.to_string(), &results.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    let (passed, seconds) = (bytes.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
+    println!(
+        "{results} results of {size} bytes: {passed} bytes passed, {:.4} times their size (goal 1.1), in {seconds:.1} s",
+        passed as f64 / size as f64
+    );
+    println!("who has them: {held} MiB resident before, {} MiB at the peak", memory_mib("VmHWM:"));
+    print!("{}", String::from_utf8(said.stdout).unwrap());
+}
+
+/// Fetches everything.
+async fn join(address: &str, results: u64) {
+    let mut authors: Vec<Author> = (1..=NODES).map(Author::new).collect();
+    let enrolled = enrolled(&authors);
+    let known = authors.iter_mut().map(|author| {
+        let certificate = VerifiedCertificate::verify(&author.next_plain().certificate, &enrolled).unwrap();
+        (Digest::of(certificate.bytes()), certificate)
+    });
+    let joiner = Arc::new(Joiner { certificates: known.collect(), heads: Mutex::default(), count: AtomicU64::new(0) });
+    let before = memory_mib("VmRSS:");
+    let config = MeshConfig { bootstrap: vec![address.parse().unwrap()], ..config() };
     let (_mesh, _task) = Mesh::start(Author::new(101).key(), config, Arc::clone(&joiner)).unwrap();
     while joiner.count.load(Ordering::Relaxed) < results {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (passed, seconds) = (bytes.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
-    println!(
-        "{results} results of {size} bytes: {passed} bytes passed, {:.4} times their size, in {seconds:.1} s",
-        passed as f64 / size as f64
-    );
+    println!("who joins: {before} MiB resident before, {} MiB at the peak", memory_mib("VmHWM:"));
+}
+
+/// A line of what the system says of this process' memory.
+fn memory_mib(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
 }
