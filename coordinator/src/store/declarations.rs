@@ -217,7 +217,7 @@ mod tests {
         let mut writer = open(folder.path());
         let [said, back] = declared();
         let (new, again) = (Accepted::New, Accepted::Duplicate);
-        assert_eq!(log(&mut writer, &[&said, &back, &said]).unwrap(), [(0, new.clone()), (1, new), (0, again.clone())]);
+        assert_eq!(log(&mut writer, &[&said, &back, &said]).unwrap(), [(0, new), (1, new), (0, again)]);
         assert_eq!(log(&mut writer, &[&back]).unwrap(), [(1, again)]);
         assert_eq!(known(&writer).len(), 2);
     }

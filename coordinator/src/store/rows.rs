@@ -333,7 +333,7 @@ pub(crate) fn read_listing(value: &[u8]) -> Result<(ArtifactKey, State, u8), Ind
 
 /// Of the verdicts in force on files of a package, the newest first: listings.
 pub(crate) fn history_prefix(release: &Purl) -> Vec<u8> {
-    key(b'j', &[history::package(release).as_bytes()])
+    key(b'r', &[history::package(release).as_bytes()])
 }
 
 /// What a verdict says for the history of its package.
