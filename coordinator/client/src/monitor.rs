@@ -7,7 +7,9 @@
 mod audit;
 mod course;
 mod history;
+mod kept;
 pub(crate) mod own;
+mod recompute;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -42,7 +44,7 @@ struct Seen {
 pub(crate) async fn run(trust: &Trust, files: &LogFiles<'_>, args: &Monitor, format: Format) -> anyhow::Result<Answer> {
     let log = trust.log.as_ref().context("the policy names no log: `[log]` says whose checkpoints are believed")?;
     let names = &trust.policy;
-    let mut pass = Pass { files, args, log, names, audit: Audit::new(log.key().clone()), last: remembered(args)? };
+    let mut pass = Pass { files, args, log, names, audit: Audit::new(log.key().clone())?, last: remembered(args)? };
     loop {
         let report = pass.run().await;
         // What is missing of one's own may be on its way: it is said, and does not end the watch.
@@ -89,8 +91,9 @@ impl Pass<'_> {
             report.find(None, "the entries that are served do not lead to the checkpoint's root".to_owned());
         }
         report.count(&self.audit);
-        report.name(&self.audit, self.names, now());
-        report.miss(self.audit.due(now()));
+        let now = now();
+        report.name(&mut self.audit, self.names, now)?;
+        report.miss(self.audit.due(now)?);
         for own in &self.args.own {
             report.look_for(own.find_in(&self.audit)?);
         }
@@ -109,7 +112,7 @@ impl Pass<'_> {
         if self.audit.head() == *checkpoint.head() {
             return Ok(true);
         }
-        self.audit = Audit::new(self.log.key().clone());
+        self.audit = Audit::new(self.log.key().clone())?;
         self.read_from(checkpoint).await?;
         Ok(self.audit.head() == *checkpoint.head())
     }
@@ -122,7 +125,10 @@ impl Pass<'_> {
             let bundle = self.files.bundle(&path).await?;
             let from = usize::try_from(begun % 256)?;
             let entries = bundle.entries().get(from..usize::from(path.width().get())).context("an entry bundle is too short")?;
-            self.audit.take(entries)?;
+            if let Err(error) = self.audit.take(entries) {
+                self.audit = Audit::new(self.log.key().clone())?;
+                return Err(error.into());
+            }
         }
         Ok(())
     }

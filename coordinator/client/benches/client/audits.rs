@@ -10,7 +10,7 @@ use quorate_tests::{Member, SIGNED_AT, artifact, identical, policy};
 use quorate_tlog::{Entry, Signer};
 
 use crate::audit::Audit;
-use crate::{cpu_time, signature_seconds};
+use crate::{cpu_time, memory_mib, signature_seconds};
 
 /// Entries of an entry bundle.
 const BUNDLE: usize = 256;
@@ -58,7 +58,8 @@ impl Source {
 
 pub(crate) fn run(span: Duration, entries: usize) {
     let mut source = Source::new();
-    let mut audit = Audit::new(Signer::from_seed("quorate.example/log".parse().unwrap(), &[7; 32]).verifier().clone());
+    let mut audit = Audit::new(Signer::from_seed("quorate.example/log".parse().unwrap(), &[7; 32]).verifier().clone()).unwrap();
+    let before = memory_mib("VmRSS:");
     let one = signature_seconds(span / 3, 1_500);
     let (mut hashing, mut auditing) = (Duration::ZERO, Duration::ZERO);
     let bundles = entries.div_ceil(BUNDLE);
@@ -87,4 +88,5 @@ pub(crate) fn run(span: Duration, entries: usize) {
         (bundles * BUNDLE) as f64 / took,
         100.0 * sum / took
     );
+    println!("memory of the auditor, who is handed the log: {before} MiB before, {} MiB at most", memory_mib("VmHWM:"));
 }

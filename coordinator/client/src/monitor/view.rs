@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::drills::{Drilled, Opened, Void};
 use quorate_tally::{Mark, MarkKind, Policy};
 use quorate_tlog::Checkpoint;
 use serde::Serialize;
 
-use super::audit::Audit;
+use super::audit::{Audit, AuditError, Shown};
 use super::own::Looked;
 use crate::exit::Exit;
 use crate::text::plain;
@@ -162,29 +161,30 @@ impl PassView {
     }
 
     /// Who broke promises or agreed with drills. That is the log's content and no fault of it.
-    pub(super) fn name(&mut self, audit: &Audit, names: &Policy, now: Timestamp) {
+    pub(super) fn name(&mut self, audit: &mut Audit, names: &Policy, now: Timestamp) -> Result<(), AuditError> {
         let follower = |(operator, tasks): (OperatorId, usize)| FollowerOf { operator, name: names.name_of(&operator), tasks };
         self.followers = audit.followers().into_iter().map(follower).collect();
         self.hidden_drills = audit.hidden_drills();
-        let drill = |(opened, shows): (&Opened, Result<Drilled, Void>)| DrillOf {
+        let drill = |(opened, shows): Shown<'_>| DrillOf {
             artifact: opened.artifact.clone(),
             reason: opened.reason.clone(),
             announced: opened.announcement.map(|place| place.leaf),
             opened: opened.opening.leaf,
             void: shows.err().map(|void| void.to_string()),
         };
-        self.drills = audit.drills().map(drill).collect();
-        let marks = audit.marks(now);
+        self.drills = audit.drills()?.into_iter().map(drill).collect();
+        let marks = audit.marks(now)?;
         self.mark_count = marks.len();
-        let mark = |(slot, mark): (&ArtifactSlot, Mark)| MarkOf {
+        let mark = |(slot, mark): (ArtifactSlot, Mark)| MarkOf {
             operator: mark.operator,
             name: names.name_of(&mark.operator),
             node: mark.node,
             kind: mark.kind,
-            slot: slot.clone(),
+            slot,
             shown_by: mark.shown_by,
         };
         self.marks = marks.into_iter().take(MARKS_LISTED_MAX).map(mark).collect();
+        Ok(())
     }
 
     /// Verdicts that are yet to come.

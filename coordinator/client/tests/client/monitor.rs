@@ -145,6 +145,7 @@ fn a_verdict_that_was_overtaken_cannot_be_logged_again() {
     all.push(reproduced);
     let ran = monitor(&world, &all, &[]);
     assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("DUE a verdict on click-8.1.8-py3-none-any.whl"), "{}", ran.stdout);
     assert!(
         ran.stdout
             .contains("entry 11: the verdict on click-8.1.8-py3-none-any.whl considers less of the log than the one before it, entry 10"),
@@ -185,6 +186,19 @@ fn a_verdict_that_is_due_and_does_not_come_is_missed() {
         (&3.into(), &1.into(), &world.artifact.digest.to_string().into())
     );
     assert_eq!(monitor(&world, &all[..6], &[]).code, 0);
+}
+
+#[test]
+fn a_verdict_on_one_file_of_a_name_does_not_stand_for_the_other() {
+    let mut world = world();
+    let other = artifact("click", "8.1.8", b"another file of that name");
+    assert_eq!(other.slot, world.artifact.slot);
+    let item = world.members[0].says(&other, identical(&other));
+    world.items.push(item);
+    let mut all = entries(&world);
+    all.push(signed(&world.verdict(&world.policy_with_log()), all.len() as u64));
+    let json = monitor(&world, &all, &["--format", "json"]).json();
+    assert_eq!((&json["dueCount"], &json["due"][0]["digest"]), (&1.into(), &other.digest.to_string().into()));
 }
 
 #[test]
