@@ -25,7 +25,7 @@ use crate::verdicts::Round;
 /// Items that are put into one batch: each waits for the disk three times, however long it is.
 const BATCH_ITEMS_MAX: usize = 4_000;
 
-/// How long a batch waits for items that are being checked: as long as the batch before took, within these bounds.
+/// How long a batch waits for items that are being checked: twice as long as the batch before took, within these bounds.
 /// Each costs the disk's time and some files however long it is, so that under load few large ones leave more time
 /// for checking. When no items are being checked it does not wait; and while one batch is being written the next
 /// one gathers anyway.
@@ -85,7 +85,7 @@ impl Actor {
                     self.metrics.batch_items.observe(f64::from(u32::try_from(items).unwrap_or(u32::MAX)));
                     let began = Instant::now();
                     self.write(batch, items).or_else(|error| self.take_up_again(&error.chain()))?;
-                    self.group_for = began.elapsed().clamp(GROUP_MIN, GROUP_MAX);
+                    self.group_for = (began.elapsed() * 2).clamp(GROUP_MIN, GROUP_MAX);
                 }
             }
         }
