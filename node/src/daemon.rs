@@ -19,7 +19,7 @@ use quorate_tally::{Policy, PolicyError};
 use quorate_tlog::VerifierKey;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -34,6 +34,7 @@ use crate::mesh::{self, MeshStore};
 use crate::pipeline::Job;
 use crate::queue::{self, Queue, QueueError};
 use crate::submit::Submitter;
+use crate::submit::logged::{Log, Logged, Subject};
 use crate::watch::settings::Kind;
 use crate::watch::{WatchError, Watches};
 use crate::witness::{self, Serving};
@@ -182,9 +183,11 @@ impl Daemon {
         };
         let store = MeshStore::new(feeds.clone(), logs.clone(), &config.data_dir);
         let mesh = start_mesh(&config, &identity, store)?;
-        let showing = tokio::spawn(show::run(mesh.clone(), feeds.clone(), logs, config.data_dir.clone()));
         let signed = Arc::new(Notify::new());
-        start_submitter(&config, &feeds, &signed)?;
+        let log = policy.log().and_then(Log::of);
+        let subject = log.map(|log| Subject { feeds: feeds.clone(), node: identity.node(), log, logs: logs.clone() });
+        let own = start_submitter(&config, &feeds, &signed, subject)?;
+        let showing = tokio::spawn(show::run(mesh.clone(), feeds.clone(), logs, own, config.data_dir.clone()));
         let kept = Kept::open(&config.data_dir)?;
         let terms = config.commit.terms(&policy);
         let work = Work::new(Shared { feeds: feeds.clone(), queue: queue.clone(), mesh: mesh.clone(), signed, kept }, identity, terms);
@@ -314,11 +317,21 @@ fn log_keys(config: &Config, policy_log: Option<&str>) -> Vec<VerifierKey> {
     witnessed.chain(policy_log).filter_map(|text| text.parse().ok()).collect()
 }
 
-fn start_submitter(config: &Config, feeds: &Feeds, signed: &Arc<Notify>) -> Result<(), DaemonError> {
-    let Some(address) = &config.coordinator.submit else { return Ok(()) };
+/// Hands in what is signed, and looks for it in the log if there is one to look in.
+fn start_submitter(
+    config: &Config,
+    feeds: &Feeds,
+    signed: &Arc<Notify>,
+    subject: Option<Subject>,
+) -> Result<Option<watch::Receiver<Logged>>, DaemonError> {
+    let Some(address) = &config.coordinator.submit else { return Ok(None) };
     // `new` takes TLS with the system's roots for `https`.
     let address = tonic::transport::Endpoint::new(address.clone()).map_err(DaemonError::Submit)?;
     let submitter = Submitter::new(feeds.clone(), address, config.data_dir.join("submitted"), Arc::clone(signed));
+    let sought = subject.map(|subject| submitter.seeker(subject, config.data_dir.join("logged")));
     tokio::spawn(submitter.run());
-    Ok(())
+    Ok(sought.map(|(seeker, shown)| {
+        tokio::spawn(seeker.run());
+        shown
+    }))
 }

@@ -16,12 +16,15 @@ use quorate_proto::entry::EntryStatement;
 use quorate_proto::result::RESULT_ENVELOPE_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, api};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::durable;
 use crate::feed::{FeedError, Feeds};
 use client::coordinator_client::CoordinatorClient;
+use logged::Seeker;
+
+pub mod logged;
 
 /// The generated client.
 #[allow(missing_docs, clippy::pedantic, unreachable_pub, reason = "generated code")]
@@ -65,6 +68,8 @@ pub(crate) struct Submitter {
     feeds: Feeds,
     client: CoordinatorClient<Channel>,
     next: u64,
+    /// Is told how many entries the coordinator has acknowledged.
+    acknowledged: watch::Sender<u64>,
     remembered: PathBuf,
     signed: Arc<Notify>,
     refused: Refused,
@@ -80,7 +85,12 @@ impl Submitter {
         let channel = address.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_mins(1)).connect_lazy();
         let client = CoordinatorClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let next = fs::read_to_string(&remembered).ok().and_then(|text| text.trim_end().parse().ok()).unwrap_or(0);
-        Self { feeds, client, next, remembered, signed, refused: Refused::default() }
+        Self { feeds, client, next, acknowledged: watch::Sender::new(next), remembered, signed, refused: Refused::default() }
+    }
+
+    /// Who looks for what was acknowledged in the log, and how far that is.
+    pub(crate) fn seeker(&self, subject: logged::Subject, remembered: PathBuf) -> (Seeker, watch::Receiver<logged::Logged>) {
+        Seeker::new(subject, self.client.clone(), self.acknowledged.subscribe(), remembered)
     }
 
     /// Never returns.
@@ -120,6 +130,7 @@ impl Submitter {
             self.hand_in_files(item).await?;
         }
         self.next += taken as u64;
+        self.acknowledged.send_replace(self.next);
         if let Err(error) = durable::replace(&self.remembered, format!("{}\n", self.next).as_bytes()) {
             tracing::warn!(%error, "what was handed in is not remembered; it will be handed in again");
         }

@@ -14,7 +14,7 @@ use quorate_proto::api;
 use quorate_proto::api::submit_outcome::Status as Outcome;
 use quorate_proto::provenance::BLOB_BYTES_MAX;
 use quorate_proto::verified::FeedItem;
-use quorate_proto::{ArtifactId, ArtifactSlot};
+use quorate_proto::{ArtifactId, ArtifactSlot, NodeId};
 use tokio::time::timeout;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
@@ -93,6 +93,14 @@ struct Service {
 
 type Answer<T> = Result<Response<T>, Status>;
 
+impl Service {
+    /// The checkpoint that is handed out.
+    fn checkpoint(&self) -> Result<bytes::Bytes, Status> {
+        let note = self.app.store().log().shown().note;
+        if note.is_empty() { Err(Status::unavailable("the witnesses have not cosigned a checkpoint yet")) } else { Ok(note) }
+    }
+}
+
 #[tonic::async_trait]
 impl Coordinator for Service {
     async fn submit(&self, request: Request<api::SubmitRequest>) -> Answer<api::SubmitResponse> {
@@ -150,17 +158,23 @@ impl Coordinator for Service {
     }
 
     async fn get_checkpoint(&self, _: Request<api::GetCheckpointRequest>) -> Answer<api::CheckpointView> {
-        let note = self.app.store().log().shown().note;
-        if note.is_empty() {
-            return Err(Status::unavailable("the witnesses have not cosigned a checkpoint yet"));
-        }
-        Ok(Response::new(api::CheckpointView { note }))
+        Ok(Response::new(api::CheckpointView { note: self.checkpoint()? }))
     }
 
     async fn get_tile(&self, request: Request<api::GetTileRequest>) -> Answer<api::TileView> {
         let path = request.into_inner().path;
         let content = self.app.read(move |store| Ok(evidence::log_file(store.log(), &path))).await??;
         Ok(Response::new(api::TileView { content: content.into() }))
+    }
+
+    async fn prove_entry(&self, request: Request<api::ProveEntryRequest>) -> Answer<api::EntryProofView> {
+        let api::ProveEntryRequest { node, sequence } = request.into_inner();
+        let node = <[u8; 32]>::try_from(node.as_ref()).ok().and_then(|node| NodeId::from_bytes(node).ok());
+        let node = node.ok_or_else(|| Status::invalid_argument("a node is the 32 bytes of its key"))?;
+        let checkpoint = self.checkpoint()?;
+        let proof = self.app.read(move |store| store.entry_proof(node, sequence)).await?;
+        let proof = proof.map_or_else(Default::default, |proof| proof.to_string().into());
+        Ok(Response::new(api::EntryProofView { note: checkpoint, proof }))
     }
 
     async fn get_bundle(&self, request: Request<api::GetBundleRequest>) -> Answer<api::BundleView> {

@@ -379,6 +379,12 @@ impl Store {
         Ok(chunk.and_then(|chunk| FeedRow::read(&chunk, sequence)))
     }
 
+    /// The proof that what stands at a place of a feed is in the log of the checkpoint that is handed out; none if it is
+    /// not.
+    pub fn entry_proof(&self, node: NodeId, sequence: u64) -> Result<Option<TlogProof>, StoreError> {
+        self.feed_row(node, sequence)?.map_or(Ok(None), |row| self.proof(row.leaf))
+    }
+
     /// The nodes that an operator has certified.
     pub fn nodes_of(&self, operator: OperatorId) -> Result<Vec<NodeSummary>, StoreError> {
         let mut nodes = Vec::new();

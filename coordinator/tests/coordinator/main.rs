@@ -12,6 +12,7 @@ mod inputs;
 mod kill;
 mod kill_points;
 mod limits;
+mod logged;
 mod mesh;
 mod operators;
 mod second_view;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Format;
 
-/// Exit code where a node or a log was caught with two histories.
+/// Exit code where a node or a log was caught with two histories, or the log lacks an own entry.
 const CONVICTED: u8 = 1;
 
 #[derive(clap::Args)]
@@ -52,7 +52,8 @@ pub(crate) fn peers(args: &Args) -> anyhow::Result<ExitCode> {
 /// How far feeds are held and how far peers say that they are; what logs show.
 pub(crate) fn sync_status(args: &Args) -> anyhow::Result<ExitCode> {
     let status = read(&args.dir)?;
-    let convicted = !status.equivocations.is_empty() || status.logs.iter().any(|log| log.conviction.is_some());
+    let missing = status.own.and_then(|own| own.missing);
+    let convicted = !status.equivocations.is_empty() || status.logs.iter().any(|log| log.conviction.is_some()) || missing.is_some();
     let mut out = std::io::stdout().lock();
     if args.format == Format::Json {
         let view = json!({
@@ -62,6 +63,7 @@ pub(crate) fn sync_status(args: &Args) -> anyhow::Result<ExitCode> {
             "feeds": status.feeds,
             "syncBytes": status.sync_bytes,
             "logs": status.logs,
+            "own": status.own,
             "equivocations": status.equivocations,
         });
         writeln!(out, "{view:#}")?;
@@ -74,6 +76,15 @@ pub(crate) fn sync_status(args: &Args) -> anyhow::Result<ExitCode> {
     }
     for log in &status.logs {
         writeln!(out, "log   {}", log_line(log))?;
+    }
+    if let Some(own) = status.own {
+        writeln!(out, "own   {:>8} entries acknowledged, the next to look for in the log is {}", own.acknowledged, own.next)?;
+    }
+    if let Some(sequence) = missing {
+        writeln!(
+            out,
+            "MISSING  own entry {sequence}: acknowledged, and the log has grown without it. Make sure with `quorate monitor --own`, and tell others"
+        )?;
     }
     for proof in &status.equivocations {
         writeln!(out, "TWO HISTORIES  node {}, sequence number {}, of operator {}", proof.node, proof.sequence, proof.operator)?;

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_gossip::Mesh;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::feed::Feeds;
 use crate::logs::Logs;
 use crate::mesh::status::{self, MeshStatus};
+use crate::submit::logged::Logged;
 
 /// How often the file may change.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Works until the mesh ends.
-pub(super) async fn run(mesh: Mesh, feeds: Feeds, logs: Logs, data_dir: PathBuf) {
+pub(super) async fn run(mesh: Mesh, feeds: Feeds, logs: Logs, own: Option<watch::Receiver<Logged>>, data_dir: PathBuf) {
     let path = status::path(&data_dir);
     let mut changed = logs.changed();
     let mut round = tokio::time::interval(EVERY);
@@ -29,7 +31,8 @@ pub(super) async fn run(mesh: Mesh, feeds: Feeds, logs: Logs, data_dir: PathBuf)
             _ = round.tick() => {
                 let Some(snapshot) = mesh.snapshot().await else { return };
                 let (logs, proofs) = (logs.clone(), feeds.clone());
-                let read = tokio::task::spawn_blocking(move || MeshStatus::new(snapshot, logs.shown(), &proofs.equivocations()));
+                let own = own.as_ref().map(|own| *own.borrow());
+                let read = tokio::task::spawn_blocking(move || MeshStatus::new(snapshot, logs.shown(), own, &proofs.equivocations()));
                 let Ok(status) = read.await else { return };
                 if shown.as_ref() != Some(&status) {
                     write(&path, &status);

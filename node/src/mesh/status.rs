@@ -13,6 +13,7 @@ use quorate_proto::{NodeId, OperatorId};
 use serde::{Deserialize, Serialize};
 
 use crate::logs::Shown;
+use crate::submit::logged::Logged;
 
 /// The version of the file.
 pub const SCHEMA: &str = "quorate-mesh/v1";
@@ -43,6 +44,9 @@ pub struct MeshStatus {
     pub holes: Holes,
     /// Logs that are listened to.
     pub logs: Vec<Log>,
+    /// How far the own feed is in the coordinator's log; none where it is not looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Logged>,
     /// Nodes that have signed two histories.
     pub equivocations: Vec<Equivocation>,
 }
@@ -151,7 +155,7 @@ pub fn read(data_dir: &Path) -> io::Result<MeshStatus> {
 
 impl MeshStatus {
     /// What is known now.
-    pub fn new(snapshot: Snapshot, logs: Vec<Shown>, equivocations: &[EquivocationProof]) -> Self {
+    pub fn new(snapshot: Snapshot, logs: Vec<Shown>, own: Option<Logged>, equivocations: &[EquivocationProof]) -> Self {
         let texts = |addresses: &[quorate_gossip::Multiaddr]| addresses.iter().map(ToString::to_string).collect();
         let ((received, sent), (punched, failed)) = (snapshot.sync_bytes, snapshot.holes);
         Self {
@@ -166,6 +170,7 @@ impl MeshStatus {
             sync_bytes: SyncBytes { received, sent },
             holes: Holes { punched, failed },
             logs: logs.into_iter().map(Log::from).collect(),
+            own,
             equivocations: equivocations.iter().map(Equivocation::from).collect(),
         }
     }

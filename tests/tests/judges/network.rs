@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) dir: PathBuf,
     enrolment: String,
     pub(crate) daemon: Option<Daemon>,
+    /// What its configuration has besides.
+    pub(crate) more: String,
 }
 
 /// Somebody who cosigns.
@@ -165,7 +167,7 @@ impl Node {
         run("quorate-node", &["key", "init", "--dir", text(&data)]);
         let (root, key, certificate) = (root.join("operator.key"), data.join("node.key"), dir.join("certificate.json"));
         run("quorate-node", &["operator", "certify", "--root", text(&root), "--node-key", text(&key), "--out", text(&certificate)]);
-        Self { name: name.to_owned(), dir, enrolment, daemon: None }
+        Self { name: name.to_owned(), dir, enrolment, daemon: None, more: String::new() }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -178,9 +180,10 @@ impl Node {
         let config = format!(
             "data_dir = \"data\"\n[node]\nkey = \"data/node.key\"\ncertificate = \"certificate.json\"\npolicy = \"../enrolled.toml\"\n\
              [mesh]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nbootstrap = [{}]\n\
-             [witness]\nlisten = \"127.0.0.1:0\"\nname = \"{}.quorate.example/witness\"\n",
+             [witness]\nlisten = \"127.0.0.1:0\"\nname = \"{}.quorate.example/witness\"\n{}",
             bootstrap.join(", "),
-            self.name
+            self.name,
+            self.more
         );
         let path = self.dir.join("node.toml");
         fs::write(&path, config).unwrap();

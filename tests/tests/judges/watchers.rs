@@ -107,6 +107,28 @@ fn judges_read(network: &Network, location: &str) {
 }
 
 #[test]
+fn a_node_looks_for_what_it_handed_in_and_finds_it_in_the_log() {
+    let mut network = Network::new(2);
+    network.start_nodes();
+    let cosigners = network.cosigners();
+    network.start_coordinator(&cosigners[1..], 1);
+    let address = network.address();
+    network.nodes[0].daemon = None;
+    network.nodes[0].more = format!("[coordinator]\nsubmit = \"{address}\"\n");
+    network.nodes[0].start(&[]);
+    network.release(&Release::new("sought"));
+    let data = network.nodes[0].data();
+    until("the own entries", || {
+        let said = program("quorate-node").args(["sync-status", "--format", "json", "--dir", text(&data)]).output().unwrap();
+        let json: Value = serde_json::from_slice(&said.stdout).ok()?;
+        let own = &json["own"];
+        // The commitment at least.
+        let found = own["next"].as_u64()? >= 1 && own["next"] == own["acknowledged"];
+        (found && own["missing"].is_null() && said.status.success()).then_some(())
+    });
+}
+
+#[test]
 fn a_node_writes_its_result_as_a_link_that_in_toto_reads() {
     let mut network = Network::new(1);
     network.start_nodes();
