@@ -12,6 +12,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::files::{Disk, Point};
 use key::RowKey;
@@ -34,6 +36,10 @@ pub(crate) const VALUE_BYTES_MAX: usize = 2048;
 
 /// Memory that sled may use: it holds a few short values.
 const CACHE_BYTES: u64 = 1024 * 1024;
+
+/// How long sled may take to let go of its file.
+const LET_GO_WITHIN: Duration = Duration::from_secs(2);
+const LET_GO_STEP: Duration = Duration::from_millis(5);
 
 /// Where the signed checkpoint stands. The compare-and-swap is on this key.
 const CHECKPOINT_KEY: &[u8] = b"m/checkpoint";
@@ -272,14 +278,23 @@ fn configuration(path: &Path) -> sled::Config {
     sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None)
 }
 
-/// Sled 0.34 panics on some damaged files instead of failing.
+/// Sled 0.34 panics on some damaged files instead of failing, and lets go of its file a moment after its last handle is
+/// gone. Others are kept out by the folder's lock.
 fn open_caught(path: &Path) -> Result<Index, String> {
-    let path = path.to_path_buf();
-    match catch_unwind(AssertUnwindSafe(|| configuration(&path).open())) {
-        Ok(Ok(database)) => Index::over(database, &path).map_err(|error| error.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("sled panicked".to_owned()),
+    let until = Instant::now() + LET_GO_WITHIN;
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| configuration(path).open())) {
+            Ok(Err(sled::Error::Io(error))) if is_held(&error) && Instant::now() < until => thread::sleep(LET_GO_STEP),
+            Ok(Ok(database)) => return Index::over(database, path).map_err(|error| error.to_string()),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("sled panicked".to_owned()),
+        }
     }
+}
+
+/// Sled says so in words alone.
+fn is_held(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// Whether there was a snapshot to move.
