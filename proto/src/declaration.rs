@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drill::REASON_CHARS_MAX;
 use crate::dsse::{DsseError, Envelope};
-use crate::statement::{Predicate, Statement, StatementError, Subject, predicate_type};
+use crate::statement::{Predicate, Statement, StatementError, Subject, check_line, predicate_type};
 use crate::verified::{CLOCK_SKEW_MAX, VerifiedStatement};
 use crate::{ArtifactId, Digest, NodeId, NormalDigest, OperatorId, PurlPattern, SecretKey, SignerId, Timestamp};
 
@@ -132,11 +132,8 @@ impl DeclarationError {
     /// A short stable name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Envelope(DsseError::TooLarge { .. }) => "oversized",
-            Self::Envelope(DsseError::Signature | DsseError::KeyId { .. }) => "bad-signature",
-            Self::Envelope(_) => "malformed-envelope",
-            Self::Statement(StatementError::Contradiction(_)) => "contradiction",
-            Self::Statement(_) => "malformed-statement",
+            Self::Envelope(error) => error.name(),
+            Self::Statement(error) => error.name(),
         }
     }
 }
@@ -208,16 +205,15 @@ impl Declaration {
         }
     }
 
-    /// The envelope, if the statement may say this and the key is the one that it names. Deterministic.
-    pub fn sign(self, key: &SecretKey) -> Result<Envelope, DeclarationError> {
+    /// Signed, if the statement may say this and the key is the one that it names. Deterministic.
+    pub fn sign(self, key: &SecretKey) -> Result<VerifiedDeclaration, DeclarationError> {
         let payload = match self {
             Self::Advisory(advisory) => payload(advisory.subject(), advisory),
             Self::Vouch(vouch) => payload(named(vouch.digest), vouch),
             Self::Revocation(revocation) => payload(revocation.subject(), revocation),
             Self::Retraction(retraction) => payload(named(retraction.statement), retraction),
         };
-        let envelope = Envelope::sign(payload, key);
-        VerifiedDeclaration::verify(envelope.bytes()).map(|_| envelope)
+        VerifiedDeclaration::verify(Envelope::sign(payload, key).bytes())
     }
 }
 
@@ -354,15 +350,4 @@ fn check(subject: &[Subject], expected: Subject, signed_at: Timestamp, reason: &
         return Err("a time with a fraction of a second".to_owned());
     }
     check_line("reason", reason, REASON_CHARS_MAX)
-}
-
-fn check_line(what: &str, text: &str, chars_max: usize) -> Result<(), String> {
-    let chars = text.chars().count();
-    if !(1..=chars_max).contains(&chars) {
-        return Err(format!("{what} of {chars} characters, expected 1 to {chars_max}"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(format!("{what} with a control character"));
-    }
-    Ok(())
 }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::commitment::Nonce;
 use crate::dsse::{DsseError, Envelope};
 use crate::key::{PublicKey, SecretKey};
-use crate::statement::{Predicate, Statement, StatementError, Subject};
+use crate::statement::{Predicate, Statement, StatementError, Subject, check_line};
 use crate::{ArtifactId, ArtifactSlot, Digest, FileName, Purl};
 
 /// Largest envelope of a drill, in bytes.
@@ -96,11 +96,8 @@ impl DrillError {
     /// A short stable name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Envelope(DsseError::TooLarge { .. }) => "oversized",
-            Self::Envelope(DsseError::Signature | DsseError::KeyId { .. }) => "bad-signature",
-            Self::Envelope(_) => "malformed-envelope",
-            Self::Statement(StatementError::Contradiction(_)) => "contradiction",
-            Self::Statement(_) => "malformed-statement",
+            Self::Envelope(error) => error.name(),
+            Self::Statement(error) => error.name(),
             Self::ForeignLog { .. } => "foreign-log",
         }
     }
@@ -137,14 +134,7 @@ impl Opening {
         if self.package.qualifier("repository_url").is_none() {
             return Err(format!("package {} names no registry of its own", self.package));
         }
-        let chars = self.reason.chars().count();
-        if !(1..=REASON_CHARS_MAX).contains(&chars) {
-            return Err(format!("reason of {chars} characters, expected 1 to {REASON_CHARS_MAX}"));
-        }
-        if self.reason.chars().any(char::is_control) {
-            return Err("reason with a control character".to_owned());
-        }
-        Ok(())
+        check_line("reason", &self.reason, REASON_CHARS_MAX)
     }
 }
 

@@ -59,6 +59,17 @@ pub enum DsseError {
     Signature,
 }
 
+impl DsseError {
+    /// A short stable name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "oversized",
+            Self::Signature | Self::KeyId { .. } => "bad-signature",
+            Self::Malformed(_) | Self::NotCanonical | Self::PayloadType(_) => "malformed-envelope",
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Json<'a> {

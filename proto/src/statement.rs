@@ -72,6 +72,28 @@ pub enum StatementError {
     Contradiction(String),
 }
 
+impl StatementError {
+    /// A short stable name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Contradiction(_) => "contradiction",
+            Self::Malformed(_) | Self::Type(_) | Self::PredicateType { .. } => "malformed-statement",
+        }
+    }
+}
+
+/// What is for people is one line.
+pub(crate) fn check_line(what: &str, text: &str, chars_max: usize) -> Result<(), String> {
+    let chars = text.chars().count();
+    if !(1..=chars_max).contains(&chars) {
+        return Err(format!("{what} of {chars} characters, expected 1 to {chars_max}"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(format!("{what} with a control character"));
+    }
+    Ok(())
+}
+
 /// The part of a statement that tells which predicate it has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -72,11 +72,8 @@ impl RejectError {
         match self {
             Self::Certificate(CertificateError::UnknownOperator(_)) => "unknown-operator",
             Self::Certificate(_) => "bad-certificate",
-            Self::Envelope(DsseError::TooLarge { .. }) => "oversized",
-            Self::Envelope(DsseError::Signature | DsseError::KeyId { .. }) => "bad-signature",
-            Self::Envelope(_) => "malformed-envelope",
-            Self::Statement(StatementError::Contradiction(_)) => "contradiction",
-            Self::Statement(_) => "malformed-statement",
+            Self::Envelope(error) => error.name(),
+            Self::Statement(error) => error.name(),
             Self::ExpiredCertificate { .. } => "expired-certificate",
             Self::ForeignFeed(_) => "foreign-feed",
             Self::ForeignOperator(_) => "foreign-operator",

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use quorate_proto::commitment::{Secret, outcome_digest};
-use quorate_proto::declaration::{Advisory, Declaration, VerifiedDeclaration};
+use quorate_proto::declaration::{Advisory, DECLARATION_BYTES_MAX, Declaration, VerifiedDeclaration};
 use quorate_proto::drill::{Opening, VerifiedDrill};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedEntry;
@@ -110,7 +110,7 @@ fn declarations() {
         Declaration::Retraction(retraction(of, Digest::of(b"what was said"))),
     ];
     let row = |declaration: Declaration| {
-        let envelope = declaration.clone().sign(&key).unwrap();
+        let envelope = Envelope::parse(declaration.clone().sign(&key).unwrap().bytes(), DECLARATION_BYTES_MAX).unwrap();
         let signature = Envelope::sign(envelope.payload().to_vec(), &SecretKey::from_seed(&[8; 32]));
         let foreign = VerifiedDeclaration::verify(signature.bytes()).unwrap_err().name();
         json!({

@@ -3,7 +3,7 @@
 //! They follow from the log's leaves alone; the index has where each stands. Who is listened to is the policy's to say.
 //! `docs/spec/declarations.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use quorate_proto::declaration::{Declaration, VerifiedDeclaration};
@@ -13,7 +13,7 @@ use quorate_proto::{Digest, OperatorId, PurlPattern, SignerId, Timestamp};
 use quorate_tally::Declarations;
 
 use super::index::Order;
-use super::leaf::{Leaf, LeafError};
+use super::leaf::LeafError;
 use super::rows::{self, SlotKey};
 use super::writer::Writer;
 use super::{Store, StoreError};
@@ -88,36 +88,16 @@ impl Store {
     }
 
     fn slots_of_signer(&self, signer: SignerId) -> Result<BTreeSet<SlotKey>, StoreError> {
-        let mut slots = BTreeSet::new();
-        let Ok(operator) = OperatorId::from_bytes(*signer.as_bytes()) else { return Ok(slots) };
-        for row in self.index.scan(&rows::operator_slots_prefix(operator), Order::Ascending) {
-            slots.extend(rows::slots_in(&row?.1)?);
-        }
-        Ok(slots)
+        OperatorId::from_bytes(*signer.as_bytes()).map_or_else(|_| Ok(BTreeSet::new()), |operator| self.slots_of_operator(operator))
     }
 }
 
 impl Writer {
-    /// Takes up declarations among leaves, before their log can be read: whoever tallies up to a size knows all that stands before it.
-    /// The slots to be tallied again.
-    pub(super) fn learn_declarations<'l>(
-        &self,
-        leaves: impl Iterator<Item = (u64, &'l [u8])>,
-    ) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
-        let mut known = None;
-        let mut slots = BTreeMap::new();
-        for (leaf, bytes) in leaves {
-            if let Leaf::Declaration = Leaf::read(bytes)? {
-                let known = known.get_or_insert_with(|| Declarations::clone(&self.store.declarations()));
-                let declared = verified(bytes)?;
-                known.take(leaf, Arc::clone(&declared));
-                slots.extend(self.store.slots_declared(known, &declared)?.into_iter().map(|slot| (slot, leaf)));
-            }
-        }
-        if let Some(known) = known {
-            self.declare(known);
-        }
-        Ok(slots)
+    /// Takes one up. The slots to be tallied again.
+    pub(super) fn take_declaration(&self, known: &mut Declarations, leaf: u64, bytes: &[u8]) -> Result<BTreeSet<SlotKey>, StoreError> {
+        let declared = verified(bytes)?;
+        known.take(leaf, Arc::clone(&declared));
+        self.store.slots_declared(known, &declared)
     }
 
     /// Takes up all that the index names.
@@ -129,11 +109,11 @@ impl Writer {
         for leaf in leaves {
             known.take(leaf, verified(&self.store.log().leaf(leaf).map_err(StoreError::io("reading a declaration"))?)?);
         }
-        self.declare(known);
+        self.know_declarations(known);
         Ok(())
     }
 
-    fn declare(&self, known: Declarations) {
+    pub(super) fn know_declarations(&self, known: Declarations) {
         *self.store.declarations.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 }

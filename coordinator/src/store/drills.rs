@@ -17,7 +17,7 @@ use quorate_tally::Drills;
 
 use super::files::{Paths, Point, is_scratch};
 use super::index::Order;
-use super::leaf::{Leaf, LeafError};
+use super::leaf::LeafError;
 use super::rows::{self, SlotKey};
 use super::writer::Writer;
 use super::{Store, StoreError};
@@ -96,23 +96,6 @@ pub(crate) fn prepare(paths: &Paths) -> io::Result<()> {
 }
 
 impl Writer {
-    /// Takes up steps of drills among leaves, before their log can be read: whoever tallies up to a size knows all that
-    /// stands before it. The slots to be tallied again. Complexity: one look at each leaf.
-    pub(super) fn learn_drills<'l>(&self, leaves: impl Iterator<Item = (u64, &'l [u8])>) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
-        let mut known = None;
-        let mut slots = BTreeMap::new();
-        for (leaf, bytes) in leaves {
-            if let Leaf::Drill = Leaf::read(bytes)? {
-                let known = known.get_or_insert_with(|| Drills::clone(&self.store.drills()));
-                slots.extend(self.take_drill(known, leaf, bytes)?.map(|slot| (SlotKey::of(&slot), leaf)));
-            }
-        }
-        if let Some(known) = known {
-            self.know(known);
-        }
-        Ok(slots)
-    }
-
     /// Takes up all that the index names.
     pub(super) fn load_drills(&self) -> Result<(), StoreError> {
         let mut known = Drills::default();
@@ -121,17 +104,17 @@ impl Writer {
             let bytes = self.store.log().leaf(leaf).map_err(StoreError::io("reading a drill"))?;
             self.take_drill(&mut known, leaf, &bytes)?;
         }
-        self.know(known);
+        self.know_drills(known);
         Ok(())
     }
 
-    fn take_drill(&self, known: &mut Drills, leaf: u64, bytes: &[u8]) -> Result<Option<ArtifactSlot>, StoreError> {
+    pub(super) fn take_drill(&self, known: &mut Drills, leaf: u64, bytes: &[u8]) -> Result<Option<ArtifactSlot>, StoreError> {
         let key = NodeId::from_bytes(*self.key.signer.verifier().public()).map_err(|error| StoreError::Resume(error.to_string()))?;
         let drill = VerifiedDrill::verify(bytes, &key, self.key.origin.as_str()).map_err(LeafError::Drill)?;
         Ok(known.take(leaf, &drill))
     }
 
-    fn know(&self, known: Drills) {
+    pub(super) fn know_drills(&self, known: Drills) {
         *self.store.drills.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 }

@@ -48,9 +48,8 @@ impl Writer {
             return Err(StoreError::Resume(format!("stage files lead to size {}, committed is {}", self.log.size(), committed.size)));
         }
         for stage in &done {
-            let leaves = || (stage.start..).zip(stage.leaves()).map(|(leaf, entry)| (leaf, entry.as_bytes()));
-            self.learn_drills(leaves())?;
-            self.learn_declarations(leaves())?;
+            let leaves = (stage.start..).zip(stage.leaves()).map(|(leaf, entry)| (leaf, entry.as_bytes()));
+            self.learn(leaves)?;
         }
         self.store.reader.publish(self.log.published(self.note.clone()));
         self.take_up_index(&done, held, committed.size)?;

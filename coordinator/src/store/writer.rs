@@ -15,12 +15,14 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use quorate_proto::feed::EquivocationProof;
 use quorate_proto::{Digest, OperatorId};
+use quorate_tally::{Declarations, Drills};
 use quorate_tlog::{Entry, TreeHead};
 use rustix::fs::{FlockOperation, flock};
 
 use super::batch::{Batch, Census, Effects, Ledger};
 use super::files::{Disk, Paths};
 use super::index::{Index, IndexError, Order, Rows, Rung};
+use super::leaf::Leaf;
 use super::leaves::LeafReader;
 use super::log::{Grown, Log, LogKey, Publisher, Unsettled};
 use super::rows::{self, SlotKey, VerdictRow};
@@ -131,9 +133,8 @@ impl Writer {
     /// Shows durable batches to the world: all that are not yet published, in their order.
     pub(crate) fn publish(&mut self, mut batches: Vec<Durable>) -> Result<Vec<Effects>, StoreError> {
         for Durable { effects, .. } in &mut batches {
-            let drilled = self.learn_drills(effects.drills.iter().map(|(leaf, envelope)| (*leaf, envelope.as_slice())))?;
-            let declared = self.learn_declarations(effects.declarations.iter().map(|(leaf, envelope)| (*leaf, envelope.as_slice())))?;
-            for (slot, leaf) in drilled.into_iter().chain(declared) {
+            let told = effects.drills.iter().chain(&effects.declarations);
+            for (slot, leaf) in self.learn(told.map(|(leaf, envelope)| (*leaf, envelope.as_slice())))? {
                 effects.dirty.entry(slot).or_insert(leaf);
             }
         }
@@ -258,9 +259,34 @@ impl Writer {
         let last = self.log.size().saturating_sub(1);
         let mut slots = BTreeMap::new();
         for operator in operators {
-            for row in self.store.index.scan(&rows::operator_slots_prefix(*operator), Order::Ascending) {
-                slots.extend(rows::slots_in(&row?.1)?.map(|slot| (slot, last)));
+            slots.extend(self.store.slots_of_operator(*operator)?.into_iter().map(|slot| (slot, last)));
+        }
+        Ok(slots)
+    }
+
+    /// Takes up steps of drills and declarations among leaves, before their log can be read: whoever tallies up to a size
+    /// knows all that stands before it. The slots to be tallied again. Complexity: one look at each leaf.
+    pub(super) fn learn<'l>(&self, leaves: impl Iterator<Item = (u64, &'l [u8])>) -> Result<BTreeMap<SlotKey, u64>, StoreError> {
+        let (mut drills, mut declarations) = (None, None);
+        let mut slots = BTreeMap::new();
+        for (leaf, bytes) in leaves {
+            match Leaf::read(bytes)? {
+                Leaf::Drill => {
+                    let known = drills.get_or_insert_with(|| Drills::clone(&self.store.drills()));
+                    slots.extend(self.take_drill(known, leaf, bytes)?.map(|slot| (SlotKey::of(&slot), leaf)));
+                }
+                Leaf::Declaration => {
+                    let known = declarations.get_or_insert_with(|| Declarations::clone(&self.store.declarations()));
+                    slots.extend(self.take_declaration(known, leaf, bytes)?.into_iter().map(|slot| (slot, leaf)));
+                }
+                _ => {}
             }
+        }
+        if let Some(known) = drills {
+            self.know_drills(known);
+        }
+        if let Some(known) = declarations {
+            self.know_declarations(known);
         }
         Ok(slots)
     }
@@ -300,6 +326,15 @@ impl Writer {
 }
 
 impl Store {
+    /// The slots in which an operator has results.
+    pub(super) fn slots_of_operator(&self, operator: OperatorId) -> Result<BTreeSet<SlotKey>, StoreError> {
+        let mut slots = BTreeSet::new();
+        for row in self.index.scan(&rows::operator_slots_prefix(operator), Order::Ascending) {
+            slots.extend(rows::slots_in(&row?.1)?);
+        }
+        Ok(slots)
+    }
+
     /// What the log's size was when the rows were frozen, and what was published up to then. If only a part of it
     /// succeeds, stage files still say all.
     fn settle(&self, mut unsettled: Unsettled, size: u64) -> Result<(), StoreError> {

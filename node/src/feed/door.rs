@@ -1,14 +1,14 @@
 //! The door for items: bytes become verified entries, certificates are checked once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use quorate_gossip::store::reason;
-use quorate_proto::certificate::VerifiedCertificate;
+use quorate_proto::certificate::KnownCertificates;
 use quorate_proto::entry::VerifiedEntry;
 use quorate_proto::verified::{FeedItem, RejectError};
 use quorate_proto::wire::FEED_ITEM_BYTES_MAX;
-use quorate_proto::{Digest, OperatorId, Timestamp};
+use quorate_proto::{OperatorId, Timestamp};
 
 /// Certificates that are remembered. When it is full all are forgotten: the next ones cost a signature each.
 const CERTIFICATES_MAX: usize = 4096;
@@ -17,12 +17,12 @@ const CERTIFICATES_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Door {
     enrolled: BTreeSet<OperatorId>,
-    certificates: Mutex<HashMap<Digest, VerifiedCertificate>>,
+    certificates: Mutex<KnownCertificates>,
 }
 
 impl Door {
     pub(super) fn new(enrolled: BTreeSet<OperatorId>) -> Self {
-        Self { enrolled, certificates: Mutex::default() }
+        Self { enrolled, certificates: Mutex::new(KnownCertificates::new(CERTIFICATES_MAX)) }
     }
 
     pub(super) fn enrolled(&self) -> &BTreeSet<OperatorId> {
@@ -34,25 +34,12 @@ impl Door {
         if item.certificate.len().saturating_add(item.envelope.len()) > FEED_ITEM_BYTES_MAX {
             return Err("oversized");
         }
-        let certificate = self.certificate(&item.certificate).map_err(|e| e.name())?;
+        let certificate = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).verify(&item.certificate, &self.enrolled);
+        let certificate = certificate.map_err(|error| RejectError::Certificate(error).name())?;
         let entry = VerifiedEntry::verify(&item.envelope, &certificate).map_err(|e| e.name())?;
         if entry.is_ahead_of(now) {
             return Err(reason::FUTURE);
         }
         Ok(entry)
-    }
-
-    fn certificate(&self, bytes: &[u8]) -> Result<VerifiedCertificate, RejectError> {
-        let name = Digest::of(bytes);
-        let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(certificate) = known.get(&name) {
-            return Ok(certificate.clone());
-        }
-        let certificate = VerifiedCertificate::verify(bytes, &self.enrolled).map_err(RejectError::Certificate)?;
-        if known.len() >= CERTIFICATES_MAX {
-            known.clear();
-        }
-        known.insert(name, certificate.clone());
-        Ok(certificate)
     }
 }
