@@ -8,6 +8,7 @@ mod audit;
 mod course;
 mod history;
 mod kept;
+mod opened;
 pub(crate) mod own;
 mod recompute;
 mod view;

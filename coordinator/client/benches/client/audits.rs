@@ -1,6 +1,7 @@
 //! A whole log read, each signature checked and each verdict made again.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use quorate_proto::dsse::Envelope;
 use quorate_proto::verified::VerifiedStatement;
@@ -10,10 +11,13 @@ use quorate_tests::{Member, SIGNED_AT, artifact, identical, policy};
 use quorate_tlog::{Entry, Signer};
 
 use crate::audit::Audit;
-use crate::{cpu_time, memory_mib, signature_seconds};
+use crate::{cpu_time, memory_mib, process_time, signature_seconds};
 
 /// Entries of an entry bundle.
 const BUNDLE: usize = 256;
+
+/// Entry bundles that are made before they are audited: processor time of all threads is known to a hundredth of a second.
+const ROUND: usize = 64;
 
 /// A log that grows as long as it is asked to: results of five operators, and a verdict for each artifact.
 struct Source {
@@ -56,37 +60,53 @@ impl Source {
     }
 }
 
+/// What each processor says, all at the same time.
+fn on_all<T: Send>(ask: impl Fn() -> T + Copy + Send) -> Vec<T> {
+    let processors = thread::available_parallelism().unwrap().get();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 pub(crate) fn run(span: Duration, entries: usize) {
     let mut source = Source::new();
     let mut audit = Audit::new(Signer::from_seed("quorate.example/log".parse().unwrap(), &[7; 32]).verifier().clone()).unwrap();
     let before = memory_mib("VmRSS:");
-    let one = signature_seconds(span / 3, 1_500);
-    let (mut hashing, mut auditing) = (Duration::ZERO, Duration::ZERO);
-    let bundles = entries.div_ceil(BUNDLE);
-    for _ in 0..bundles {
-        let bundle = source.bundle();
+    let (mut hashing, mut auditing, mut clock) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let mut samples = Vec::new();
+    let rounds = entries.div_ceil(ROUND * BUNDLE);
+    for _ in 0..rounds {
+        // What a signature takes changes with the machine's other work, and two processors may be one core: it is asked all along,
+        // of all of them at once.
+        samples.extend(on_all(|| signature_seconds(span / 32, 1_500)));
+        let bundles: Vec<_> = (0..ROUND).map(|_| source.bundle()).collect();
         let began = cpu_time();
-        for entry in &bundle {
+        for entry in bundles.iter().flatten() {
             std::hint::black_box(entry.leaf_hash());
         }
         hashing += cpu_time().saturating_sub(began);
-        let began = cpu_time();
-        audit.take(&bundle).unwrap();
-        auditing += cpu_time().saturating_sub(began);
+        let (began, clock_began) = (process_time(), Instant::now());
+        for bundle in &bundles {
+            audit.take(bundle).unwrap();
+        }
+        auditing += process_time().saturating_sub(began);
+        clock += clock_began.elapsed();
     }
     assert!(audit.findings.is_empty(), "{:?}", audit.findings.first());
-    let one = f64::midpoint(one, signature_seconds(span / 3, 1_500));
     let counts = audit.counts;
+    let one = samples.iter().sum::<f64>() / samples.len() as f64;
     let signatures = counts.results + 5;
     let (sum, took) = (hashing.as_secs_f64() + one * signatures as f64, auditing.as_secs_f64());
+    let read = rounds * ROUND * BUNDLE;
     println!(
-        "audit of {} entries ({} results, {} verdicts made again): {took:.1} s on one core, {:.0} entries a second; \
-         hashing and {signatures} signatures alone {sum:.1} s = {:.1} % (goal 80 %)",
-        bundles * BUNDLE,
+        "audit of {read} entries ({} results, {} verdicts made again): {took:.1} s of processor time; hashing and {signatures} signatures \
+         alone {sum:.1} s = {:.1} % (goal 80 %); {:.1} s on the clock, {:.0} entries a second",
         counts.results,
         counts.verdicts,
-        (bundles * BUNDLE) as f64 / took,
-        100.0 * sum / took
+        100.0 * sum / took,
+        clock.as_secs_f64(),
+        read as f64 / clock.as_secs_f64()
     );
     println!("memory of the auditor, who is handed the log: {before} MiB before, {} MiB at most", memory_mib("VmHWM:"));
 }

@@ -30,6 +30,8 @@ mod exit;
 mod history;
 #[path = "../../src/monitor/kept.rs"]
 mod kept;
+#[path = "../../src/monitor/opened.rs"]
+mod opened;
 #[path = "../../src/monitor/recompute.rs"]
 mod recompute;
 #[path = "../../src/text.rs"]
@@ -73,6 +75,14 @@ fn main() {
 fn cpu_time() -> Duration {
     let spent = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(spent.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// Processor time that all threads have had so far, to a hundredth of a second.
+fn process_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Seconds of processor time that checking one signature takes.

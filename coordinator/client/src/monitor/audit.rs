@@ -21,15 +21,15 @@ use quorate_proto::statement::{Predicate as _, Statement, StatementError, predic
 use quorate_proto::verified::{FeedItem, RejectError};
 use quorate_proto::witness_check::WitnessCheck;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::drills::{Drilled, Opened, Void};
+use quorate_tally::drills::{self, Drilled, Void};
 use quorate_tally::record::{Ownership, Record, owners};
 use quorate_tally::{ENGINE, Mark, Policy, Verdict, VerdictSummary};
-use quorate_tlog::bundle::ENTRY_BYTES_MAX;
 use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
 
 use super::course::{self, Lack, Last};
-use super::kept::{Kept, Written};
+use super::kept::{EntryId, Kept, SlotId};
+use super::opened::{Certificates, Opened};
 use super::recompute::{Grounds, Marked, contradiction};
 
 /// What the leaf of a policy begins with.
@@ -42,16 +42,17 @@ pub(super) struct Audit {
     tree: Tree,
     tiles: MemoryTiles,
     /// The certificate in force of each node, by the key id that its envelopes name.
-    certificates: HashMap<String, Arc<VerifiedCertificate>>,
-    places: BTreeMap<(NodeId, u64), Place>,
+    certificates: Certificates,
+    /// What stands at each place of each node's feed.
+    feeds: HashMap<NodeId, BTreeMap<u64, Place>>,
     kept: Kept,
     grounds: Grounds,
     /// The marks that were found in a slot, until something about it comes.
-    marked: HashMap<ArtifactSlot, Marked>,
+    marked: HashMap<SlotId, Marked>,
     /// The last verdict on each artifact.
-    verdicts: HashMap<ArtifactId, Last>,
+    verdicts: HashMap<(SlotId, Digest), Last>,
     /// Slots with results that perhaps no verdict has considered.
-    unconsidered: BTreeSet<ArtifactSlot>,
+    unconsidered: BTreeSet<SlotId>,
     /// Of whom a verdict has called a vote its own.
     owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -63,11 +64,11 @@ pub(super) struct Audit {
 /// What stands at a place in a feed: enough to prove that another envelope contradicts it.
 struct Place {
     digest: Digest,
-    written: Written,
+    entry: EntryId,
 }
 
 /// A drill that was opened, and what it shows.
-pub(super) type Shown<'a> = (&'a Opened, Result<Drilled, Void>);
+pub(super) type Shown<'a> = (&'a drills::Opened, Result<Drilled, Void>);
 
 /// What keeps an audit from going on. Findings do not.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +124,8 @@ impl Audit {
             key,
             tree: Tree::default(),
             tiles: MemoryTiles::default(),
-            certificates: HashMap::new(),
-            places: BTreeMap::new(),
+            certificates: Certificates::new(),
+            feeds: HashMap::new(),
             kept: Kept::new()?,
             grounds: Grounds::default(),
             marked: HashMap::new(),
@@ -142,12 +143,12 @@ impl Audit {
 
     /// The digest of what stands in the log for a place in a node's feed: of two, the first.
     pub(super) fn at(&self, node: NodeId, sequence: u64) -> Option<Digest> {
-        self.places.get(&(node, sequence)).map(|place| place.digest)
+        Some(self.feeds.get(&node)?.get(&sequence)?.digest)
     }
 
     /// The places of a node's feed that the log has, in order.
     pub(super) fn sequences(&self, node: NodeId) -> impl Iterator<Item = u64> {
-        self.places.range((node, 0)..=(node, u64::MAX)).map(|((_, sequence), _)| *sequence)
+        self.feeds.get(&node).into_iter().flat_map(BTreeMap::keys).copied()
     }
 
     pub(super) fn head(&self) -> TreeHead {
@@ -166,11 +167,12 @@ impl Audit {
     /// Takes the entries that come next. After an error this audit knows less than it has counted: only another can go on.
     pub(super) fn take(&mut self, entries: &[LogEntry]) -> Result<(), AuditError> {
         let first = self.size();
-        let appended = self.tree.append(&entries.iter().map(LogEntry::leaf_hash).collect::<Vec<_>>())?;
+        let opened = Opened::all(entries, &self.certificates);
+        let appended = self.tree.append(&opened.iter().map(|entry| entry.hash).collect::<Vec<_>>())?;
         self.tree = appended.tree;
         self.tiles.0.extend(appended.tiles.into_iter().map(|tile| (tile.path, tile.bytes)));
-        for (leaf, entry) in (first..).zip(entries) {
-            match self.entry(leaf, entry.as_bytes()) {
+        for (leaf, entry) in (first..).zip(opened) {
+            match self.entry(leaf, entry) {
                 Ok(()) => {}
                 Err(Amiss::Finding(said)) => self.findings.push((leaf, said)),
                 Err(Amiss::Kept(error)) => return Err(error.into()),
@@ -179,7 +181,8 @@ impl Audit {
         Ok(())
     }
 
-    fn entry(&mut self, leaf: u64, bytes: &[u8]) -> Result<(), Amiss> {
+    fn entry(&mut self, leaf: u64, opened: Opened<'_>) -> Result<(), Amiss> {
+        let bytes = opened.bytes;
         if let Some(policy) = bytes.strip_prefix(POLICY_MAGIC) {
             let text = std::str::from_utf8(policy).map_err(|error| error.to_string())?;
             let policy = Policy::parse(text).map_err(|error| error.to_string())?;
@@ -187,10 +190,11 @@ impl Audit {
             self.grounds.policies.insert(policy.digest(), policy);
             return Ok(());
         }
-        let envelope = Envelope::parse(bytes, ENTRY_BYTES_MAX).map_err(|error| error.to_string())?;
+        let envelope = opened.envelope.map_err(|error| error.to_string())?;
         // Nearly all entries are of feeds of nodes that are known: those are parsed once.
         if let Some(certificate) = self.certificates.get(envelope.key_id()).cloned() {
-            match VerifiedEntry::verify_envelope(&envelope, &certificate) {
+            let verified = opened.verified.filter(|(under, _)| Arc::ptr_eq(under, &certificate));
+            match verified.map_or_else(|| VerifiedEntry::verify_envelope(&envelope, &certificate), |(_, verified)| verified) {
                 Ok(entry) => return self.feed_entry(leaf, bytes, certificate, entry),
                 Err(RejectError::Statement(StatementError::PredicateType { .. })) => {}
                 Err(error) => return Err(error.to_string().into()),
@@ -226,32 +230,28 @@ impl Audit {
     fn feed_entry(&mut self, leaf: u64, bytes: &[u8], certificate: Arc<VerifiedCertificate>, entry: VerifiedEntry) -> Result<(), Amiss> {
         self.counts.results += u64::from(entry.result().is_some());
         self.grounds.times.signed(leaf, entry.signed_at());
-        let (digest, position) = (entry.digest(), entry.position());
-        let follows = self.end_of(position.node) == (position.sequence.checked_sub(1), position.previous);
-        let place = match self.places.entry((entry.node(), position.sequence)) {
+        let (digest, position, is_result) = (entry.digest(), entry.position(), entry.result().is_some());
+        let feed = self.feeds.entry(position.node).or_default();
+        let end = feed.last_key_value().map(|(sequence, place)| (*sequence, place.digest)).unzip();
+        let follows = end == (position.sequence.checked_sub(1), position.previous);
+        let place = match feed.entry(position.sequence) {
             Entry::Occupied(held) if held.get().digest == digest => return Err("an entry that is in the log already".into()),
             Entry::Occupied(held) => {
                 let operators = BTreeSet::from([certificate.operator()]);
                 let new = FeedItem { certificate: certificate.bytes().to_vec(), envelope: bytes.to_vec() };
-                let held = self.kept.item(&held.get().written)?;
+                let held = self.kept.item(held.get().entry)?;
                 let proof = EquivocationProof::verify(held, new, &operators).map_err(|error| error.to_string())?;
                 self.grounds.proofs.push((leaf, proof));
                 return Ok(());
             }
             Entry::Vacant(place) => place,
         };
-        let written = self.kept.write(leaf, &entry, bytes, certificate)?;
-        place.insert(Place { digest, written: written.clone() });
-        let slot = match &entry {
-            VerifiedEntry::Result(statement) => statement.artifact().slot.clone(),
-            VerifiedEntry::Commitment(commitment) => commitment.commitment().slot(),
-            VerifiedEntry::Check(check) => check.check().slot(),
-        };
-        if entry.result().is_some() {
-            self.unconsidered.insert(slot.clone());
+        let (entry, slot) = self.kept.take(leaf, bytes, certificate, entry)?;
+        place.insert(Place { digest, entry });
+        if is_result {
+            self.unconsidered.insert(slot);
         }
         self.marked.remove(&slot);
-        self.kept.add(&slot, written, entry);
         if follows {
             Ok(())
         } else {
@@ -259,18 +259,12 @@ impl Audit {
         }
     }
 
-    /// The last place of a node's feed that the log has, and what stands there.
-    fn end_of(&self, node: NodeId) -> (Option<u64>, Option<Digest>) {
-        let last = self.places.range((node, 0)..=(node, u64::MAX)).next_back();
-        last.map(|((_, sequence), place)| (*sequence, place.digest)).unzip()
-    }
-
     fn drill(&mut self, leaf: u64, bytes: &[u8]) -> Result<(), String> {
         let key = NodeId::from_bytes(*self.key.public()).map_err(|error| error.to_string())?;
         let drill =
             VerifiedDrill::verify(bytes, &key, self.key.name().as_str()).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         if let Some(slot) = self.grounds.drills.take(leaf, &drill) {
-            self.marked.remove(&slot);
+            self.marked.remove(&self.kept.slot(&slot));
         }
         Ok(())
     }
@@ -279,7 +273,8 @@ impl Audit {
         self.counts.verdicts += 1;
         let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
         let verdict = summary.verdict;
-        self.grounds.packages.take(leaf, &verdict);
+        let slot = self.kept.slot(&verdict.artifact.slot);
+        self.grounds.packages.take(leaf, slot, &verdict);
         if verdict.engine != ENGINE {
             return Ok(self.of_another_engine(&verdict.engine)?);
         }
@@ -287,19 +282,19 @@ impl Audit {
         if summary.log_size > leaf {
             return Err("a verdict that rests on what came after it".into());
         }
-        let entries = self.kept.entries(&verdict.artifact.slot)?;
+        let entries = self.kept.entries(slot)?;
         let recomputed = self.grounds.recompute(entries, policy, &verdict, summary.log_size);
         if recomputed != verdict {
             return Err(contradiction(&verdict, &recomputed).into());
         }
         self.owners.extend(owners(&verdict));
         let last = Last { leaf, size: summary.log_size, as_of: verdict.as_of, policy: verdict.policy };
-        let before = self.verdicts.insert(verdict.artifact.clone(), last);
-        let considers_all = |last: &Last| entries.results_since(last.size).is_empty();
-        if entries.artifacts().into_iter().all(|artifact| self.verdicts.get(artifact).is_some_and(considers_all)) {
-            self.unconsidered.remove(&verdict.artifact.slot);
+        let before = self.verdicts.insert((slot, verdict.artifact.digest), last);
+        let considers_all = |last: &Last| entries.results_since(last.size).next().is_none();
+        if entries.artifacts().into_iter().all(|artifact| self.verdicts.get(&(slot, artifact.digest)).is_some_and(considers_all)) {
+            self.unconsidered.remove(&slot);
         } else {
-            self.unconsidered.insert(verdict.artifact.slot.clone());
+            self.unconsidered.insert(slot);
         }
         Ok(self.follows(&verdict, last, before)?)
     }
@@ -334,12 +329,12 @@ impl Audit {
     pub(super) fn due(&mut self, now: Timestamp) -> Result<Vec<ArtifactId>, AuditError> {
         let (mut due, mut waiting) = (Vec::new(), BTreeSet::new());
         for slot in &self.unconsidered {
-            let entries = self.kept.entries(slot)?;
+            let entries = self.kept.entries(*slot)?;
             for artifact in entries.artifacts() {
-                let lack = self.grounds.lacks(entries, artifact, self.verdicts.get(artifact), now);
+                let lack = self.grounds.lacks(entries, artifact, self.verdicts.get(&(*slot, artifact.digest)), now);
                 due.extend(lack.filter(|lack| *lack == Lack::Due).map(|_| artifact.clone()));
                 if lack.is_some() {
-                    waiting.insert(slot.clone());
+                    waiting.insert(*slot);
                 }
             }
         }
@@ -360,7 +355,11 @@ impl Audit {
     /// All drills that were opened, and what each shows.
     pub(super) fn drills(&mut self) -> Result<Vec<Shown<'_>>, AuditError> {
         let Self { grounds, kept, .. } = self;
-        grounds.drills.opened().map(|opened| Ok((opened, opened.shows(kept.entries(&opened.artifact.slot)?.results())))).collect()
+        let all = grounds.drills.opened().map(|opened| {
+            let slot = kept.slot(&opened.artifact.slot);
+            Ok((opened, opened.shows(kept.entries(slot)?.results())))
+        });
+        all.collect()
     }
 
     /// How many drills are announced and not opened.
@@ -370,16 +369,19 @@ impl Audit {
 
     /// Every mark that the log shows as of a time, by slot. Only where there is a commitment or a drill can be one.
     pub(super) fn marks(&mut self, as_of: Timestamp) -> Result<Vec<(ArtifactSlot, Mark)>, AuditError> {
-        let drilled = self.grounds.drills.opened().map(|opened| &opened.artifact.slot);
-        let slots: BTreeSet<_> = self.kept.committed().chain(drilled).cloned().collect();
+        let drilled: Vec<_> = self.grounds.drills.opened().map(|opened| self.kept.slot(&opened.artifact.slot)).collect();
+        let slots: BTreeSet<_> = self.kept.committed().chain(drilled).collect();
         let mut found = Vec::new();
         for slot in slots {
             if !self.marked.get(&slot).is_some_and(|marked| marked.holds(as_of)) {
-                let entries = self.kept.entries(&slot)?;
-                self.marked.insert(slot.clone(), self.grounds.marked(&slot, entries, as_of));
+                let name = self.kept.name(slot).clone();
+                let marked = self.grounds.marked(&name, self.kept.entries(slot)?, as_of);
+                self.marked.insert(slot, marked);
             }
-            found.extend(self.marked[&slot].marks.iter().map(|mark| (slot.clone(), mark.clone())));
+            let name = self.kept.name(slot);
+            found.extend(self.marked[&slot].marks.iter().map(|mark| (name.clone(), mark.clone())));
         }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(found)
     }
 }

@@ -5,18 +5,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use quorate_proto::{ArtifactId, Digest};
+use quorate_proto::Digest;
 use quorate_tally::history::{Past, package};
 use quorate_tally::{History, Verdict};
 
+use super::kept::SlotId;
+
 /// All verdicts, by package, in the order of the log.
 #[derive(Default)]
-pub(super) struct Packages(HashMap<Digest, Vec<(u64, ArtifactId, Past)>>);
+pub(super) struct Packages(HashMap<Digest, Vec<Said>>);
+
+/// Where a verdict stands, on which file, and what it says.
+type Said = (u64, (SlotId, Digest), Past);
 
 impl Packages {
     /// Takes up the verdict at `leaf`, which stands behind all that were taken up.
-    pub(super) fn take(&mut self, leaf: u64, verdict: &Verdict) {
-        let said = (leaf, verdict.artifact.clone(), Past::of(verdict));
+    pub(super) fn take(&mut self, leaf: u64, slot: SlotId, verdict: &Verdict) {
+        let said = (leaf, (slot, verdict.artifact.digest), Past::of(verdict));
         self.0.entry(package(&verdict.artifact.slot.package)).or_default().push(said);
     }
 

@@ -16,24 +16,31 @@ use quorate_proto::{ArtifactId, ArtifactSlot, NodeId, OperatorId};
 use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 
 /// Entries and slots that stay in memory, at most twice as many and one slot's. Entries of other slots cost their
-/// signatures again when they are asked for.
-const WARM_MAX: usize = 100_000;
+/// signatures again when they are asked for; many more in memory cost as much, for they are in no cache of the processor.
+const WARM_MAX: usize = 10_000;
 
 /// Bytes that are written at once.
-const TAIL_BYTES: usize = 1 << 20;
+const TAIL_BYTES: usize = 1 << 18;
 
 /// All of them.
 pub(super) struct Kept {
     spool: Spool,
-    slots: HashMap<ArtifactSlot, Vec<Written>>,
-    young: Generation,
-    old: Generation,
-    warm_max: usize,
+    entries: Vec<Written>,
+    numbers: HashMap<Arc<ArtifactSlot>, SlotId>,
+    slots: Vec<Slot>,
+    warm: Warm,
 }
 
+/// The number of an entry here.
+#[derive(Clone, Copy)]
+pub(super) struct EntryId(u32);
+
+/// The number of a slot here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SlotId(u32);
+
 /// Where an entry was written, and under which certificate it counts.
-#[derive(Clone)]
-pub(super) struct Written {
+struct Written {
     leaf: u64,
     offset: u64,
     length: u32,
@@ -48,21 +55,33 @@ enum Kind {
     Check,
 }
 
+/// The entries about a slot that count.
+struct Slot {
+    name: Arc<ArtifactSlot>,
+    held: Vec<EntryId>,
+    /// The same, read and verified, in a slot that is warm.
+    entries: Option<Entries>,
+    /// When it was last asked for.
+    turn: u64,
+}
+
+/// Which slots are in memory: those of this turn, and those of the one before.
+struct Warm {
+    max: usize,
+    turn: u64,
+    young: Vec<SlotId>,
+    old: Vec<SlotId>,
+    /// Slots and entries of this turn: a slot without entries takes room too.
+    count: usize,
+}
+
 /// The entries about a slot, in the order of the log.
 #[derive(Default)]
 pub(super) struct Entries {
     leaves: Vec<u64>,
-    statements: Vec<VerifiedStatement>,
+    statements: Vec<Arc<VerifiedStatement>>,
     commitments: Vec<(u64, Arc<VerifiedCommitment>)>,
-    checks: Vec<(u64, VerifiedCheck)>,
-}
-
-/// Slots that are in memory.
-#[derive(Default)]
-struct Generation {
-    slots: HashMap<ArtifactSlot, Entries>,
-    /// Slots and entries: one without entries takes room too.
-    count: usize,
+    checks: Vec<(u64, Arc<VerifiedCheck>)>,
 }
 
 /// Bytes one after the other; the last of them are not written yet.
@@ -78,104 +97,152 @@ impl Kept {
         Self::with_warm_max(WARM_MAX)
     }
 
-    fn with_warm_max(warm_max: usize) -> io::Result<Self> {
+    fn with_warm_max(max: usize) -> io::Result<Self> {
         let spool = Spool { file: tempfile::tempfile()?, written: 0, tail: Vec::new() };
-        Ok(Self { spool, slots: HashMap::new(), young: Generation::default(), old: Generation::default(), warm_max })
+        let warm = Warm { max, turn: 0, young: Vec::new(), old: Vec::new(), count: 0 };
+        Ok(Self { spool, entries: Vec::new(), numbers: HashMap::new(), slots: Vec::new(), warm })
     }
 
-    /// Writes down an entry that was found good under `certificate`.
-    pub(super) fn write(
+    /// The number of a slot, which may be new.
+    pub(super) fn slot(&mut self, name: &ArtifactSlot) -> SlotId {
+        if let Some(id) = self.numbers.get(name) {
+            return *id;
+        }
+        let (id, name) = (SlotId(number(self.slots.len())), Arc::new(name.clone()));
+        self.slots.push(Slot { name: Arc::clone(&name), held: Vec::new(), entries: None, turn: 0 });
+        self.numbers.insert(name, id);
+        id
+    }
+
+    /// Which slot that is.
+    pub(super) fn name(&self, slot: SlotId) -> &ArtifactSlot {
+        &self.slots[slot.index()].name
+    }
+
+    /// Keeps an entry that was found good under `certificate`, and takes it up among those about its slot where it counts:
+    /// of a node the first few commitments to one task, and the first so many checks in one slot that confirm something.
+    pub(super) fn take(
         &mut self,
         leaf: u64,
-        entry: &VerifiedEntry,
         bytes: &[u8],
         certificate: Arc<VerifiedCertificate>,
-    ) -> io::Result<Written> {
-        let kind = match entry {
-            VerifiedEntry::Result(_) => Kind::Result,
-            VerifiedEntry::Commitment(_) => Kind::Commitment,
-            VerifiedEntry::Check(_) => Kind::Check,
+        entry: VerifiedEntry,
+    ) -> io::Result<(EntryId, SlotId)> {
+        let (slot, kind) = match &entry {
+            VerifiedEntry::Result(result) => (self.slot(&result.artifact().slot), Kind::Result),
+            VerifiedEntry::Commitment(entry) => (self.slot(&entry.commitment().slot()), Kind::Commitment),
+            VerifiedEntry::Check(check) => (self.slot(&check.check().slot()), Kind::Check),
         };
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        Ok(Written { leaf, offset: self.spool.append(bytes)?, length, kind, certificate })
-    }
-
-    /// An entry and its certificate, as they were read.
-    pub(super) fn item(&self, written: &Written) -> io::Result<FeedItem> {
-        Ok(FeedItem { certificate: written.certificate.bytes().to_vec(), envelope: self.spool.read(written)? })
-    }
-
-    /// Takes up an entry among those about its slot, where it counts: of a node the first few commitments to one task, and
-    /// the first so many checks in one slot that confirm something.
-    pub(super) fn add(&mut self, slot: &ArtifactSlot, written: Written, entry: VerifiedEntry) {
-        let held = match self.slots.get_mut(slot) {
-            Some(held) => held,
-            None => self.slots.entry(slot.clone()).or_default(),
-        };
-        let of_node = || held.iter().filter(|other| other.kind == written.kind && other.node() == written.node()).count();
-        let counts = match &entry {
-            VerifiedEntry::Result(_) => true,
-            VerifiedEntry::Commitment(_) => of_node() < COMMITMENTS_OF_A_NODE_MAX,
-            VerifiedEntry::Check(check) => check.check().agreement.confirms() && of_node() < CHECKS_OF_A_NODE_MAX,
-        };
-        if !counts {
-            return;
+        let id = EntryId(number(self.entries.len()));
+        self.entries.push(Written { leaf, offset: self.spool.append(bytes)?, length, kind, certificate });
+        if self.counts(slot, &entry) {
+            self.add(slot, id, leaf, entry);
         }
-        let (leaf, is_first) = (written.leaf, held.is_empty());
-        held.push(written);
-        if let Some(entries) = self.young.slots.get_mut(slot) {
+        Ok((id, slot))
+    }
+
+    fn counts(&self, slot: SlotId, entry: &VerifiedEntry) -> bool {
+        let held = || self.slots[slot.index()].held.iter().map(|id| &self.entries[id.index()]);
+        let of_node = |kind| held().filter(|other| other.kind == kind && other.node() == entry.node()).count();
+        match entry {
+            VerifiedEntry::Result(_) => true,
+            VerifiedEntry::Commitment(_) => of_node(Kind::Commitment) < COMMITMENTS_OF_A_NODE_MAX,
+            VerifiedEntry::Check(check) => check.check().agreement.confirms() && of_node(Kind::Check) < CHECKS_OF_A_NODE_MAX,
+        }
+    }
+
+    fn add(&mut self, id: SlotId, entry_id: EntryId, leaf: u64, entry: VerifiedEntry) {
+        let slot = &mut self.slots[id.index()];
+        let is_first = slot.held.is_empty();
+        slot.held.push(entry_id);
+        if let Some(entries) = &mut slot.entries {
             entries.add(leaf, entry);
-            self.young.count += 1;
-        } else if let Some(entries) = self.old.slots.get_mut(slot) {
-            entries.add(leaf, entry);
+            self.warm.count += usize::from(slot.turn == self.warm.turn);
         } else if is_first {
             let mut entries = Entries::default();
             entries.add(leaf, entry);
-            self.warm(slot, entries);
+            slot.entries = Some(entries);
+            self.touch(id);
         }
+    }
+
+    /// An entry and its certificate, as they were read.
+    pub(super) fn item(&self, id: EntryId) -> io::Result<FeedItem> {
+        let written = &self.entries[id.index()];
+        Ok(FeedItem { certificate: written.certificate.bytes().to_vec(), envelope: self.spool.read(written)? })
     }
 
     /// What is known about a slot.
-    pub(super) fn entries(&mut self, slot: &ArtifactSlot) -> io::Result<&Entries> {
-        if !self.young.slots.contains_key(slot) {
-            let entries = match self.old.slots.remove(slot) {
-                Some(entries) => entries,
-                None => self.read(slot)?,
-            };
-            self.warm(slot, entries);
+    pub(super) fn entries(&mut self, id: SlotId) -> io::Result<&Entries> {
+        if self.slots[id.index()].entries.is_none() {
+            self.slots[id.index()].entries = Some(self.read(id)?);
+            self.touch(id);
+        } else if self.slots[id.index()].turn < self.warm.turn {
+            self.touch(id);
         }
-        Ok(&self.young.slots[slot])
+        Ok(self.slots[id.index()].entries.as_ref().expect("read above"))
     }
 
     /// Every slot with a commitment.
-    pub(super) fn committed(&self) -> impl Iterator<Item = &ArtifactSlot> {
-        let committed = |held: &[Written]| held.iter().any(|one| one.kind == Kind::Commitment);
-        self.slots.iter().filter(move |(_, held)| committed(held)).map(|(slot, _)| slot)
+    pub(super) fn committed(&self) -> impl Iterator<Item = SlotId> {
+        let committed = |slot: &Slot| slot.held.iter().any(|id| self.entries[id.index()].kind == Kind::Commitment);
+        (0..).map(SlotId).zip(&self.slots).filter(move |(_, slot)| committed(slot)).map(|(id, _)| id)
     }
 
     /// Of each slot the operators that have results there.
     pub(super) fn operators(&self) -> impl Iterator<Item = BTreeSet<OperatorId>> {
-        let results = |held: &[Written]| held.iter().filter(|one| one.kind == Kind::Result).map(|one| one.certificate.operator()).collect();
-        self.slots.values().map(move |held| results(held))
+        self.slots.iter().map(|slot| {
+            let held = slot.held.iter().map(|id| &self.entries[id.index()]);
+            held.filter(|one| one.kind == Kind::Result).map(|one| one.certificate.operator()).collect()
+        })
     }
 
-    /// The slot that comes when there are enough makes the others the older generation; those before them are forgotten.
-    fn warm(&mut self, slot: &ArtifactSlot, entries: Entries) {
-        if self.young.count >= self.warm_max {
-            self.old = std::mem::take(&mut self.young);
+    /// A slot is of this turn. The one that comes when there are enough begins the next; what no turn since the last but one
+    /// has asked for is forgotten.
+    fn touch(&mut self, id: SlotId) {
+        let Warm { max, turn, young, old, count } = &mut self.warm;
+        if *count >= *max {
+            (*turn, *count) = (*turn + 1, 0);
+            for id in std::mem::replace(old, std::mem::take(young)) {
+                let slot = &mut self.slots[id.index()];
+                if slot.turn + 1 < *turn {
+                    slot.entries = None;
+                }
+            }
         }
-        self.young.count += 1 + entries.len();
-        self.young.slots.insert(slot.clone(), entries);
+        let slot = &mut self.slots[id.index()];
+        slot.turn = *turn;
+        *count += 1 + slot.entries.as_ref().map_or(0, Entries::len);
+        young.push(id);
     }
 
-    fn read(&self, slot: &ArtifactSlot) -> io::Result<Entries> {
+    fn read(&self, slot: SlotId) -> io::Result<Entries> {
         let mut entries = Entries::default();
-        for written in self.slots.get(slot).map_or(&[][..], Vec::as_slice) {
+        for id in &self.slots[slot.index()].held {
+            let written = &self.entries[id.index()];
             let entry = VerifiedEntry::verify(&self.spool.read(written)?, &written.certificate).map_err(io::Error::other)?;
             entries.add(written.leaf, entry);
         }
         Ok(entries)
     }
+}
+
+impl EntryId {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl SlotId {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The next number, of four thousand million.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("an index of so many entries does not fit into memory")
 }
 
 impl Written {
@@ -186,23 +253,27 @@ impl Written {
 
 impl Entries {
     /// The results that stand before `size`.
-    pub(super) fn results_before(&self, size: u64) -> &[VerifiedStatement] {
-        &self.statements[..self.leaves.partition_point(|leaf| *leaf < size)]
+    pub(super) fn results_before(&self, size: u64) -> impl Iterator<Item = &VerifiedStatement> + Clone {
+        self.statements[..self.count_before(size)].iter().map(Arc::as_ref)
     }
 
     /// The results that stand at `size` or behind it.
-    pub(super) fn results_since(&self, size: u64) -> &[VerifiedStatement] {
-        &self.statements[self.results_before(size).len()..]
+    pub(super) fn results_since(&self, size: u64) -> impl Iterator<Item = &VerifiedStatement> {
+        self.statements[self.count_before(size)..].iter().map(Arc::as_ref)
+    }
+
+    fn count_before(&self, size: u64) -> usize {
+        self.leaves.partition_point(|leaf| *leaf < size)
     }
 
     /// The artifacts that there are results of.
     pub(super) fn artifacts(&self) -> BTreeSet<&ArtifactId> {
-        self.statements.iter().map(VerifiedStatement::artifact).collect()
+        self.statements.iter().map(|statement| statement.artifact()).collect()
     }
 
     /// The results, each with its leaf.
     pub(super) fn results(&self) -> impl Iterator<Item = (u64, &VerifiedStatement)> + Clone {
-        self.leaves.iter().copied().zip(&self.statements)
+        self.leaves.iter().copied().zip(self.statements.iter().map(Arc::as_ref))
     }
 
     /// The commitments that stand before `size`.
@@ -212,7 +283,7 @@ impl Entries {
 
     /// The checks that stand before `size`.
     pub(super) fn checks_before(&self, size: u64) -> impl Iterator<Item = &VerifiedCheck> {
-        self.checks.iter().filter(move |(leaf, _)| *leaf < size).map(|(_, check)| check)
+        self.checks.iter().filter(move |(leaf, _)| *leaf < size).map(|(_, check)| check.as_ref())
     }
 
     fn len(&self) -> usize {
@@ -222,13 +293,11 @@ impl Entries {
     fn add(&mut self, leaf: u64, entry: VerifiedEntry) {
         match entry {
             VerifiedEntry::Result(statement) => {
-                // Doubling would leave half of what most slots need unused.
-                self.statements.reserve_exact(1 + self.statements.len() / 4);
-                self.statements.push(Arc::unwrap_or_clone(statement));
+                self.statements.push(statement);
                 self.leaves.push(leaf);
             }
             VerifiedEntry::Commitment(commitment) => self.commitments.push((leaf, commitment)),
-            VerifiedEntry::Check(check) => self.checks.push((leaf, Arc::unwrap_or_clone(check))),
+            VerifiedEntry::Check(check) => self.checks.push((leaf, check)),
         }
     }
 }
@@ -278,18 +347,18 @@ mod tests {
             let item = member.says(&about, identical(&about));
             let entry = VerifiedEntry::verify(&item.envelope, &certificate).unwrap();
             digests.push(entry.digest());
-            let written = kept.write(leaf, &entry, &item.envelope, Arc::clone(&certificate)).unwrap();
-            assert_eq!(kept.item(&written).unwrap(), item);
-            kept.add(&about.slot, written, entry);
-            slots.push(about.slot);
+            let (id, slot) = kept.take(leaf, &item.envelope, Arc::clone(&certificate), entry).unwrap();
+            assert_eq!(kept.item(id).unwrap(), item);
+            assert_eq!(*kept.name(slot), about.slot);
+            slots.push(slot);
         }
         assert!(kept.spool.written > 0);
         for (first, slot) in slots.iter().take(300).enumerate() {
             let want: Vec<_> = [first, first + 300, first + 600].map(|leaf| (leaf as u64, digests[leaf])).to_vec();
-            let entries = kept.entries(slot).unwrap();
+            let entries = kept.entries(*slot).unwrap();
             assert_eq!(entries.results().map(|(leaf, result)| (leaf, result.digest())).collect::<Vec<_>>(), want);
-            assert_eq!(entries.results_before(first as u64 + 300).len(), 1);
-            let warm: usize = [&kept.young, &kept.old].iter().flat_map(|generation| generation.slots.values()).map(Entries::len).sum();
+            assert_eq!(entries.results_before(first as u64 + 300).count(), 1);
+            let warm: usize = kept.slots.iter().filter_map(|slot| slot.entries.as_ref()).map(Entries::len).sum();
             assert!(warm <= 2 * 10 + 2 * 3, "{warm}");
         }
         assert_eq!(kept.operators().map(|operators| operators.len()).sum::<usize>(), 300);

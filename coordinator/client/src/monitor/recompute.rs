@@ -49,7 +49,7 @@ impl Grounds {
     /// Whether a verdict on an artifact is yet to come after the last one.
     pub(super) fn lacks(&self, entries: &Entries, artifact: &ArtifactId, last: Option<&Last>, now: Timestamp) -> Option<Lack> {
         let since = entries.results_since(last.map_or(0, |last| last.size));
-        let oldest = since.iter().map(|result| result.result().finished_at).min()?;
+        let oldest = since.map(|result| result.result().finished_at).min()?;
         if now < oldest.plus(course::DUE_AFTER) {
             return Some(Lack::OnItsWay);
         }
@@ -82,9 +82,9 @@ impl Grounds {
             as_of,
             equivocations: proofs,
             commitments: &commitments,
-            confirmations: &Confirmation::among(entries.checks_before(size), statements),
+            confirmations: &Confirmation::among(entries.checks_before(size), statements.clone()),
             drills: &self.drills.shown(&artifact.slot, size, &entries.results()),
-            declarations: &self.declarations.about(&artifact.slot, size, statements.iter(), others),
+            declarations: &self.declarations.about(&artifact.slot, size, statements.clone(), others),
         };
         let mut verdict = tally_as_of(policy, artifact, statements, circumstances);
         verdict.history = (verdict.state == State::Suspect).then(|| self.packages.history(&verdict, size));
