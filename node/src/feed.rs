@@ -6,7 +6,6 @@
 //! Everything here blocks; the mesh reaches it through [`FeedStore`](quorate_gossip::FeedStore), which
 //! moves the work off the runtime's threads.
 
-mod claims;
 mod door;
 mod file;
 mod holds;
@@ -18,7 +17,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod told;
-mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -29,6 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use data_encoding::HEXLOWER;
 use quorate_gossip::Accepted;
+use quorate_gossip::wanted::Wanted;
+use quorate_proto::claims::Claims;
 use quorate_proto::entry::{EntryStatement, VerifiedEntry};
 use quorate_proto::feed::{EquivocationProof, FeedPosition, FeedStep};
 use quorate_proto::verified::FeedItem;
@@ -38,7 +38,6 @@ use tokio::sync::watch;
 
 use crate::blob::{BlobError, BlobStore};
 use crate::durable;
-use claims::Claims;
 use door::Door;
 use file::FeedFile;
 pub use file::FeedFileError;
@@ -47,7 +46,6 @@ pub use holds::{Due, Promised, Step};
 use own::OwnFiles;
 pub use own::begin;
 use proofs::Proofs;
-use wanted::Wanted;
 
 /// All feeds of a data folder. Clones share one state; the folder is locked while any lives.
 #[derive(Clone, Debug)]
@@ -148,7 +146,6 @@ impl Feeds {
     /// Locks the folder, reads every feed, cuts off what was never finished, and refuses when the own
     /// feed is not what it was.
     pub fn open(data_dir: &Path, own: Own, enrolled: BTreeSet<OperatorId>, blobs: BlobStore) -> Result<Self, FeedError> {
-        let whose = own;
         let Own { node: own, operator } = own;
         let dir = own::feeds_dir(data_dir);
         fs::create_dir_all(&dir).map_err(|source| FeedError::Io { path: dir.clone(), source })?;
@@ -164,7 +161,7 @@ impl Feeds {
             wanted: Wanted::default(),
             signed: BTreeSet::new(),
             holds: Holds::open(data_dir, operator, own)?,
-            claims: Claims::new(whose),
+            claims: Claims::new(own, operator),
         };
         state.load_own(&dir, own, &own_files)?;
         state.load_others(&dir, own)?;

@@ -4,7 +4,7 @@
 //! protobuf. Reading order: [`digest`], [`purl`], [`pattern`], [`artifact`], [`task`], [`key`], [`time`], then
 //! [`dsse`] and [`statement`], the predicates ([`comparison`], [`result`], [`commitment`], [`provenance`],
 //! [`build_witness`], [`witness_check`], [`certificate`], [`drill`], [`declaration`]), [`feed`], the door [`verified`] and [`entry`], when a node may
-//! reveal ([`hold`]), [`wire`], and the export [`link`].
+//! reveal ([`hold`]) and what it checks ([`claims`]), [`wire`], and the export [`link`].
 //!
 //! Out of scope: files, sockets, clocks, randomness. Times and seeds come in as arguments.
 
@@ -13,6 +13,7 @@ mod base64;
 pub mod build_witness;
 pub mod bundle;
 pub mod certificate;
+pub mod claims;
 pub mod commitment;
 pub mod comparison;
 pub mod declaration;

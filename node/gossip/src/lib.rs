@@ -1,14 +1,14 @@
 //! The mesh: gossip for speed, feed sync for completeness.
 //!
 //! Implements `docs/spec/mesh.md`. In scope: the libp2p swarm behind a cheap handle ([`Mesh`]), the
-//! pure machine that decides what to ask whom ([`sync`]), the peers that are known ([`book`]) with what they say of
+//! pure machine that decides what to ask whom ([`sync`]), which files have their turn ([`wanted`]), the peers that are known ([`book`]) with what they say of
 //! where they are ([`record`]) and what they did wrong ([`penalty`]), limits per peer, operator and address,
 //! counters by reason.
 //!
 //! Out of scope: what an item means and where it is kept. That is a [`FeedStore`]: the node's files
 //! and the coordinator's store are the two.
 //!
-//! Reading order: [`store`], [`sync`], [`record`], [`penalty`], [`book`], then `limit`, `gate`, `dial`, `circuits`, `codec`,
+//! Reading order: [`store`], [`wanted`], [`sync`], [`record`], [`penalty`], [`book`], then `limit`, `gate`, `dial`, `circuits`, `codec`,
 //! `topics`, `behaviour`, `standing`, `ingest`, `actor`, what the mesh shows of itself ([`snapshot`]), and the handle [`mesh`].
 
 pub mod book;
@@ -20,6 +20,7 @@ pub mod record;
 pub mod snapshot;
 pub mod store;
 pub mod sync;
+pub mod wanted;
 
 mod actor;
 mod behaviour;

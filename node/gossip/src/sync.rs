@@ -28,6 +28,10 @@ use wanted::Wanted;
 /// Pause between two questions for a peer's heads, less or more a fifth.
 pub const HEADS_EVERY: Duration = Duration::from_secs(30);
 
+/// First pause between two questions for a peer's heads where one of its connections has closed: the other end may
+/// see it some seconds later, and go on as if nothing had happened. It doubles up to [`HEADS_EVERY`].
+pub const HEADS_SOON: Duration = Duration::from_secs(4);
+
 /// First pause between two questions for a peer's notices: two that have just met hear much. It doubles up to
 /// [`HEADS_EVERY`].
 pub const NOTICES_SOON: Duration = Duration::from_secs(1);
@@ -58,6 +62,8 @@ pub struct AskId(u64);
 pub enum Event {
     /// A peer that speaks the protocol is connected.
     Connected(PeerId),
+    /// One of its connections is gone and another stands: what was gossiped over the one may be lost.
+    Thinned(PeerId),
     /// Its last connection is gone.
     Disconnected(PeerId),
     /// What the store holds: the end of each feed.
@@ -218,6 +224,11 @@ impl Sync {
             Event::Connected(peer) => {
                 self.peers.entry(peer).or_insert_with(|| Peer::new(now));
             }
+            Event::Thinned(peer) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.thinned(now);
+                }
+            }
             Event::Disconnected(peer) => {
                 self.peers.remove(&peer);
             }
@@ -375,7 +386,7 @@ impl Sync {
     fn postpone_heads(&mut self, peer: PeerId, now: Duration) {
         let pause = self.jittered(HEADS_EVERY);
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.heads_due = now + pause;
+            peer.told_heads(pause, now);
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Audit {
     records: BTreeMap<OperatorId, Record>,
     named: BTreeMap<OperatorId, (usize, Reason)>,
     tasks: usize,
+    /// Checks of all tasks.
+    pub checks: usize,
     /// Votes by grade, of all operators.
     pub votes: BTreeMap<Grade, u64>,
 }

@@ -2,9 +2,12 @@
 //!
 //! An invariant looks at the world from above and says how it is broken, if it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use quorate_proto::entry::VerifiedEntry;
+use quorate_proto::verified::VerifiedStatement;
+use quorate_proto::{Digest, NodeId, TaskId};
 use quorate_tally::verdict::State;
 
 use crate::cast::Role;
@@ -104,6 +107,73 @@ pub fn nothing_is_held_out_of_its_place(world: &World) -> Judgement {
         feeds.map(|id| format!("node {number} holds a broken feed of {id}")).collect::<Vec<_>>()
     });
     all(broken)
+}
+
+/// `docs/spec/build-witness.md`: whoever has built a task checks each other operator's result of it once, but for those
+/// that open a commitment which its own result names.
+pub fn who_has_built_checks_once_what_it_did_not_see_bound(world: &World) -> Judgement {
+    all(world.honest().flat_map(|number| Checks::of(world, number).broken(world, number)))
+}
+
+/// What one node has built and checked.
+#[derive(Default)]
+struct Checks {
+    /// By the task, the commitments that the own result names.
+    built: BTreeMap<TaskId, BTreeSet<Digest>>,
+    /// How often each result was checked.
+    counts: BTreeMap<Digest, usize>,
+}
+
+impl Checks {
+    fn of(world: &World, number: usize) -> Self {
+        let mut checks = Self::default();
+        for entry in entries(world, number, world.nodes[number].id()) {
+            match entry {
+                VerifiedEntry::Result(result) if result.result().build_witness.is_some() => {
+                    let seen = result.result().reveals.iter().flat_map(|reveals| reveals.seen.iter().copied()).collect();
+                    checks.built.insert(TaskId::of(&result.artifact().slot), seen);
+                }
+                VerifiedEntry::Check(check) => *checks.counts.entry(check.check().checked.statement).or_default() += 1,
+                VerifiedEntry::Result(_) | VerifiedEntry::Commitment(_) => {}
+            }
+        }
+        checks
+    }
+
+    fn broken(&self, world: &World, number: usize) -> Vec<String> {
+        let node = &world.nodes[number];
+        let mut broken = Vec::new();
+        for id in node.store.held().filter(|id| *id != node.id()) {
+            let mut commitments = BTreeMap::new();
+            for entry in entries(world, number, id) {
+                match entry {
+                    VerifiedEntry::Commitment(entry) => drop(commitments.insert(entry.position().sequence, entry.digest())),
+                    VerifiedEntry::Result(result) if result.operator() != node.member.operator() => {
+                        let opens = result.result().reveals.as_ref().and_then(|reveals| commitments.get(&reveals.sequence));
+                        broken.extend(self.miscounted(result, opens).map(|how| format!("node {number} {how} a result of {id}")));
+                    }
+                    VerifiedEntry::Result(_) | VerifiedEntry::Check(_) => {}
+                }
+            }
+        }
+        broken
+    }
+
+    /// How a result was checked wrongly, if it was.
+    fn miscounted(&self, result: &VerifiedStatement, opens: Option<&Digest>) -> Option<&'static str> {
+        let seen = self.built.get(&TaskId::of(&result.artifact().slot)).filter(|_| result.result().build_witness.is_some());
+        let due = seen.is_some_and(|seen| !opens.is_some_and(|commitment| seen.contains(commitment)));
+        match (due, self.counts.get(&result.digest()).copied().unwrap_or_default()) {
+            (true, 1) | (false, 0) => None,
+            (true, 0) => Some("has not checked"),
+            (true, _) => Some("has checked more than once"),
+            (false, _) => Some("has checked for nothing"),
+        }
+    }
+}
+
+fn entries(world: &World, number: usize, feed: NodeId) -> impl Iterator<Item = &VerifiedEntry> {
+    world.nodes[number].store.feed(feed).filter_map(|frame| world.frames.admission(frame).as_deref().ok())
 }
 
 /// Pauses double: a few questions a minute to who lies, not thousands.

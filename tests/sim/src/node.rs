@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_gossip::PeerId;
-use quorate_gossip::limit::{FRAMES, Limiter};
+use quorate_gossip::limit::{FRAMES, Limiter, OPERATOR_ITEMS, REQUESTS};
 use quorate_gossip::sync::Sync;
+use quorate_proto::build_witness::BuildWitness;
+use quorate_proto::claims::Claims;
 use quorate_proto::hold::Sightings;
 use quorate_proto::{Digest, NodeId, OperatorId, TaskId, Timestamp};
 use quorate_tests::{Member, SIGNED_AT};
@@ -38,8 +40,8 @@ pub struct Node {
     pub witness: Option<WitnessDesk>,
     /// What it holds back, on its disk.
     pub holds: BTreeMap<TaskId, Hold>,
-    /// The tasks that it has copied a result of.
-    pub copied: BTreeSet<TaskId>,
+    /// The tasks that it has copied a result of, and the build witness that this had.
+    pub copied: BTreeMap<TaskId, Option<BuildWitness>>,
     /// What it has heard of the log: the real machine, on its disk.
     pub views: Views,
     /// Which of two trees it has a copy of.
@@ -80,13 +82,21 @@ pub struct Memory {
     pub told: BTreeSet<Digest>,
     /// What each peer may send: the real buckets.
     pub frames: Limiter<PeerId>,
+    /// What each peer may ask.
+    pub requests: Limiter<PeerId>,
+    /// What is passed on of each operator's.
+    pub operators: Limiter<OperatorId>,
     /// Whether a look into the store is under way.
     pub look: Look,
     /// What it has seen of every task: the real machine.
     pub sightings: Sightings,
+    /// Which results of others it is to check: the real machine.
+    pub claims: Claims,
+    /// Whether a round of checks is planned.
+    pub checking: Look,
 }
 
-/// Looks into the store, one at a time.
+/// Looks into the store and rounds of checks, one of each at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// None is under way.
@@ -97,8 +107,8 @@ pub enum Look {
 
 impl Memory {
     /// A fresh start.
-    pub fn new(seed: u64, own: OperatorId) -> Self {
-        let (frames, sightings) = (Limiter::new(FRAMES), Sightings::new(own));
+    pub fn new(seed: u64, own: &Member) -> Self {
+        let (sightings, claims) = (Sightings::new(own.operator()), Claims::new(own.node(), own.operator()));
         Self {
             sync: Sync::new(seed),
             wake_at: None,
@@ -106,9 +116,13 @@ impl Memory {
             seen: BTreeSet::new(),
             seen_notices: BTreeSet::new(),
             told: BTreeSet::new(),
-            frames,
+            frames: Limiter::new(FRAMES),
+            requests: Limiter::new(REQUESTS),
+            operators: Limiter::new(OPERATOR_ITEMS),
             look: Look::Idle,
             sightings,
+            claims,
+            checking: Look::Idle,
         }
     }
 }

@@ -1,21 +1,20 @@
 //! A feed store as the nodes have it on disk: what is in it survives a restart.
 //!
-//! The place of an item is decided by the real [`FeedHead::step`]; the rest follows `node/src/feed/intake.rs`.
+//! The place of an item is decided by the real [`FeedHead::step`], whose turn a lacking file's is by the real [`Wanted`];
+//! the rest follows `node/src/feed/intake.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use quorate_gossip::Accepted;
-use quorate_gossip::store::reason;
+use quorate_gossip::store::{WANTED_MAX, reason};
+use quorate_gossip::wanted::Wanted;
 use quorate_proto::feed::{EquivocationProof, FeedHead, FeedPosition, FeedStep};
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{Digest, NodeId, Timestamp};
 
 use crate::frames::{FrameId, Frames};
-
-/// How long a file is the first that is wanted.
-const TURN: Duration = Duration::from_secs(2);
 
 /// Feeds, files and proofs of one node.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub struct Store {
     own: Option<NodeId>,
     feeds: BTreeMap<NodeId, Feed>,
     proofs: BTreeMap<NodeId, Rc<EquivocationProof>>,
-    wanted: BTreeSet<Digest>,
+    wanted: Wanted,
     files: BTreeMap<Digest, Rc<Vec<u8>>>,
     halted: bool,
 }
@@ -38,7 +37,7 @@ impl Store {
     /// An empty store; `own` is the node whose feed nobody else may write.
     pub fn new(own: Option<NodeId>) -> Self {
         let (feeds, proofs, files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { own, feeds, proofs, wanted: BTreeSet::new(), files, halted: false }
+        Self { own, feeds, proofs, wanted: Wanted::default(), files, halted: false }
     }
 
     /// Where the next own entry stands.
@@ -63,7 +62,7 @@ impl Store {
             FeedStep::Append(head) => {
                 self.append(&position, head, verified.digest(), id);
                 let lacking = verified.evidence().into_iter().filter(|digest| !self.files.contains_key(digest));
-                self.wanted.extend(lacking);
+                self.wanted.extend(position.node, lacking);
                 Accepted::New
             }
             FeedStep::Gap { expected } => Accepted::Gap { expected },
@@ -158,18 +157,13 @@ impl Store {
     /// Keeps a file.
     pub fn put(&mut self, bytes: Vec<u8>) {
         let digest = Digest::of(&bytes);
-        self.wanted.remove(&digest);
+        self.wanted.remove(digest);
         self.files.insert(digest, Rc::new(bytes));
     }
 
-    /// Files that are named and lacking, each in its turn first: what nobody has must not keep others out
-    /// (`node/src/feed/wanted.rs` does so by node).
-    pub fn wants(&self, now: Duration) -> Vec<Digest> {
-        let mut wanted: Vec<Digest> = self.wanted.iter().copied().collect();
-        let turn = now.as_secs() / TURN.as_secs();
-        let first = usize::try_from(turn).unwrap_or(0).checked_rem(wanted.len()).unwrap_or(0);
-        wanted.rotate_left(first);
-        wanted
+    /// Files that are named and lacking, those whose turn it is.
+    pub fn wants(&mut self, now: Duration) -> Vec<Digest> {
+        self.wanted.some(WANTED_MAX, now)
     }
 
     /// The proof against a node.

@@ -13,6 +13,12 @@ pub const ENTRIES_BYTES_MAX: usize = 1 << 20;
 /// How often a store is looked at when nothing else causes it (`node/gossip/src/actor.rs`).
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often a node looks at what there is to check (`node/src/daemon.rs`).
+pub const QUEUE_EVERY: Duration = Duration::from_millis(150);
+
+/// Checks that are signed in one round (`node/src/daemon/work/checks.rs`).
+pub const CHECKS_A_ROUND: usize = 16;
+
 /// How long a batch of the coordinator waits for more, at most (`coordinator/src/ingest/writing.rs`).
 pub const GROUP_FOR: Duration = Duration::from_millis(50);
 
@@ -52,6 +58,8 @@ mod tests {
             ("node/gossip/src/behaviour.rs", "REQUEST_TIMEOUT: Duration = Duration::from_secs(20);"),
             ("node/gossip/src/actor/serve.rs", "ENTRIES_BYTES_MAX: usize = 1 << 20;"),
             ("node/gossip/src/actor.rs", "LOOK_EVERY: Duration = Duration::from_secs(5);"),
+            ("node/src/daemon.rs", "QUEUE_EVERY: Duration = Duration::from_millis(150);"),
+            ("node/src/daemon/work/checks.rs", "CHECKS_A_ROUND: usize = 16;"),
             ("coordinator/src/ingest/writing.rs", "GROUP_MAX: Duration = Duration::from_millis(50);"),
             ("coordinator/src/verdicts.rs", "YIELD: Duration = Duration::from_millis(600);"),
             ("coordinator/src/config.rs", "5_000"),

@@ -1,7 +1,9 @@
-//! Tasks: what nodes set out to do, who does it honestly, and what a node keeps of a result that it holds back.
+//! Tasks: what nodes set out to do, who does it honestly, what their builds leave, and what a node keeps of a result
+//! that it holds back.
 
 use std::time::Duration;
 
+use quorate_proto::build_witness::{Intermediate, Intermediates};
 use quorate_proto::commitment::{Nonce, Promise};
 use quorate_proto::hold::{Sighting, Terms};
 use quorate_proto::{ArtifactId, Digest};
@@ -14,9 +16,9 @@ pub enum Trade {
     /// It builds.
     #[default]
     Builder,
-    /// It builds nothing, and says what the first result that it sees says.
+    /// It builds nothing, and says what the first result that it sees says, its build witness as well.
     Parrot,
-    /// It builds nothing, and commits to agreement with the registry.
+    /// It builds nothing, commits to agreement with the registry, and guesses at what a build leaves.
     Agreeable,
     /// It builds nothing, commits to agreement, and reveals only if the first result that it sees agrees.
     Gambler,
@@ -29,6 +31,15 @@ impl Trade {
     pub fn is_honest(self) -> bool {
         self == Self::Builder
     }
+
+    /// How many of the files that a build leaves it has.
+    fn files(self) -> u8 {
+        match self {
+            Self::Builder | Self::Falsifier => FILES,
+            Self::Agreeable | Self::Gambler => FILES_GUESSED,
+            Self::Parrot => 0,
+        }
+    }
 }
 
 /// A task.
@@ -40,6 +51,8 @@ pub struct Job {
     pub truth: Word,
     /// Whether it was announced with a digest that is known to be wrong.
     pub kind: Kind,
+    /// What two builds of it have in common.
+    pub leaves: Leaves,
 }
 
 /// What a task is.
@@ -49,6 +62,31 @@ pub enum Kind {
     Release,
     /// A drill.
     Drill,
+}
+
+/// What honest builds of a task leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// The same files, but for one that carries the time.
+    Alike,
+    /// No file that another build leaves.
+    Unlike,
+}
+
+/// Files that a build leaves, and those among them that are easily guessed.
+const FILES: u8 = 40;
+const FILES_GUESSED: u8 = 2;
+
+impl Job {
+    /// What a node of this trade has of what builds leave, if it has anything.
+    pub fn left(&self, node: usize, trade: Trade) -> Option<Intermediates> {
+        let of_its_own = |n: u8| self.leaves == Leaves::Unlike || n + 1 == FILES;
+        let file = |n: u8| {
+            let by = if of_its_own(n) { node } else { usize::MAX };
+            Intermediate::of(&[n], &Digest::of(format!("{} {n} {by}", self.number).as_bytes()))
+        };
+        Intermediates::new((0..trade.files()).map(file)).ok()
+    }
 }
 
 /// A result that is held back: durable before its commitment is signed.

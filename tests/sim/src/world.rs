@@ -1,9 +1,10 @@
 //! Nodes on a network, and time. Every event goes to real code; what that code asks for becomes later events.
 //!
 //! Reading order: the stage that is set here, `world/mesh.rs` (gossip and sync), `world/notices.rs` (what everybody
-//! should know), `world/life.rs` (starting, stopping, connections), `world/speech.rs` (signing), `world/log.rs` (the
-//! coordinator and its witnesses).
+//! should know), `world/life.rs` (starting, stopping, connections), `world/speech.rs` (signing), `world/work.rs` (tasks)
+//! and `world/checks.rs` (holding others' work against one's own), `world/log.rs` (the coordinator and its witnesses).
 
+mod checks;
 mod life;
 mod log;
 mod meeting;
@@ -124,6 +125,8 @@ pub enum Inner {
     Pass(FrameId, Option<usize>),
     /// What is held back is looked at again.
     Consider(TaskId),
+    /// Others' work is checked.
+    Check,
     /// What was read is said as one's own.
     Copied(Word),
 }
@@ -359,6 +362,7 @@ impl World {
             Inner::Look => self.looked(node),
             Inner::Pass(frame, except) => self.pass_on(node, frame, except),
             Inner::Consider(task) => self.consider(node, task),
+            Inner::Check => self.check(node),
             Inner::Copied(word) => self.copied(node, word),
         }
     }

@@ -44,8 +44,9 @@ impl<S: FeedStore> Actor<S> {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.acquaintance.closed(&peer_id, connection_id);
-                if num_established == 0 {
-                    self.on_lost(peer_id);
+                match num_established {
+                    0 => self.on_lost(peer_id),
+                    _ => self.feed_machine(Event::Thinned(peer_id)),
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => self.on_dial_failure(connection_id, &error),

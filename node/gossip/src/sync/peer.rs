@@ -9,7 +9,7 @@ use quorate_proto::{Digest, NodeId};
 
 use super::held::Held;
 use super::wanted::Wanted;
-use super::{AskId, CLAIMS_MAX, HEADS_EVERY, NOTICES_SOON, PEERS_EVERY, PEERS_SOON, REST, RETRY_AFTER, lacking_key};
+use super::{AskId, CLAIMS_MAX, HEADS_EVERY, HEADS_SOON, NOTICES_SOON, PEERS_EVERY, PEERS_SOON, REST, RETRY_AFTER, lacking_key};
 
 /// How many files are remembered that a peer does not have.
 const LACKS_MAX: usize = 4096;
@@ -53,6 +53,8 @@ pub(super) struct Peer {
     quiet_until: Duration,
     /// When to ask for the heads again.
     pub(super) heads_due: Duration,
+    /// The longest pause after that.
+    heads_pause: Duration,
     /// When to ask for its peers.
     pub(super) peers_due: Duration,
     /// The pause after that.
@@ -101,6 +103,7 @@ impl Peer {
             asked: None,
             quiet_until: now,
             heads_due: now,
+            heads_pause: Duration::MAX,
             peers_due: now,
             peers_pause: PEERS_SOON,
             notices_due: now,
@@ -244,6 +247,18 @@ impl Peer {
         self.ask_heads_later(now);
     }
 
+    /// One of its connections has closed.
+    pub(super) fn thinned(&mut self, now: Duration) {
+        self.heads_due = self.heads_due.min(now);
+        self.heads_pause = HEADS_SOON;
+    }
+
+    /// It has told its heads, and is asked for them again after `pause` at the latest.
+    pub(super) fn told_heads(&mut self, pause: Duration, now: Duration) {
+        self.heads_due = now + pause.min(self.heads_pause);
+        self.heads_pause = self.heads_pause.saturating_mul(2);
+    }
+
     fn ask_heads_later(&mut self, now: Duration) {
         let due = now + self.stalls.next();
         self.heads_due = self.heads_due.min(due);
@@ -334,6 +349,19 @@ mod tests {
             seed[..2].copy_from_slice(&n.to_be_bytes());
             SecretKey::from_seed(&seed).node_id()
         })
+    }
+
+    #[test]
+    fn what_a_dead_connection_swallowed_is_asked_for_over_the_other_one_until_both_ends_know_of_it() {
+        let mut peer = quiet();
+        let mut at = Duration::from_secs(10);
+        peer.thinned(at);
+        for pause in [4, 8, 16, 30, 30] {
+            assert_eq!(next(&peer, &Wanted::default(), at), Some(SyncRequest::Heads { known: None }));
+            peer.told_heads(HEADS_EVERY, at);
+            assert_eq!(peer.heads_due, at + Duration::from_secs(pause));
+            at = peer.heads_due;
+        }
     }
 
     #[test]

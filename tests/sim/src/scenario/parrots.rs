@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_proto::entry::{VerifiedCommitment, VerifiedEntry};
+use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::verified::VerifiedStatement;
-use quorate_proto::{ArtifactSlot, Digest, OperatorId};
+use quorate_proto::{ArtifactSlot, OperatorId};
 use quorate_tally::{Confirmation, Grade, Policy};
 
 use super::Report;
 use crate::audit::{Audit, Evidence};
 use crate::cast::Mix;
 use crate::figures::{Figures, Unit};
-use crate::invariants::{Judgement, every_acknowledged_result_reaches_every_honest_node, no_honest_node_is_banned_or_marked};
+use crate::invariants::{
+    Judgement, every_acknowledged_result_reaches_every_honest_node, no_honest_node_is_banned_or_marked,
+    who_has_built_checks_once_what_it_did_not_see_bound,
+};
 use crate::network::Conditions;
 use crate::promises;
-use crate::random::Random;
-use crate::work::{Job, Kind, Trade, terms};
+use crate::work::{Job, Kind, Leaves, Trade, terms};
 use crate::world::{Files, Happening, Stage, Word, World};
 
 const TASKS: u32 = 200;
@@ -50,6 +52,7 @@ pub(super) fn play(seed: u64, nodes: usize) -> Report {
     let broken = promises![
         every_acknowledged_result_reaches_every_honest_node(&world),
         no_honest_node_is_banned_or_marked(&world),
+        who_has_built_checks_once_what_it_did_not_see_bound(&world),
         no_honest_operator_is_named(&world, &audit),
         a_parrot_is_named_within_200_tasks(&world, &audit),
         an_always_agree_node_is_named_within_200_tasks(&world, &audit),
@@ -67,7 +70,8 @@ fn plot(world: &mut World) -> Vec<Job> {
         let kind = if world.random().chance(DRILLS) { Kind::Drill } else { Kind::Release };
         let differs = kind == Kind::Drill || world.random().chance(DIFFERENT);
         let truth = if differs { Word::Other(number, 1) } else { Word::Identical(number) };
-        let job = Job { number, truth, kind };
+        let leaves = if world.random().chance(UNSTABLE) { Leaves::Unlike } else { Leaves::Alike };
+        let job = Job { number, truth, kind, leaves };
         world.at(at, Happening::Announce(job));
         jobs.push(job);
         for node in 0..world.stage_nodes() {
@@ -88,6 +92,7 @@ fn audited(world: &World, jobs: &[Job]) -> Audit {
     let observer = world.nodes.last().expect("somebody looks");
     let mut statements: BTreeMap<ArtifactSlot, Vec<&VerifiedStatement>> = BTreeMap::new();
     let mut commitments: BTreeMap<ArtifactSlot, Vec<Arc<VerifiedCommitment>>> = BTreeMap::new();
+    let mut checks: BTreeMap<ArtifactSlot, Vec<&VerifiedCheck>> = BTreeMap::new();
     for frame in observer.store.held().flat_map(|id| observer.store.feed(id)) {
         match world.frames.admission(frame).as_ref().map(AsRef::as_ref) {
             Ok(VerifiedEntry::Result(result)) => statements.entry(result.artifact().slot.clone()).or_default().push(result),
@@ -95,37 +100,21 @@ fn audited(world: &World, jobs: &[Job]) -> Audit {
                 let known = commitments.entry(entry.commitment().slot()).or_default();
                 known.push(Arc::clone(entry));
             }
-            Ok(VerifiedEntry::Check(_)) | Err(_) => {}
+            Ok(VerifiedEntry::Check(check)) => checks.entry(check.check().slot()).or_default().push(check),
+            Err(_) => {}
         }
     }
-    let (mut audit, mut random) = (Audit::default(), Random::new(world.stage().seed));
+    let mut audit = Audit::default();
     for job in jobs {
         let slot = job.truth.artifact().slot;
         let statements = statements.remove(&slot).unwrap_or_default();
-        let confirmations = if random.chance(UNSTABLE) { Vec::new() } else { confirmed(world, &statements) };
+        let checks = checks.remove(&slot).unwrap_or_default();
+        let confirmations = Confirmation::among(checks.iter().copied(), statements.iter().copied());
+        audit.checks += checks.len();
         let evidence = Evidence { job: *job, statements, commitments: commitments.remove(&slot).unwrap_or_default(), confirmations };
         audit.look(&policy, &evidence, observer.clock(world.now));
     }
     audit
-}
-
-/// Modelled: who has built confirms who has built.
-fn confirmed(world: &World, statements: &[&VerifiedStatement]) -> Vec<Confirmation> {
-    let has_built = |operator: OperatorId| {
-        let node = world.nodes.iter().find(|node| node.member.operator() == operator);
-        node.is_some_and(|node| matches!(node.trade, Trade::Builder | Trade::Falsifier))
-    };
-    let built: Vec<_> = statements.iter().filter(|statement| has_built(statement.operator())).collect();
-    let pairs = built.iter().zip(built.iter().cycle().skip(1));
-    let others = pairs.filter(|(one, other)| one.operator() != other.operator());
-    let confirmation = |result: &VerifiedStatement, by: &VerifiedStatement| Confirmation {
-        result: result.digest(),
-        check: Digest::of(&[*result.digest().as_bytes(), *by.digest().as_bytes()].concat()),
-        operator: by.operator(),
-        node: by.node(),
-        sequence: by.position().sequence + 1,
-    };
-    others.map(|(one, other)| confirmation(one, other)).collect()
 }
 
 fn operator_of(world: &World, trade: Trade) -> OperatorId {
@@ -185,5 +174,8 @@ fn measured(world: &World, audit: &Audit) -> Figures {
     let all: u64 = audit.votes.values().sum();
     let blind = audit.votes.get(&Grade::Blind).copied().unwrap_or_default();
     figures.number("votes that are blind", Unit::PerMille, blind * 1000 / all.max(1));
+    let witnessed = audit.votes.get(&Grade::Witnessed).copied().unwrap_or_default();
+    figures.number("votes that are witnessed", Unit::PerMille, witnessed * 1000 / all.max(1));
+    figures.number("checks a task", Unit::Count, audit.checks as u64 / u64::from(TASKS));
     figures
 }

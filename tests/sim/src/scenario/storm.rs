@@ -9,10 +9,12 @@ use crate::figures::Figures;
 use crate::invariants::{
     a_liar_is_asked_ever_less, a_spammer_costs_no_more_than_its_rate, every_acknowledged_result_reaches_every_honest_node,
     every_named_file_reaches_every_honest_node, no_honest_node_is_banned_or_marked, nothing_is_held_out_of_its_place,
+    who_has_built_checks_once_what_it_did_not_see_bound,
 };
 use crate::network::Conditions;
 use crate::promises;
 use crate::random::Random;
+use crate::work::{Job, Kind, Leaves};
 use crate::world::{Files, Happening, Stage, Word, World};
 
 const TALK: Duration = Duration::from_mins(1);
@@ -33,6 +35,7 @@ pub(super) fn play(seed: u64, nodes: usize) -> Report {
         nothing_is_held_out_of_its_place(&world),
         a_liar_is_asked_ever_less(&world),
         a_spammer_costs_no_more_than_its_rate(&world),
+        who_has_built_checks_once_what_it_did_not_see_bound(&world),
     ];
     // Measured only: files are asked for last, and of who has them not in ever longer pauses.
     let mut figures = Figures::default();
@@ -61,8 +64,10 @@ fn stage(seed: u64, nodes: usize) -> Stage {
     Stage { seed, nodes, mix, conditions, degree: 6, skew_seconds: 240, files: Files::Named, witnesses: 0, terms: None }
 }
 
+/// Builds of the first artifact, by a fifth of the nodes, leave something to check.
 fn plot(world: &mut World) {
     let nodes = world.stage_nodes();
+    world.begin_task(Job { number: 0, truth: Word::Identical(0), kind: Kind::Release, leaves: Leaves::Alike });
     let halves = world.any_halves();
     world.at(SPLIT, Happening::Split(Some(halves)));
     world.at(HEAL, Happening::Split(None));

@@ -80,12 +80,12 @@ impl World {
     pub(super) fn start(&mut self, number: usize) {
         let seed = self.random.draw();
         let node = &mut self.nodes[number];
-        (node.power, node.memory) = (Power::On, Memory::new(seed, node.member.operator()));
+        (node.power, node.memory) = (Power::On, Memory::new(seed, &node.member));
         node.life += 1;
         if node.witness.as_mut().is_some_and(|witness| !witness.restart()) {
             self.observed.lost_witnesses += 1;
         }
-        if self.terms.is_some() {
+        if !self.jobs.is_empty() {
             self.recall(number);
         }
         self.look(number);
@@ -139,7 +139,7 @@ pub(super) fn node(number: usize, role: Role, member: quorate_tests::Member, sta
     let witness = (witnessed && number < stage.witnesses).then(|| WitnessDesk::new(number, crate::ledger::signer().verifier()));
     let mut store = Store::new(Some(id));
     store.put(b"environment".to_vec());
-    let memory = Memory::new(random.draw(), member.operator());
+    let memory = Memory::new(random.draw(), &member);
     Node {
         role,
         trade: Trade::Builder,
@@ -155,7 +155,7 @@ pub(super) fn node(number: usize, role: Role, member: quorate_tests::Member, sta
         holds: BTreeMap::new(),
         views: Views::new(std::slice::from_ref(crate::ledger::signer().verifier())),
         mirrors: None,
-        copied: BTreeSet::new(),
+        copied: BTreeMap::new(),
         memory,
     }
 }

@@ -5,8 +5,8 @@
 use std::rc::Rc;
 
 use quorate_gossip::Accepted;
-use quorate_gossip::store::{Passing, WANTED_MAX, reason};
-use quorate_gossip::sync::{AskId, Effect, Event};
+use quorate_gossip::store::{Passing, reason};
+use quorate_gossip::sync::{AskId, Effect, Event, HEADS_EVERY};
 use quorate_proto::feed::FeedHead;
 use quorate_proto::verified::FeedItem;
 use quorate_proto::wire::{SyncRequest, SyncResponse, heads_digest, notices_digest};
@@ -51,7 +51,9 @@ impl World {
         }
         let outcome = self.take_in(to, frame);
         match outcome.passing() {
-            Passing::On if self.nodes[to].role.relays() => self.later(to, WRITE, Inner::Pass(frame, Some(from))),
+            Passing::On if self.nodes[to].role.relays() && self.is_within_its_rate(to, frame) => {
+                self.later(to, WRITE, Inner::Pass(frame, Some(from)));
+            }
             Passing::Punished if self.nodes[to].is_honest() => {
                 let Accepted::Rejected(reason) = outcome else { return };
                 self.observed.blames.push(Blame { by: to, of: from, reason });
@@ -68,6 +70,12 @@ impl World {
         }
     }
 
+    /// Whether what one operator signs may be passed on: not where it would crowd out the others.
+    fn is_within_its_rate(&mut self, node: usize, frame: FrameId) -> bool {
+        let Ok(entry) = self.frames.admission(frame) else { return false };
+        self.nodes[node].memory.operators.admit(entry.operator(), self.now)
+    }
+
     /// The store's judgement; what is seen of it from above is written down.
     pub(super) fn take_in(&mut self, to: usize, frame: FrameId) -> Accepted {
         let clock = self.nodes[to].clock(self.now);
@@ -78,7 +86,7 @@ impl World {
                     self.observed.said[*said].held_at[to].get_or_insert(self.now);
                 }
                 self.desk_arrival(to, frame);
-                if self.terms.is_some() {
+                if !self.jobs.is_empty() {
                     self.saw(to, frame);
                 }
             }
@@ -110,9 +118,8 @@ impl World {
 
     pub(super) fn looked(&mut self, node: usize) {
         self.nodes[node].memory.look = Look::Idle;
-        let store = &self.nodes[node].store;
-        let (held, mut wanted) = (store.heads(), store.wants(self.now));
-        wanted.truncate(WANTED_MAX);
+        let store = &mut self.nodes[node].store;
+        let (held, wanted) = (store.heads(), store.wants(self.now));
         self.machine(node, Event::Held(held));
         self.machine(node, Event::Wanted(wanted));
         let (told, beginnings) = (self.told(node), self.wanted_beginnings(node));
@@ -185,7 +192,12 @@ impl World {
         self.send(node, to, bytes, &Message::Request(id, Rc::new(request)));
     }
 
+    /// A question over the limit is dropped.
     fn serve(&mut self, from: usize, to: usize, id: AskId, request: &SyncRequest) {
+        let peer = self.nodes[from].peer;
+        if !self.nodes[to].memory.requests.admit(peer, self.now) {
+            return;
+        }
         let response = match self.nodes[to].role.answers() {
             Answers::Truly => self.answer(from, to, request),
             Answers::Falsely => self.lie(request),
@@ -203,8 +215,9 @@ impl World {
         let only = (node.role == Role::Equivocator).then(|| node.id());
         match request {
             SyncRequest::Heads { known } => {
+                let turn = self.now.as_secs() / HEADS_EVERY.as_secs();
                 let heads: Vec<_> = store.heads().into_iter().filter(|(node, _)| only.is_none_or(|only| *node == only)).collect();
-                if *known == Some(heads_digest(heads.iter().copied())) { SyncResponse::Same } else { SyncResponse::Heads(heads) }
+                if *known == Some(heads_digest(heads.iter().copied())) { SyncResponse::Same } else { SyncResponse::of_heads(heads, turn) }
             }
             SyncRequest::Entries { node, from } => SyncResponse::Entries(store.entries(*node, *from, ENTRIES_BYTES_MAX, &self.frames)),
             SyncRequest::Blob(digest) => SyncResponse::Blob(store.file(*digest)),
@@ -212,11 +225,7 @@ impl World {
             SyncRequest::Notices { .. } if only.is_some() => SyncResponse::Notices(Vec::new()),
             SyncRequest::Notices { known } => {
                 let told = self.told(to);
-                if *known == Some(notices_digest(&told)) {
-                    SyncResponse::Same
-                } else {
-                    SyncResponse::Notices(told.into_iter().map(|told| told.notice).collect())
-                }
+                if *known == Some(notices_digest(&told)) { SyncResponse::Same } else { SyncResponse::of_notices(told) }
             }
             SyncRequest::Beginning(wanted) => SyncResponse::Beginning(self.beginning(to, wanted)),
         }

@@ -104,10 +104,11 @@ impl World {
 
     /// Signs as the node's clock says.
     pub(super) fn sign(&mut self, number: usize, word: Word, position: FeedPosition, reveals: Option<Reveals>) -> FrameId {
-        let (artifact, now) = (word.artifact(), self.now);
+        let (artifact, now, witness) = (word.artifact(), self.now, self.witness(number, word.task()));
         let node = &mut self.nodes[number];
         let mut result = node.member.result(&artifact, word.outcome(&artifact), position);
         result.reveals = reveals;
+        result.build_witness = witness;
         result.finished_at = node.clock(now).whole_seconds();
         result.started_at = result.finished_at;
         result.registry.observed_at = result.finished_at;

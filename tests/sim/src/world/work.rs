@@ -2,9 +2,11 @@
 //! decided by the real machine of `quorate_proto::hold`, told every entry in the order in which the node takes it
 //! in.
 
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 use std::time::Duration;
 
+use quorate_proto::claims::Claims;
 use quorate_proto::commitment::{Commitment, Reveals, Secret, outcome_digest};
 use quorate_proto::dsse::Envelope;
 use quorate_proto::entry::VerifiedEntry;
@@ -29,7 +31,7 @@ const BUILD_MAX: Duration = Duration::from_secs(90);
 impl World {
     /// A release is published, and every node hears of it within its watch's interval.
     pub(super) fn announce(&mut self, job: Job) {
-        self.jobs.insert(TaskId::of(&job.truth.artifact().slot), job);
+        self.begin_task(job);
         for node in 0..self.stage_nodes() {
             let heard = self.random.between(Duration::ZERO, Duration::from_secs(10));
             let built = match self.nodes[node].trade {
@@ -92,19 +94,20 @@ impl World {
         }
         self.acknowledge(number, word, frame);
         self.nodes[number].memory.seen.insert(frame);
-        if self.terms.is_some() {
+        if !self.jobs.is_empty() {
             self.saw(number, frame);
         }
         self.look(number);
         self.later(number, WRITE, Inner::Pass(frame, None));
     }
 
-    /// Every entry that a node takes in is told to its machine; what it holds back is looked at again.
+    /// Every entry that a node takes in is told to its machines; what it holds back is looked at again.
     pub(super) fn saw(&mut self, number: usize, frame: FrameId) {
         let Ok(entry) = self.frames.admission(frame).clone() else { return };
         let now = self.clock(number);
         let node = &mut self.nodes[number];
         node.memory.sightings.saw(&entry, now);
+        node.memory.claims.saw(&entry);
         let task = task_of(&entry);
         if let Some(hold) = node.holds.get_mut(&task) {
             hold.sighting = node.memory.sightings.sighting(&task).cloned().unwrap_or_default();
@@ -112,6 +115,7 @@ impl World {
         } else if let (Trade::Parrot, Some(first)) = (node.trade, entry.result()) {
             self.copy(number, first);
         }
+        self.plan_checks(number);
     }
 
     pub(super) fn consider(&mut self, number: usize, task: TaskId) {
@@ -145,9 +149,8 @@ impl World {
     fn copy(&mut self, number: usize, first: &VerifiedStatement) {
         let task = TaskId::of(&first.artifact().slot);
         let Some(job) = self.jobs.get(&task) else { return };
-        if !self.nodes[number].copied.insert(task) {
-            return;
-        }
+        let Entry::Vacant(place) = self.nodes[number].copied.entry(task) else { return };
+        place.insert(first.result().build_witness.clone());
         let agrees = matches!(first.result().outcome, Outcome::Identical { .. });
         let word = if agrees { Word::Identical(job.number) } else { job.truth };
         let after = self.random.between(Duration::from_millis(100), THOUGHT);
@@ -169,7 +172,8 @@ impl World {
         self.publish(number, word, frame);
     }
 
-    /// After a restart: what was held back, then what the feeds hold, results first.
+    /// After a restart: what was held back, then what the feeds hold, results first; for what is to be checked, the
+    /// own feed first.
     pub(super) fn recall(&mut self, number: usize) {
         let now = self.clock(number);
         let node = &mut self.nodes[number];
@@ -177,19 +181,25 @@ impl World {
         for (task, hold) in &node.holds {
             sightings.restore(*task, hold.sighting.clone());
         }
-        let feeds: Vec<_> = node.store.held().flat_map(|id| node.store.feed(id)).collect();
+        let others = node.store.held().filter(|id| *id != node.id());
+        let feeds: Vec<_> = std::iter::once(node.id()).chain(others).flat_map(|id| node.store.feed(id)).collect();
         let entries: Vec<Rc<VerifiedEntry>> = feeds.iter().filter_map(|frame| self.frames.admission(*frame).clone().ok()).collect();
+        let mut claims = Claims::new(node.id(), node.member.operator());
+        for entry in &entries {
+            claims.saw(entry);
+        }
         let (results, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.result().is_some());
         for entry in results.into_iter().chain(others) {
             sightings.saw(&entry, now);
         }
-        node.memory.sightings = sightings;
+        (node.memory.sightings, node.memory.claims) = (sightings, claims);
         for task in node.holds.keys().copied().collect::<Vec<_>>() {
             self.later(number, Duration::from_millis(1), Inner::Consider(task));
         }
+        self.plan_checks(number);
     }
 
-    fn clock(&self, number: usize) -> Timestamp {
+    pub(super) fn clock(&self, number: usize) -> Timestamp {
         self.nodes[number].clock(self.now)
     }
 }

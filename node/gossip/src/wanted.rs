@@ -13,8 +13,9 @@ use quorate_proto::{Digest, NodeId};
 /// asked for most of them, some fifty a second.
 const TURN: Duration = Duration::from_secs(20);
 
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
+/// The files that results name and that are lacking.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
     nodes: BTreeMap<NodeId, Named>,
     turn_began: Duration,
     /// The node that is first in this turn.
@@ -22,7 +23,7 @@ pub(super) struct Wanted {
 }
 
 /// What results of one node name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Named {
     digests: BTreeSet<Digest>,
     /// The last one of the turn before.
@@ -30,18 +31,21 @@ struct Named {
 }
 
 impl Wanted {
-    pub(super) fn extend(&mut self, node: NodeId, digests: impl IntoIterator<Item = Digest>) {
+    /// A result of `node` names files that are lacking.
+    pub fn extend(&mut self, node: NodeId, digests: impl IntoIterator<Item = Digest>) {
         let mut digests = digests.into_iter().peekable();
         if digests.peek().is_some() {
             self.nodes.entry(node).or_default().digests.extend(digests);
         }
     }
 
-    pub(super) fn contains(&self, digest: Digest) -> bool {
+    /// Whether a file is wanted.
+    pub fn contains(&self, digest: Digest) -> bool {
         self.nodes.values().any(|named| named.digests.contains(&digest))
     }
 
-    pub(super) fn remove(&mut self, digest: Digest) {
+    /// A file is here.
+    pub fn remove(&mut self, digest: Digest) {
         for named in self.nodes.values_mut() {
             named.digests.remove(&digest);
         }
@@ -49,7 +53,7 @@ impl Wanted {
     }
 
     /// Forgets what `wanted` is false for.
-    pub(super) fn retain(&mut self, wanted: impl Fn(Digest) -> bool) {
+    pub fn retain(&mut self, wanted: impl Fn(Digest) -> bool) {
         for named in self.nodes.values_mut() {
             named.digests.retain(|digest| wanted(*digest));
         }
@@ -57,7 +61,7 @@ impl Wanted {
     }
 
     /// Up to `count_max` files, in turns of the nodes. `now` is the time since any fixed moment.
-    pub(super) fn some(&mut self, count_max: usize, now: Duration) -> Vec<Digest> {
+    pub fn some(&mut self, count_max: usize, now: Duration) -> Vec<Digest> {
         let share = (count_max / self.nodes.len().max(1)).max(1);
         if now.saturating_sub(self.turn_began) >= TURN {
             self.turn_began = now;

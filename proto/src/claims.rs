@@ -1,19 +1,20 @@
-//! Which results of others are to be held against own builds, and how often. Pure.
+//! Which results of others are to be held against own builds, and how often: a machine over what the node has seen.
 //!
 //! Everything here follows from the feeds: an own result with a build witness says that the work was done, an own
 //! check that a result was looked at, another operator's result with a build witness that there is something to
 //! look at. So nothing is written down, and a start comes to the same as having run on. What the own result says
 //! already, that the other was bound to its answer before there was one to copy, needs no check beside it.
+//!
+//! In scope: entries, in the order in which one node takes them in. Out of scope: what own builds left, and the own
+//! feed: whoever asks what is [`ready`](Claims::ready) signs a check, or [leaves it out](Claims::forget).
 //! Implements `docs/spec/build-witness.md`, section "Witness check".
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorate_proto::entry::{EntryStatement, VerifiedEntry};
-use quorate_proto::result::{EnvironmentClass, RebuildResult};
-use quorate_proto::witness_check::{Claim, WitnessCheck};
-use quorate_proto::{Digest, NodeId, OperatorId, TaskId};
-
-use super::Own;
+use crate::entry::{EntryStatement, VerifiedEntry};
+use crate::result::{EnvironmentClass, RebuildResult};
+use crate::witness_check::{Claim, WitnessCheck};
+use crate::{Digest, NodeId, OperatorId, TaskId};
 
 /// Results that arrived before the own one of their task and are remembered: about 1.5 KiB each. When there are
 /// more, the oldest are forgotten: nobody says that they were built.
@@ -29,9 +30,10 @@ const COMMITTED_MAX: usize = 65_536;
 /// Work that is done in one kind of environment.
 type Work = (TaskId, EnvironmentClass);
 
+/// What one node knows of others' results, and whether they are to be checked.
 #[derive(Debug)]
-pub(super) struct Claims {
-    own: Own,
+pub struct Claims {
+    own: (NodeId, OperatorId),
     /// Own results with a build witness, and the commitments that each names as seen.
     built: BTreeMap<Work, Vec<Digest>>,
     /// Others' commitments, by their places.
@@ -52,9 +54,10 @@ struct Other {
 }
 
 impl Claims {
-    pub(super) fn new(own: Own) -> Self {
+    /// Nothing seen yet, by the node that checks and whoever answers for it.
+    pub fn new(node: NodeId, operator: OperatorId) -> Self {
         Self {
-            own,
+            own: (node, operator),
             built: BTreeMap::new(),
             committed: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -65,7 +68,7 @@ impl Claims {
     }
 
     /// An entry that a feed holds at a start: those of the own feed first.
-    pub(super) fn load(&mut self, entry: &EntryStatement, digest: Digest) {
+    pub fn load(&mut self, entry: &EntryStatement, digest: Digest) {
         match entry {
             EntryStatement::Result(statement) => self.result(&statement.predicate, Claim::read(statement, digest)),
             EntryStatement::Check(statement) => self.check(&statement.predicate),
@@ -76,7 +79,7 @@ impl Claims {
     }
 
     /// An entry became durable, the node's own or another's.
-    pub(super) fn saw(&mut self, entry: &VerifiedEntry) {
+    pub fn saw(&mut self, entry: &VerifiedEntry) {
         match entry {
             VerifiedEntry::Result(result) => self.result(result.result(), Claim::of(result)),
             VerifiedEntry::Check(check) => self.check(check.check()),
@@ -85,17 +88,17 @@ impl Claims {
     }
 
     /// Some that are to be checked, the longest waiting first.
-    pub(super) fn ready(&self, count_max: usize) -> Vec<Claim> {
+    pub fn ready(&self, count_max: usize) -> Vec<Claim> {
         self.ready.iter().take(count_max).cloned().collect()
     }
 
     /// Leaves one out: there is nothing to hold it against.
-    pub(super) fn forget(&mut self, claim: &Claim) {
+    pub fn forget(&mut self, claim: &Claim) {
         self.ready.retain(|ready| ready.checked != claim.checked);
     }
 
     fn commitment(&mut self, place: (NodeId, u64), digest: Digest) {
-        if place.0 == self.own.node {
+        if place.0 == self.own.0 {
             return;
         }
         self.committed.insert(place, digest);
@@ -108,11 +111,11 @@ impl Claims {
         let reveals = result.reveals.as_ref();
         let opens = reveals.and_then(|reveals| self.committed.remove(&(result.feed.node, reveals.sequence)));
         match claim {
-            Some(own) if own.checked.node == self.own.node => {
+            Some(own) if own.checked.node == self.own.0 => {
                 self.built(&own, reveals.map(|reveals| reveals.seen.clone()).unwrap_or_default());
             }
             // What another node of one's own says needs no bearing out: it is the same operator's vote.
-            Some(claim) if claim.checked.operator != self.own.operator => self.heard(Other { claim, opens }),
+            Some(claim) if claim.checked.operator != self.own.1 => self.heard(Other { claim, opens }),
             Some(_) | None => {}
         }
     }
@@ -130,7 +133,7 @@ impl Claims {
     }
 
     fn check(&mut self, check: &WitnessCheck) {
-        if check.feed.node == self.own.node {
+        if check.feed.node == self.own.0 {
             self.checked(check);
         }
     }
@@ -172,11 +175,11 @@ fn push<T>(queue: &mut VecDeque<T>, one: T, count_max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_proto::ArtifactSlot;
-    use quorate_proto::build_witness::{Agreement, BUCKETS, BuildWitness};
-    use quorate_proto::feed::FeedHead;
-    use quorate_proto::witness_check::Checked;
-    use quorate_proto::{SecretKey, Timestamp};
+    use crate::ArtifactSlot;
+    use crate::build_witness::{Agreement, BUCKETS, BuildWitness};
+    use crate::feed::FeedHead;
+    use crate::witness_check::Checked;
+    use crate::{SecretKey, Timestamp};
 
     impl Claims {
         fn hears(&mut self, claim: Claim) {
@@ -186,7 +189,7 @@ mod tests {
 
     fn claims() -> Claims {
         let key = SecretKey::from_seed(&[99; 32]);
-        Claims::new(Own { node: key.node_id(), operator: key.operator_id() })
+        Claims::new(key.node_id(), key.operator_id())
     }
 
     /// What the operator `operator` says of task `task` in its result `n`.
@@ -242,7 +245,7 @@ mod tests {
     fn no_more_commitments_than_so_many_are_remembered() {
         let (mut claims, node) = (claims(), SecretKey::from_seed(&[1; 32]).node_id());
         (0..=COMMITTED_MAX as u64).for_each(|sequence| claims.commitment((node, sequence), Digest::of(b"some")));
-        claims.commitment((claims.own.node, 0), Digest::of(b"own"));
+        claims.commitment((claims.own.0, 0), Digest::of(b"own"));
         assert_eq!(claims.committed.len(), COMMITTED_MAX);
     }
 
