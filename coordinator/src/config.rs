@@ -99,6 +99,8 @@ fn peers_wanted() -> usize {
 pub struct Limits {
     /// Seconds that an HTTP answer may take.
     pub request_seconds: u64,
+    /// Connections to HTTP and gRPC at once.
+    pub connections_max: usize,
     /// Incoming mesh connections.
     pub mesh_connections_max: u32,
     /// Above this resident size, no new mesh connection is taken.
@@ -141,7 +143,7 @@ pub enum ConfigError {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_seconds: 10, mesh_connections_max: 256, memory_bytes_max: 2 << 30 }
+        Self { request_seconds: 10, connections_max: 512, mesh_connections_max: 256, memory_bytes_max: 2 << 30 }
     }
 }
 

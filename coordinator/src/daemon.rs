@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use quorate_gossip::{LimitedAddresses, Mesh, MeshConfig, Reach};
@@ -165,28 +164,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     announce(&data_dir, address, mesh.as_ref().map(|(mesh, _)| mesh), &core.app).await?;
 
     let Core { app, mut ended, dirty, tally, cosigning } = core;
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let stopped = Arc::clone(&stop);
-    // Small answers must not wait for the acknowledgement of the answer before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection went away at once");
-        }
-    });
-    let serving = axum::serve(listener, router(&app)).with_graceful_shutdown(async move { stopped.notified().await });
-    let serving = tokio::spawn(serving.into_future());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let limits = quorate_listen::Limits { connections_max: config.limits.connections_max, ..Default::default() };
+    let serving = quorate_listen::serve(listener, router(&app), limits, async { drop(stopped.await) });
+    let mut serving = tokio::spawn(serving);
     let failed = tokio::select! {
         outcome = &mut ended => Some(outcome),
         signal = stop_signal() => { signal?; None }
     };
     tracing::info!("stopping");
-    stop.notify_waiters();
+    drop(stop);
     dirty.stop();
     if let Some((mesh, task)) = mesh {
         mesh.stop().await;
         task.abort();
     }
-    let _ = tokio::time::timeout(GRACE, serving).await;
+    if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
+        serving.abort();
+    }
     drop(cosigning);
     drills.abort();
     let _ = drills.await;

@@ -24,6 +24,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use quorate_gossip::Counters;
+use quorate_listen::Shares;
 use quorate_proto::declaration::DECLARATION_BYTES_MAX;
 use quorate_tally::Policy;
 use tokio::sync::Semaphore;
@@ -64,19 +65,24 @@ pub struct Site {
 /// Reads of the store at once: far below the threads that tokio blocks on, which ingest needs too.
 const READS_MAX: usize = 64;
 
-/// gRPC calls at once. Each holds its request in memory, up to 8 MiB.
+/// gRPC calls that are answered at once. Each holds its request in memory, up to 8 MiB.
 const CALLS_MAX: usize = 64;
+
+/// Bytes of memory for gRPC calls that arrive, or are whole and wait to be answered.
+const ARRIVING_BYTES_MAX: usize = 512 << 20;
 
 /// What is done at once for anybody who asks.
 #[derive(Debug)]
 pub struct Limits {
     reads: Arc<Semaphore>,
     calls: Semaphore,
+    arriving: Shares,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { reads: Arc::new(Semaphore::new(READS_MAX)), calls: Semaphore::new(CALLS_MAX) }
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Self { reads, calls: Semaphore::new(CALLS_MAX), arriving: Shares::new(ARRIVING_BYTES_MAX) }
     }
 }
 

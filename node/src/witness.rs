@@ -4,8 +4,6 @@
 //! is one file a log, the last checkpoint that was cosigned, and it is replaced durably before a cosignature
 //! leaves. What convicts a log is kept beside it. `docs/spec/witness.md`, section 4.
 
-mod arriving;
-
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +17,7 @@ use axum::extract::{ConnectInfo, Path as UrlPath, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use quorate_listen::{Limits, Shares};
 use quorate_proto::Digest;
 use quorate_tlog::note::KeyError;
 use quorate_tlog::witness::{REQUEST_BYTES_MAX, Record, ResumeError, WitnessError, origin_hash};
@@ -31,16 +30,15 @@ use tokio::task::JoinHandle;
 use crate::durable;
 use crate::key::{self, KeyFileError};
 use crate::logs::Logs;
-use arriving::Arriving;
 
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Requests that arrive at once. Each holds as much of its body as has come, at most 260 KiB.
+/// Requests that arrive at once, or are whole and wait. Each holds as much of its body as has come, at most 260 KiB.
 const ARRIVING_MAX: usize = 256;
 
-/// Those of them from one address. Who sends slowly keeps no more places than these from others.
-const ARRIVING_FROM_ONE_MAX: usize = 16;
+/// Connections at once: each may bring one that arrives, and is one of the node's descriptors.
+const CONNECTIONS_MAX: usize = ARRIVING_MAX;
 
 /// Requests looked at together; more wait.
 const REQUESTS_MAX: usize = 32;
@@ -137,7 +135,7 @@ struct Service {
     /// Asked one request at a time: comparing and making durable are one step.
     witness: Mutex<Witness>,
     folder: PathBuf,
-    arriving: Arriving,
+    arriving: Shares,
     turns: Semaphore,
     /// Hears of every checkpoint that was cosigned: what the log shows here it must show to everybody.
     logs: Option<Logs>,
@@ -154,11 +152,8 @@ impl Serving {
         let address = listener.local_addr().map_err(failed(config.listen.to_string()))?;
         let listening = Listening { url: format!("http://{address}"), vkey };
         tracing::info!(url = %listening.url, vkey = %listening.vkey, "witness listens");
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router(service).into_make_service_with_connect_info::<SocketAddr>()).await {
-                tracing::error!(%error, "the witness ended");
-            }
-        });
+        let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
+        let task = tokio::spawn(quorate_listen::serve(listener, router(service), limits, std::future::pending()));
         Ok(Self { listening, task })
     }
 
@@ -173,15 +168,23 @@ fn router(service: Arc<Service>) -> Router {
 }
 
 async fn add_checkpoint(State(service): State<Arc<Service>>, ConnectInfo(from): ConnectInfo<SocketAddr>, body: Body) -> Response {
-    let Some(place) = service.arriving.place(from.ip()) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are arriving; ask again\n").into_response();
+    let (share, lost) = service.arriving.take(from.ip(), 1);
+    let coming = async {
+        let arrived = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, REQUEST_BYTES_MAX)).await;
+        let bytes = arrived.ok().and_then(Result::ok).ok_or((StatusCode::BAD_REQUEST, "the request is too long, or too slow\n"))?;
+        // Its turn comes when it is whole: slow senders are nobody else's wait.
+        let turn = service.turns.acquire().await.map_err(|_| (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))?;
+        Ok::<_, (StatusCode, &str)>((bytes, turn))
     };
-    let Ok(Ok(bytes)) = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, REQUEST_BYTES_MAX)).await else {
-        return (StatusCode::BAD_REQUEST, "the request is too long, or too slow\n").into_response();
+    let arrived = tokio::select! {
+        arrived = coming => arrived,
+        () = lost.told() => Err((StatusCode::SERVICE_UNAVAILABLE, "too many requests are arriving; ask again\n")),
     };
-    // Its turn comes when it is whole: slow senders are nobody else's wait.
-    let Ok(_turn) = service.turns.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
-    drop(place);
+    drop(share);
+    let (bytes, _turn) = match arrived {
+        Ok(arrived) => arrived,
+        Err(refused) => return refused.into_response(),
+    };
     let request = match AddCheckpoint::parse(&bytes) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
@@ -229,7 +232,7 @@ impl Service {
         Ok(Self {
             witness: Mutex::new(witness),
             folder: folder.to_owned(),
-            arriving: Arriving::default(),
+            arriving: Shares::new(ARRIVING_MAX),
             turns: Semaphore::new(REQUESTS_MAX),
             logs: None,
         })

@@ -16,14 +16,15 @@ const FUZZ_INPUT_BYTES_MAX: u64 = 64 << 10;
 const FUZZ_CORPUS_BYTES_MAX: u64 = 3 << 20;
 
 /// Which rooms a room may use. Development dependencies are free: tests look everywhere.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("quorate-proto", &[]),
     ("quorate-normalize", &["quorate-proto"]),
     ("quorate-tally", &["quorate-proto"]),
     ("quorate-tlog", &["quorate-proto"]),
     ("quorate-gossip", &["quorate-proto"]),
-    ("quorate-node", &["quorate-proto", "quorate-normalize", "quorate-tally", "quorate-tlog", "quorate-gossip"]),
-    ("quorate-coordinator", &["quorate-proto", "quorate-normalize", "quorate-tally", "quorate-tlog", "quorate-gossip"]),
+    ("quorate-listen", &[]),
+    ("quorate-node", &["quorate-proto", "quorate-normalize", "quorate-tally", "quorate-tlog", "quorate-gossip", "quorate-listen"]),
+    ("quorate-coordinator", &["quorate-proto", "quorate-normalize", "quorate-tally", "quorate-tlog", "quorate-gossip", "quorate-listen"]),
     ("quorate-client", &["quorate-proto", "quorate-normalize", "quorate-tally", "quorate-tlog"]),
     ("quorate-devnet", &["quorate-proto"]),
     ("quorate-tests", &["quorate-proto"]),

@@ -1,5 +1,7 @@
 //! The first page: what needs attention, then the newest verdicts.
 
+use std::cmp::Reverse;
+
 use maud::{Markup, html};
 use quorate_tally::State;
 use serde::Deserialize;
@@ -85,7 +87,10 @@ impl Home {
     pub(super) fn load(store: &Store, asked: &Asked) -> Result<Self, StoreError> {
         let first = VerdictFilter { attention: true, limit: ATTENTION_LOOKED_AT, ..VerdictFilter::default() };
         let mut attention = if asked.is_plain() { store.verdicts(&first)? } else { VerdictPage::default() };
-        attention.verdicts.sort_by_key(|view| !matches!(view.verdict.state, State::Suspect | State::Contested | State::Compromised));
+        attention.verdicts.sort_by_key(|view| {
+            let is_grave = matches!(view.verdict.state, State::Suspect | State::Contested | State::Compromised);
+            Reverse((is_grave, view.verdict.state == State::Compromised, view.verdict.alarm()))
+        });
         let more = attention.verdicts.len() > ATTENTION_SHOWN || attention.next.is_some();
         attention.verdicts.truncate(ATTENTION_SHOWN);
         let filter =
@@ -190,6 +195,9 @@ fn row(view: &VerdictView) -> Markup {
         tr {
             td data-label="Verdict" {
                 (state_badge(view.verdict.state))
+                @if let Some(alarm) = view.verdict.alarm() {
+                    " " span class="alarm" title=[words::severity(&view.verdict)] { (alarm) }
+                }
                 @for flag in &view.verdict.flags { " " (flag_badge(*flag)) }
             }
             td data-label="Package" class="pkg" {

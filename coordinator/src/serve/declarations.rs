@@ -5,19 +5,23 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use quorate_gossip::Accepted;
 use quorate_proto::declaration::{Declaration, VerifiedDeclaration};
 use quorate_proto::{Digest, Timestamp};
 use quorate_tally::{Declarations, Policy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::json::envelope_text;
+use super::lists::limited;
 use super::{ApiError, App};
 use crate::door::{Refused, UNHEARD, declaration};
+use crate::store::Store;
 
-/// Declarations that are listed, the newest.
+/// Declarations on a page.
+const LISTED_DEFAULT: usize = 50;
 const LISTED_MAX: usize = 500;
 
 /// Declarations of one signer that are logged: about 2 KiB of memory each, and nobody fills the log with a key that was
@@ -27,10 +31,18 @@ const OF_A_SIGNER_MAX: usize = 16_384;
 /// Name of the refusal of one more than that.
 const TOO_MANY: &str = "too-many";
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+    before: Option<u64>,
+}
+
 #[derive(Serialize)]
 pub(super) struct List {
     declarations: Vec<Row>,
-    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -83,17 +95,23 @@ fn refuse(app: &App, refused: &Refused) -> ApiError {
     ApiError::new(status, refused.name, refused.detail.clone())
 }
 
-/// All of them, the newest first.
-pub(super) async fn list(State(app): State<App>) -> Result<Json<List>, ApiError> {
+/// A page of them, the newest first.
+pub(super) async fn list(State(app): State<App>, query: Result<Query<ListQuery>, QueryRejection>) -> Result<Json<List>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::query(error.body_text()))?;
+    let limit = limited(query.limit, LISTED_DEFAULT, LISTED_MAX)?;
+    let before = query.before.unwrap_or(u64::MAX);
     let policy = Arc::clone(&app.policy);
-    app.read(move |store| Ok(List::of(&store.declarations(), &policy, store.log().published().head.size))).await.map(Json)
+    let read = move |store: &Store| Ok(List::of(&store.declarations(), &policy, before.min(store.log().published().head.size), limit));
+    app.read(read).await.map(Json)
 }
 
 impl List {
-    fn of(known: &Declarations, policy: &Policy, size: u64) -> Self {
-        let published = || known.all().rev().filter(|(leaf, _)| *leaf < size);
-        let rows = published().take(LISTED_MAX).map(|(leaf, declared)| Row::of(known, policy, leaf, declared));
-        Self { declarations: rows.collect(), truncated: published().nth(LISTED_MAX).is_some() }
+    /// Those at leaves before `end`.
+    fn of(known: &Declarations, policy: &Policy, end: u64, limit: usize) -> Self {
+        let mut listed = known.all().rev().skip_while(|(leaf, _)| *leaf >= end);
+        let declarations: Vec<_> = listed.by_ref().take(limit).map(|(leaf, declared)| Row::of(known, policy, leaf, declared)).collect();
+        let next = listed.next().and(declarations.last()).map(|row| row.log_index);
+        Self { declarations, next }
     }
 }
 

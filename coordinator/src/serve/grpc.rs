@@ -1,15 +1,18 @@
 //! The gRPC service, on the same port and over the same door as everything else.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::body::to_bytes;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
 use axum::middleware::{Next, from_fn_with_state};
+use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use quorate_gossip::Accepted;
+use quorate_listen::Share;
 use quorate_proto::api;
 use quorate_proto::api::submit_outcome::Status as Outcome;
 use quorate_proto::provenance::BLOB_BYTES_MAX;
@@ -38,6 +41,9 @@ const BLOBS_MAX: usize = 8;
 /// What stands before a gRPC message: a flag and a length.
 const FRAME_BYTES: usize = 5;
 
+/// What a call that arrives takes up before anything of it has come.
+const CALL_BYTES: usize = 256 * 1024;
+
 /// Bytes of one request: the largest file and its framing, or a submission.
 const REQUEST_BYTES_MAX: usize = 2 * BLOB_BYTES_MAX + 64 * 1024;
 
@@ -53,12 +59,29 @@ pub(super) fn routes(app: &App) -> axum::Router {
 
 /// Bounds what a call costs before anything of it is decoded: how many at once, how long, how many bytes,
 /// how many items. A stream of verdicts is beyond this once it has begun.
-async fn guard(State(app): State<App>, request: axum::extract::Request, next: Next) -> axum::response::Response {
+async fn guard(
+    State(app): State<App>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: axum::extract::Request,
+    next: Next,
+) -> axum::response::Response {
     let call = async {
-        let _permit = app.limits.calls.acquire().await.map_err(|_| Status::unavailable("stopping"))?;
         let (parts, body) = request.into_parts();
-        let body = to_bytes(body, REQUEST_BYTES_MAX + FRAME_BYTES).await;
-        let body = body.map_err(|_| Status::resource_exhausted("the request is too large, or broke off"))?;
+        let (share, lost) = app.limits.arriving.take(from.ip(), CALL_BYTES);
+        // Its turn comes when it is whole: slow senders are nobody else's wait.
+        let coming = async {
+            let body = whole(body, &share).await?;
+            let turn = app.limits.calls.acquire().await.map_err(|_| Status::unavailable("stopping"))?;
+            Ok::<_, Status>((body, turn))
+        };
+        let (body, _turn) = tokio::select! {
+            arrived = coming => arrived?,
+            () = lost.told() => {
+                app.ingest.metrics().reject("crowded-out");
+                return Err(Status::unavailable("more calls arrive than there is room for; hand it in once more"));
+            }
+        };
+        drop(share);
         if !has_few_fields(body.get(FRAME_BYTES..).unwrap_or_default()) {
             app.ingest.metrics().reject("oversized-submission");
             return Err(Status::invalid_argument("a request has at most 1,000 items"));
@@ -70,6 +93,19 @@ async fn guard(State(app): State<App>, request: axum::extract::Request, next: Ne
         Ok(Err(status)) => status.into_http(),
         Err(_) => Status::deadline_exceeded("the call took too long; hand it in once more").into_http(),
     }
+}
+
+/// A request's body once all of it has come.
+async fn whole(body: Body, share: &Share) -> Result<Bytes, Status> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.ok().filter(|chunk| whole.len() + chunk.len() <= REQUEST_BYTES_MAX + FRAME_BYTES);
+        let chunk = chunk.ok_or_else(|| Status::resource_exhausted("the request is too large, or broke off"))?;
+        share.grow(chunk.len());
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
 }
 
 /// Whether a message has at most [`SUBMIT_ITEMS_MAX`] fields at its top. An empty item is two bytes on the
@@ -95,7 +131,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
     /// The checkpoint that is handed out.
-    fn checkpoint(&self) -> Result<bytes::Bytes, Status> {
+    fn checkpoint(&self) -> Result<Bytes, Status> {
         let note = self.app.store().log().shown().note;
         if note.is_empty() { Err(Status::unavailable("the witnesses have not cosigned a checkpoint yet")) } else { Ok(note) }
     }

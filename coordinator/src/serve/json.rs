@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use quorate_proto::bundle::{BUNDLE_FORMAT, Bundle, BundledItem};
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, NodeId, OperatorId, Purl, Timestamp};
-use quorate_tally::{Policy, Verdict};
+use quorate_tally::{Policy, Severity, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::ApiError;
@@ -28,6 +28,12 @@ pub(crate) struct RowVerdict {
     pub state: &'static str,
     pub flags: Vec<&'static str>,
     pub reason: String,
+    /// How grave the difference is, for a suspect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// The severity as the package's history raises it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Severity>,
     pub agree: usize,
     pub differ: usize,
     pub failed: usize,
@@ -151,6 +157,8 @@ impl From<&VerdictView> for RowVerdict {
             state: verdict.state.name(),
             flags: verdict.flags.iter().map(|flag| flag.name()).collect(),
             reason: verdict.reason(),
+            severity: verdict.severity,
+            alarm: verdict.alarm(),
             agree: verdict.agree,
             differ: verdict.differ,
             failed: verdict.failed,

@@ -106,7 +106,7 @@ fn operator(text: &str, policy: &Policy) -> Result<OperatorId, ApiError> {
     named.map_or_else(|| text.parse().map_err(|_| unknown()), Ok)
 }
 
-fn limited(given: Option<usize>, default: usize, max: usize) -> Result<usize, ApiError> {
+pub(super) fn limited(given: Option<usize>, default: usize, max: usize) -> Result<usize, ApiError> {
     match given.unwrap_or(default) {
         limit if (1..=max).contains(&limit) => Ok(limit),
         limit => Err(ApiError::query(format!("limit {limit} is not between 1 and {max}"))),

@@ -128,6 +128,13 @@ async fn an_advisory_of_a_listed_person_counts_until_it_is_taken_back_whatever_i
         (list["declarations"].as_array().unwrap().len(), &list["declarations"][1]["retracted"]),
         (2, &list["declarations"][0]["logIndex"])
     );
+    let (_, first) = running.json("/api/v1/declarations?limit=1").await;
+    assert_eq!((&first["declarations"], &first["next"]), (&json!([list["declarations"][0]]), &list["declarations"][0]["logIndex"]));
+    let (_, second) = running.json(&format!("/api/v1/declarations?limit=1&before={}", first["next"])).await;
+    assert_eq!(second, json!({"declarations": [list["declarations"][1]]}), "and nothing behind it");
+    for query in ["limit=0", "limit=501", "state=suspect"] {
+        assert_eq!(running.json(&format!("/api/v1/declarations?{query}")).await.0, 400, "{query}");
+    }
     running.stop();
     place.check().unwrap();
 }

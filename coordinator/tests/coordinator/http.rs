@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use quorate_proto::bundle::Bundle;
 use quorate_proto::dsse::Envelope;
 use quorate_proto::feed::EquivocationProof;
+use quorate_proto::result::Outcome;
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, Timestamp, api};
@@ -131,6 +132,35 @@ async fn a_backdoored_artifact_is_suspect_on_every_page_and_its_texts_stay_harml
     assert!(home.find("Needs attention").unwrap() < home.find("Newest verdicts").unwrap());
     let (status, operators) = running.get("/operators").await;
     assert!(status == 200 && String::from_utf8(operators).unwrap().contains("charlie"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gravest_of_what_is_suspect_stands_first_and_lists_say_how_grave_it_is() {
+    let mut network = Network::new(3);
+    let place = Place::new(&network.policy(2));
+    let mut running = place.start().await;
+    let (grave, newer) = (artifact("click", "8.1.8", "backdoored"), artifact("flask", "3.0.0", "another"));
+    for (about, left_out) in [(&grave, 0), (&newer, 1)] {
+        let mut outcome = backdoored(about, None);
+        if let Outcome::Different { differences, .. } = &mut outcome {
+            // The first is what only the published file has.
+            differences.members.drain(..left_out);
+            differences.count = differences.members.len().try_into().unwrap();
+        }
+        let items: Vec<_> = network.nodes.iter_mut().map(|node| node.sign(about, outcome.clone())).collect();
+        running.submit(&items).await.unwrap();
+        running.await_state(&about.digest, "suspect").await;
+    }
+    running.quiet().await;
+    let (_, list) = running.json("/api/v1/verdicts?attention=true").await;
+    let said = |at: usize| ["digest", "severity", "alarm"].map(|field| list["verdicts"][at][field].clone());
+    assert_eq!(said(0), [newer.digest.to_string(), "high".into(), "high".into()], "the newest first");
+    assert_eq!(said(1), [grave.digest.to_string(), "critical".into(), "critical".into()]);
+    let (_, home) = running.get("/").await;
+    let home = String::from_utf8(home).unwrap();
+    let (grave, newer) = (home.find("click").unwrap(), home.find("flask").unwrap());
+    assert!(grave < newer && home[..newer].contains(">critical<"), "{home}");
+    running.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,4 +16,5 @@ mod logged;
 mod mesh;
 mod operators;
 mod second_view;
+mod slow;
 mod witnesses;

@@ -8,11 +8,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use quorate_proto::NodeId;
 use quorate_proto::api::{EntryProofView, ProveEntryRequest};
 use quorate_proto::verified::FeedItem;
+use quorate_proto::{NodeId, Timestamp};
 use quorate_tally::LogPolicy;
 use quorate_tlog::checkpoint::CheckpointError;
 use quorate_tlog::note::NoteError;
@@ -21,7 +21,6 @@ use quorate_tlog::proof::ProofError;
 use quorate_tlog::{Checkpoint, SignedNote, TlogPolicy, TlogProof, VerifierKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use super::client::coordinator_client::CoordinatorClient;
@@ -59,7 +58,7 @@ enum Answer {
     Absent { size: u64 },
 }
 
-/// The search, from entry to entry. Its clock counts from anywhere.
+/// The search, from entry to entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Search {
     /// Entries before this one were found.
@@ -70,7 +69,7 @@ struct Search {
 /// An entry that was looked for and not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Absent {
-    since: Duration,
+    since: Timestamp,
     /// The log's size when the entry was first overdue.
     overdue_at: Option<u64>,
     is_missing: bool,
@@ -96,14 +95,33 @@ enum LookError {
 }
 
 impl Search {
+    /// What `to_text` wrote. None of what cannot be read.
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let next = words.next()?.parse().ok()?;
+        let since = words.next().and_then(|word| word.parse().ok());
+        let overdue_at = words.next().and_then(|word| word.parse().ok());
+        Some(Self { next, absent: since.map(|since| Absent { since, overdue_at, is_missing: false }) })
+    }
+
+    /// The next entry, since when it is absent, and the log's size when it was first overdue. That it is missing the first answer after a
+    /// restart says again.
+    fn to_text(self) -> String {
+        let since = self.absent.map_or_else(String::new, |absent| format!(" {}", absent.since));
+        let overdue_at = self.absent.and_then(|absent| absent.overdue_at).map_or_else(String::new, |size| format!(" {size}"));
+        format!("{}{since}{overdue_at}\n", self.next)
+    }
+
     /// Takes an answer about the next entry.
-    fn take(&mut self, answer: Answer, now: Duration) {
+    fn take(&mut self, answer: Answer, now: Timestamp) {
         let Answer::Absent { size } = answer else {
             *self = Self { next: self.next + 1, absent: None };
             return;
         };
         let absent = self.absent.get_or_insert(Absent { since: now, overdue_at: None, is_missing: false });
-        if now.saturating_sub(absent.since) >= OVERDUE_AFTER {
+        // A clock that was ahead and was set back would else be waited for.
+        absent.since = absent.since.min(now);
+        if now >= absent.since.plus(OVERDUE_AFTER) {
             let overdue_at = *absent.overdue_at.get_or_insert(size);
             absent.is_missing |= size > overdue_at;
         }
@@ -169,7 +187,6 @@ pub(crate) struct Seeker {
     search: Search,
     /// A hint: when it is lost the search begins at the newest entry.
     remembered: PathBuf,
-    started: Instant,
     heard: Option<SignedNote>,
 }
 
@@ -181,18 +198,17 @@ impl Seeker {
         acknowledged: watch::Receiver<u64>,
         remembered: PathBuf,
     ) -> (Self, watch::Receiver<Logged>) {
-        let hint = fs::read_to_string(&remembered).ok().and_then(|text| text.trim_end().parse().ok());
-        let next = hint.unwrap_or_else(|| acknowledged.borrow().saturating_sub(1));
+        let hint = fs::read_to_string(&remembered).ok().and_then(|text| Search::parse(&text));
+        let search = hint.unwrap_or_else(|| Search { next: acknowledged.borrow().saturating_sub(1), absent: None });
         let (shown, receiver) = watch::channel(Logged::default());
-        let search = Search { next, absent: None };
-        (Self { subject, client, acknowledged, shown, search, remembered, started: Instant::now(), heard: None }, receiver)
+        (Self { subject, client, acknowledged, shown, search, remembered, heard: None }, receiver)
     }
 
     /// Never returns.
     pub(crate) async fn run(mut self) {
         self.remember();
         loop {
-            let before = self.search.next;
+            let before = self.search;
             match self.look().await {
                 Ok(()) => {}
                 // The submitter says so already.
@@ -202,7 +218,7 @@ impl Seeker {
                     tracing::warn!(error, sequence = self.search.next, "an answer about an own entry in the log proves nothing");
                 }
             }
-            if self.search.next != before {
+            if self.search != before {
                 self.remember();
             }
             self.show();
@@ -233,7 +249,7 @@ impl Seeker {
         let (answer, note) = self.subject.log.read(&view, &item.envelope)?;
         self.hear(note).await?;
         let before = self.search.missing();
-        self.search.take(answer, self.started.elapsed());
+        self.search.take(answer, SystemTime::now().into());
         match (before, self.search.missing()) {
             (None, Some(sequence)) => {
                 tracing::error!(sequence, "an own entry is MISSING from the log: it was acknowledged, and the log has grown without it");
@@ -263,7 +279,7 @@ impl Seeker {
     }
 
     fn remember(&self) {
-        if let Err(error) = durable::replace(&self.remembered, format!("{}\n", self.search.next).as_bytes()) {
+        if let Err(error) = durable::replace(&self.remembered, self.search.to_text().as_bytes()) {
             tracing::warn!(%error, "what was found in the log is not remembered; it will be looked for again");
         }
     }
@@ -276,7 +292,10 @@ mod tests {
 
     use super::*;
 
-    const MINUTE: u64 = 60;
+    /// A time of the tests' clock.
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000 + minute * 60)
+    }
 
     fn signer(seed: u8) -> Signer {
         Signer::from_seed("log.example".parse().unwrap(), &[seed; 32])
@@ -321,10 +340,10 @@ mod tests {
             search.take(answer, now);
             search.missing()
         };
-        assert_eq!(says(5, true, Duration::ZERO), None);
-        assert_eq!(says(6, true, OVERDUE_AFTER), None);
-        assert_eq!(says(7, true, OVERDUE_AFTER + LOOK_EVERY), Some(7));
-        assert_eq!(says(8, false, OVERDUE_AFTER * 2), None, "put in after all");
+        assert_eq!(says(5, true, minute(0)), None);
+        assert_eq!(says(6, true, minute(60)), None);
+        assert_eq!(says(7, true, minute(61)), Some(7));
+        assert_eq!(says(8, false, minute(120)), None, "put in after all");
     }
 
     #[test]
@@ -343,13 +362,20 @@ mod tests {
         assert!(matches!(plain.read(&nothing, b"entry 2"), Err(LookError::Note(_))));
     }
 
-    /// Answers about entry 0, each at a minute and with a size of the log.
-    fn missing_after(answers: &[(u64, u64)]) -> bool {
-        let mut search = Search::default();
-        for (minute, size) in answers {
-            search.take(Answer::Absent { size: *size }, Duration::from_secs(minute * MINUTE));
-        }
-        search.missing() == Some(0)
+    /// Answers about entry 0, each at a minute and with a size of the log. The node is started again before each of them, or never.
+    fn missing_after(answers: &[(i64, u64)]) -> bool {
+        let [without, with] = [false, true].map(|restarts| {
+            let mut search = Search::default();
+            for (at, size) in answers {
+                if restarts {
+                    search = Search::parse(&search.to_text()).unwrap();
+                }
+                search.take(Answer::Absent { size: *size }, minute(*at));
+            }
+            search.missing()
+        });
+        assert_eq!(without, with, "a restart changes nothing");
+        with == Some(0)
     }
 
     #[test]
@@ -368,13 +394,36 @@ mod tests {
     #[test]
     fn an_entry_that_is_found_ends_the_search_for_it_and_begins_that_for_the_next() {
         let mut search = Search { next: 7, absent: None };
-        search.take(Answer::Absent { size: 10 }, Duration::ZERO);
-        search.take(Answer::Absent { size: 11 }, OVERDUE_AFTER);
-        search.take(Answer::Absent { size: 12 }, OVERDUE_AFTER * 2);
+        search.take(Answer::Absent { size: 10 }, minute(0));
+        search.take(Answer::Absent { size: 11 }, minute(60));
+        search.take(Answer::Absent { size: 12 }, minute(120));
         assert_eq!(search.missing(), Some(7));
-        search.take(Answer::Logged, OVERDUE_AFTER * 3);
+        search.take(Answer::Logged, minute(180));
         assert_eq!(search, Search { next: 8, absent: None });
-        search.take(Answer::Absent { size: 13 }, OVERDUE_AFTER * 9);
+        search.take(Answer::Absent { size: 13 }, minute(540));
         assert_eq!(search.missing(), None, "each entry has its own wait");
+    }
+
+    #[test]
+    fn a_node_that_is_started_again_every_fifty_minutes_finds_out_too() {
+        let found: Vec<_> = (0..4_u64).map(|run| (i64::try_from(run).unwrap() * 50, 10 + run)).collect();
+        assert!(!missing_after(&found[..3]), "overdue at 100, and has not grown since");
+        assert!(missing_after(&found));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_not_waited_for() {
+        assert!(missing_after(&[(9_000_000, 10), (0, 10), (60, 10), (61, 11)]));
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_as_far_as_it_goes() {
+        assert_eq!(Search::parse("7\n"), Some(Search { next: 7, absent: None }), "as earlier releases wrote it");
+        assert_eq!(Search::parse("7 soon 9\n"), Some(Search { next: 7, absent: None }));
+        let absent = Absent { since: minute(0), overdue_at: Some(12), is_missing: true };
+        let text = Search { next: 7, absent: Some(absent) }.to_text();
+        assert_eq!(text, "7 2027-01-15T08:00:00Z 12\n");
+        assert_eq!(Search::parse(&text).unwrap().absent, Some(Absent { is_missing: false, ..absent }));
+        assert_eq!((Search::parse(""), Search::parse("x")), (None, None));
     }
 }
