@@ -6,9 +6,13 @@
 use quorate_proto::feed::FeedHead;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
 use quorate_tally::history::{self, Past};
+use quorate_tally::share::Kind;
 use quorate_tally::{ENGINE, Flag, Mark, State};
 
 use super::index::IndexError;
+pub(crate) use share::{Entering, ShareRow};
+
+mod share;
 
 /// Entries a row of a feed.
 pub(crate) const FEED_CHUNK: u64 = 32;
@@ -171,7 +175,7 @@ pub(crate) fn operator_slots_prefix(operator: OperatorId) -> Vec<u8> {
     key(b'u', &[operator.as_bytes()])
 }
 
-/// The slots in a value of an operator's list; one may stand there more than once.
+/// The slots in a value of an operator's list.
 pub(crate) fn slots_in(value: &[u8]) -> Result<impl Iterator<Item = SlotKey>, IndexError> {
     let (slots, rest) = value.as_chunks::<32>();
     if rest.is_empty() { Ok(slots.iter().map(|bytes| SlotKey(*bytes))) } else { Err(IndexError::Row("operator's slots")) }
@@ -201,29 +205,22 @@ pub(crate) fn artifact(artifact: &ArtifactKey) -> Vec<u8> {
     key(b'a', &[&artifact.bytes()])
 }
 
-/// Of a posting list of result and certificate leaves.
-pub(crate) fn slot_prefix(slot: SlotKey) -> Vec<u8> {
-    key(b's', &[&slot.0])
+/// Of the shares in a slot that hold entries of a kind.
+pub(crate) fn shares_prefix(slot: SlotKey, kind: Kind) -> Vec<u8> {
+    key(shares_letter(kind), &[&slot.0])
 }
 
-/// Of the commitments to a slot's task.
-pub(crate) fn commitments_prefix(slot: SlotKey) -> Vec<u8> {
-    key(b'c', &[&slot.0])
+/// An operator's share in a slot.
+pub(crate) fn share(slot: SlotKey, kind: Kind, operator: OperatorId) -> Vec<u8> {
+    key(shares_letter(kind), &[&slot.0, operator.as_bytes()])
 }
 
-/// Leaves of a node's commitments to a slot's task and of their certificates.
-pub(crate) fn commitments(slot: SlotKey, node: NodeId) -> Vec<u8> {
-    key(b'c', &[&slot.0, node.as_bytes()])
-}
-
-/// Of the checks of results in a slot.
-pub(crate) fn checks_prefix(slot: SlotKey) -> Vec<u8> {
-    key(b'd', &[&slot.0])
-}
-
-/// Leaves of a node's checks of results in a slot and of their certificates.
-pub(crate) fn checks(slot: SlotKey, node: NodeId) -> Vec<u8> {
-    key(b'd', &[&slot.0, node.as_bytes()])
+/// Results and commitments stand in one row: they have nodes in common.
+fn shares_letter(kind: Kind) -> u8 {
+    match kind {
+        Kind::Result | Kind::Commitment => b's',
+        Kind::Check => b'd',
+    }
 }
 
 pub(crate) const OPEN_PREFIX: &[u8] = b"k/";

@@ -13,7 +13,7 @@ use quorate_proto::certificate::VerifiedCertificate;
 use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, ArtifactSlot, NodeId, OperatorId};
-use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
+use quorate_tally::share::{Entered, Kind};
 
 /// Entries and slots that stay in memory, at most twice as many and one slot's. Entries of other slots cost their
 /// signatures again when they are asked for.
@@ -39,13 +39,6 @@ pub(super) struct Written {
     length: u32,
     kind: Kind,
     certificate: Arc<VerifiedCertificate>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Result,
-    Commitment,
-    Check,
 }
 
 /// The entries about a slot, in the order of the log.
@@ -105,20 +98,15 @@ impl Kept {
         Ok(FeedItem { certificate: written.certificate.bytes().to_vec(), envelope: self.spool.read(written)? })
     }
 
-    /// Takes up an entry among those about its slot, where it counts: of a node the first few commitments to one task, and
-    /// the first so many checks in one slot that confirm something.
+    /// Takes up an entry among those about its slot, if it counts.
     pub(super) fn add(&mut self, slot: &ArtifactSlot, written: Written, entry: VerifiedEntry) {
         let held = match self.slots.get_mut(slot) {
             Some(held) => held,
             None => self.slots.entry(slot.clone()).or_default(),
         };
-        let of_node = || held.iter().filter(|other| other.kind == written.kind && other.node() == written.node()).count();
-        let counts = match &entry {
-            VerifiedEntry::Result(_) => true,
-            VerifiedEntry::Commitment(_) => of_node() < COMMITMENTS_OF_A_NODE_MAX,
-            VerifiedEntry::Check(check) => check.check().agreement.confirms() && of_node() < CHECKS_OF_A_NODE_MAX,
-        };
-        if !counts {
+        let says_something = entry.check().is_none_or(|check| check.check().agreement.confirms());
+        let of_operator = held.iter().filter(|other| other.certificate.operator() == written.certificate.operator());
+        if !says_something || !written.entered().counts(of_operator.map(Written::entered)) {
             return;
         }
         let (leaf, is_first) = (written.leaf, held.is_empty());
@@ -179,8 +167,8 @@ impl Kept {
 }
 
 impl Written {
-    fn node(&self) -> NodeId {
-        self.certificate.node()
+    fn entered(&self) -> Entered<NodeId> {
+        Entered { kind: self.kind, node: self.certificate.node(), bytes: self.length as usize }
     }
 }
 
