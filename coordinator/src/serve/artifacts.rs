@@ -11,9 +11,8 @@ use bytes::Bytes;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, Purl};
 use serde::Deserialize;
 
-use super::json::{self, Artifacts, Package, SlotAnswer, SlotQuery, artifact_row, pick};
+use super::json::{self, Artifacts, Package, SlotQuery, artifact_row, pick, readable};
 use super::{ApiError, App, Site};
-use crate::store::rows::SlotKey;
 use crate::store::{Budget, StoreError};
 use crate::views::Rendered;
 
@@ -59,20 +58,14 @@ async fn rendered_verdict(app: &Site, digest: Digest, slot: Option<ArtifactSlot>
     Ok(body)
 }
 
-pub(super) async fn results(State(app): State<App>, Path(text): Path<String>, slot: Slot) -> Result<Json<SlotAnswer>, ApiError> {
+pub(super) async fn results(State(app): State<App>, Path(text): Path<String>, slot: Slot) -> Result<Response, ApiError> {
     let artifact = find(&app, &text, slot).await?;
-    let results = app.read(move |store| {
-        let size = store.log().published().head.size;
-        let found = store.results(SlotKey::of(&artifact.slot), size)?;
-        Ok(SlotAnswer::of(artifact, &found))
-    });
-    results.await.map(Json)
+    app.read(move |store| json::results(store, &artifact)).await.and_then(readable).map(json_body)
 }
 
 pub(super) async fn bundle(State(app): State<App>, Path(text): Path<String>, slot: Slot) -> Result<Response, ApiError> {
     let artifact = find(&app, &text, slot).await?;
-    let bundle = app.read(move |store| json::bundle(store, &artifact)).await?.ok_or_else(no_verdict_yet)?;
-    Ok(json_body(bundle.to_bytes().into()))
+    app.read(move |store| json::bundle(store, &artifact)).await?.ok_or_else(no_verdict_yet).and_then(readable).map(json_body)
 }
 
 pub(super) async fn packages(

@@ -42,6 +42,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many questions at once; ask again in a moment")
     }
 
+    /// What was asked for is more than anybody would read.
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "too-large", "what was entered about this file is more than readers take")
+    }
+
     /// Our own state is in doubt.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the coordinator could not read its own store; its log says why")

@@ -218,7 +218,7 @@ impl Coordinator for Service {
         let artifact = find(&self.app, &artifact, slot(package, file)?).await?;
         let bundle = self.app.read(move |store| json::bundle(store, &artifact)).await?;
         let bundle = bundle.ok_or_else(|| Status::not_found("the first verdict is being made: ask again"))?;
-        Ok(Response::new(api::BundleView { bundle: bundle.to_bytes().into() }))
+        Ok(Response::new(api::BundleView { bundle: json::readable(bundle)? }))
     }
 
     type WatchVerdictsStream = Pin<Box<dyn Stream<Item = Result<api::VerdictView, Status>> + Send>>;

@@ -1,7 +1,8 @@
 //! JSON shapes of the API. They exist at this edge only.
 
 use axum::http::StatusCode;
-use quorate_proto::bundle::{BUNDLE_FORMAT, Bundle, BundledItem};
+use bytes::Bytes;
+use quorate_proto::bundle::{BUNDLE_BYTES_MAX, BUNDLE_FORMAT, Bundle, BundledItem};
 use quorate_proto::verified::FeedItem;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, FileName, NodeId, OperatorId, Purl, Timestamp};
 use quorate_tally::{Policy, Severity, Verdict};
@@ -223,8 +224,15 @@ impl SlotAnswer {
     }
 }
 
-/// The bundle of an artifact, if it has a verdict.
-pub(super) fn bundle(store: &Store, artifact: &ArtifactId) -> Result<Option<Bundle>, StoreError> {
+/// The bytes of [`SlotAnswer`] about an artifact.
+pub(super) fn results(store: &Store, artifact: &ArtifactId) -> Result<Vec<u8>, StoreError> {
+    let found = store.results(SlotKey::of(&artifact.slot), store.log().published().head.size)?;
+    let named = || Ok(store.verdict(artifact)?.map(|view| view.verdict.rests_on()).unwrap_or_default());
+    fitted(SlotAnswer::of(artifact.clone(), &found), |all| [&mut all.commitments, &mut all.checks], named, BUNDLE_BYTES_MAX)
+}
+
+/// The bytes of the bundle of an artifact, if it has a verdict.
+pub(super) fn bundle(store: &Store, artifact: &ArtifactId) -> Result<Option<Vec<u8>>, StoreError> {
     let Some(view) = store.verdict(artifact)? else { return Ok(None) };
     let found = store.results(SlotKey::of(&artifact.slot), view.log_size)?;
     let SlotAnswer { artifact, results, commitments, checks, declarations, equivocations, .. } = SlotAnswer::of(artifact.clone(), &found);
@@ -232,7 +240,33 @@ pub(super) fn bundle(store: &Store, artifact: &ArtifactId) -> Result<Option<Bund
     let proof = store.proof(view.log_index)?.map_or_else(String::new, |proof| proof.to_string());
     let verdict = String::from_utf8(view.envelope).expect("a canonical envelope is JSON text");
     let format = BUNDLE_FORMAT.to_owned();
-    Ok(Some(Bundle { format, artifact, verdict, proof, results, commitments, checks, declarations, equivocations }))
+    let bundle = Bundle { format, artifact, verdict, proof, results, commitments, checks, declarations, equivocations };
+    fitted(bundle, |all| [&mut all.commitments, &mut all.checks], || Ok(view.verdict.rests_on()), BUNDLE_BYTES_MAX).map(Some)
+}
+
+/// The JSON of all that is known of a slot; where that is more than `limit`, without the commitments and checks that
+/// the verdict does not name: grades do not rest on them. It may still be more.
+fn fitted<A: Serialize>(
+    mut all: A,
+    graded_by: impl FnOnce(&mut A) -> [&mut Vec<BundledItem>; 2],
+    named: impl FnOnce() -> Result<Vec<Digest>, StoreError>,
+    limit: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let bytes = |all: &A| serde_json::to_vec(all).expect("an answer holds nothing that JSON cannot say");
+    let whole = bytes(&all);
+    if whole.len() <= limit {
+        return Ok(whole);
+    }
+    let named = named()?;
+    for items in graded_by(&mut all) {
+        items.retain(|item| named.contains(&Digest::of(item.envelope.as_bytes())));
+    }
+    Ok(bytes(&all))
+}
+
+/// All that is known of a slot, if it is no more than readers take.
+pub(super) fn readable(json: Vec<u8>) -> Result<Bytes, ApiError> {
+    if json.len() <= BUNDLE_BYTES_MAX { Ok(json.into()) } else { Err(ApiError::too_large()) }
 }
 
 impl AffectedAnswer {
@@ -253,5 +287,34 @@ impl AffectedAnswer {
             }
         });
         Self { affected: rows.collect(), truncated: found.truncated }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_all_is_too_much_what_the_verdict_names_is_left() {
+        let item = |n: usize| BundledItem { certificate: "c".to_owned(), envelope: format!("{n}") };
+        let answer = || SlotAnswer {
+            artifact: quorate_tests::artifact("click", "8.1.8", b"click"),
+            log_size: 9,
+            results: (0..3).map(item).collect(),
+            commitments: (10..20).map(item).collect(),
+            checks: (20..40).map(item).collect(),
+            declarations: Vec::new(),
+            equivocations: Vec::new(),
+        };
+        let named = [13, 21, 22].map(|n| Digest::of(format!("{n}").as_bytes())).to_vec();
+        let within = |limit| {
+            let json = fitted(answer(), |all| [&mut all.commitments, &mut all.checks], || Ok(named.clone()), limit).expect("no store");
+            let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+            ["results", "commitments", "checks"].map(|kind| json[kind].as_array().map_or(0, Vec::len))
+        };
+        assert_eq!(within(BUNDLE_BYTES_MAX), [3, 10, 20]);
+        assert_eq!(within(1_000), [3, 1, 2]);
+        assert!(readable(vec![b' '; BUNDLE_BYTES_MAX]).is_ok());
+        assert_eq!(readable(vec![b' '; BUNDLE_BYTES_MAX + 1]).err(), Some(ApiError::too_large()));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Purl, Timestamp};
+use quorate_tally::share::Kind;
 
 use super::budget::Budget;
 use super::index::{IndexError, Order};
@@ -163,7 +164,7 @@ impl Store {
         let slots: BTreeSet<_> = artifacts.iter().map(|artifact| rows::SlotKey::of(&artifact.slot)).collect();
         for slot in slots {
             // Every result in a slot is about its package.
-            if !found.extend(self.slot_rows(slot, u64::MAX)?.into_iter().map(|(leaf, _)| leaf)) {
+            if !found.extend(self.slot_rows(slot, Kind::Result, u64::MAX)?.into_iter().map(|(leaf, _)| leaf)) {
                 break;
             }
         }
@@ -171,7 +172,7 @@ impl Store {
     }
 
     fn add_artifact(&self, found: &mut Candidates, artifact: &quorate_proto::ArtifactId, budget: &Budget) -> Result<(), StoreError> {
-        let rows = self.slot_rows(rows::SlotKey::of(&artifact.slot), self.log().published().head.size)?;
+        let rows = self.slot_rows(rows::SlotKey::of(&artifact.slot), Kind::Result, self.log().published().head.size)?;
         for (leaf, certificate) in rows.into_iter().rev() {
             if !budget.spend() {
                 found.truncated = true;

@@ -15,16 +15,16 @@ use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::feed::{FeedHead, FeedStep};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{Digest, NodeId, OperatorId, Timestamp};
-use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
 use quorate_tally::history::Past;
 use quorate_tally::record::owners;
+use quorate_tally::share::Kind;
 use quorate_tally::{ENGINE, State, Verdict};
 use quorate_tlog::Entry;
 
 use super::StoreError;
 use super::index::{Index, IndexDraft, IndexError, Rows};
 use super::leaf::{self, Leaf, LeafError, POLICY_MAGIC};
-use super::rows::{self, ArtifactKey, EquivocationRow, FeedRow, NodeRow, SlotKey, VerdictRow};
+use super::rows::{self, ArtifactKey, Entering, EquivocationRow, FeedRow, NodeRow, ShareRow, SlotKey, VerdictRow};
 use super::terms::{self, Toolchains};
 
 /// An item that came through the door.
@@ -99,21 +99,17 @@ pub(crate) struct Batch<'s> {
     toolchains: Toolchains,
 }
 
-/// Where an entry and the certificate that it counts under stand in the log.
+/// Where an entry and the certificate that it counts under stand in the log, and how long it is.
 #[derive(Clone, Copy)]
 struct Leaves {
     leaf: u64,
     certificate: u64,
+    bytes: usize,
 }
 
 impl Leaves {
-    const BYTES: usize = 16;
-
-    fn write(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        bytes[..8].copy_from_slice(&self.leaf.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.certificate.to_be_bytes());
-        bytes
+    fn entering(self, kind: Kind, node: NodeId) -> Entering {
+        Entering { leaf: self.leaf, certificate: self.certificate, kind, node, bytes: self.bytes }
     }
 }
 
@@ -154,17 +150,15 @@ impl<'s> Batch<'s> {
     pub(crate) fn offer(&mut self, item: Admitted) -> Result<Accepted, StoreError> {
         match self.place(&item.entry)? {
             Place::Fits(head) => {
-                let certificate = self.certificate_for(&item)?;
-                let leaf = self.push(item.envelope)?;
-                self.apply_entry(Leaves { leaf, certificate }, head, item.entry)?;
+                let (leaves, entry) = self.push_item(item)?;
+                self.apply_entry(leaves, head, entry)?;
                 Ok(Accepted::New)
             }
             Place::Duplicate => Ok(Accepted::Duplicate),
             Place::Gap(expected) => Ok(Accepted::Gap { expected }),
             Place::Contradicts(held) if !self.equivocated(item.entry.node()) => {
-                let certificate = self.certificate_for(&item)?;
-                let leaf = self.push(item.envelope)?;
-                self.apply_contradiction(Leaves { leaf, certificate }, held, item.entry.node())?;
+                let (leaves, entry) = self.push_item(item)?;
+                self.apply_contradiction(leaves, held, entry.node())?;
                 Ok(Accepted::Equivocation)
             }
             Place::Fork | Place::Contradicts(_) => Ok(Accepted::Rejected(reason::FORK)),
@@ -225,7 +219,7 @@ impl<'s> Batch<'s> {
         let out_of_place = || StoreError::Leaf(LeafError::OutOfPlace(node));
         let state = self.state(node).cloned().ok_or_else(out_of_place)?;
         let entry = leaf::entry(bytes, &state.certificate)?;
-        let leaves = Leaves { leaf, certificate: state.row.certificate };
+        let leaves = Leaves { leaf, certificate: state.row.certificate, bytes: bytes.len() };
         match self.place(&entry)? {
             Place::Fits(head) => self.apply_entry(leaves, head, entry),
             Place::Contradicts(held) if !state.row.equivocated => self.apply_contradiction(leaves, held, node),
@@ -298,49 +292,54 @@ impl<'s> Batch<'s> {
 
     fn apply_check(&mut self, leaves: Leaves, check: Arc<VerifiedCheck>) -> Result<(), StoreError> {
         let slot = SlotKey::of(&check.check().slot());
-        if self.among_first(rows::checks(slot, check.position().node), leaves, CHECKS_OF_A_NODE_MAX)? {
+        if self.takes(slot, check.operator(), leaves.entering(Kind::Check, check.position().node))?.is_some() {
             self.effects.dirty.entry(slot).or_insert(leaves.leaf);
             self.effects.checks.push((leaves.leaf, check));
         }
         Ok(())
     }
 
-    /// Adds an entry to a row of at most `most`, if there is room.
-    fn among_first(&mut self, key: Vec<u8>, leaves: Leaves, most: usize) -> Result<bool, StoreError> {
-        let mut all = self.rows.get(&key)?.unwrap_or_default();
-        let has_room = all.len() < most * Leaves::BYTES;
-        if has_room {
-            all.extend(leaves.write());
-            self.rows.put(key, all);
+    /// Adds an entry to its operator's share in a slot, if it counts. How many of its kind were there before.
+    fn takes(&mut self, slot: SlotKey, operator: OperatorId, entry: Entering) -> Result<Option<usize>, StoreError> {
+        let key = rows::share(slot, entry.kind, operator);
+        let mut share = self.rows.get(&key)?.map(|value| ShareRow::read(&value)).transpose()?.unwrap_or_default();
+        let before = share.leaves(entry.kind).count();
+        if !share.take(entry) {
+            return Ok(None);
         }
-        Ok(has_room)
+        self.rows.put(key, share.write());
+        Ok(Some(before))
     }
 
     fn apply_commitment(&mut self, leaves: Leaves, entry: Arc<VerifiedCommitment>) -> Result<(), StoreError> {
         let slot = SlotKey::of(&entry.commitment().slot());
-        self.among_first(rows::commitments(slot, entry.node()), leaves, COMMITMENTS_OF_A_NODE_MAX)?;
-        let until = entry.commitment().promise.reveal_by;
-        self.rows.put(rows::open_commitment(entry.node(), entry.position().sequence), rows::open_value(slot, until));
-        self.effects.commitments.push((leaves.leaf, entry));
+        if self.takes(slot, entry.operator(), leaves.entering(Kind::Commitment, entry.node()))?.is_some() {
+            let until = entry.commitment().promise.reveal_by;
+            self.rows.put(rows::open_commitment(entry.node(), entry.position().sequence), rows::open_value(slot, until));
+            self.effects.commitments.push((leaves.leaf, entry));
+        }
         Ok(())
     }
 
     fn apply_result(&mut self, leaves: Leaves, statement: Arc<VerifiedStatement>) -> Result<(), StoreError> {
-        let Leaves { leaf, certificate } = leaves;
         if let Some(reveals) = &statement.result().reveals {
             self.rows.remove(rows::open_commitment(statement.node(), reveals.sequence));
         }
+        terms::index_result(&mut self.rows, &mut self.toolchains, leaves.leaf, &statement)?;
         let artifact = ArtifactKey::of(statement.artifact());
-        self.rows.append(&rows::slot_prefix(artifact.slot), &[leaf.to_be_bytes(), certificate.to_be_bytes()].concat())?;
-        self.rows.append(&rows::operator_slots_prefix(statement.operator()), artifact.slot.as_bytes())?;
+        let entering = leaves.entering(Kind::Result, statement.node());
+        // One that does not count leads nowhere but to itself.
+        let Some(before) = self.takes(artifact.slot, statement.operator(), entering)? else { return Ok(()) };
+        if before == 0 {
+            self.rows.append(&rows::operator_slots_prefix(statement.operator()), artifact.slot.as_bytes())?;
+        }
         if !self.rows.contains(&rows::artifact(&artifact))? {
             let text = serde_json::to_vec(statement.artifact()).expect("an artifact holds nothing that JSON cannot say");
             self.rows.put(rows::artifact(&artifact), text);
             self.rows.put(rows::package(&statement.artifact().slot.package, &artifact), Vec::new());
         }
-        terms::index_result(&mut self.rows, &mut self.toolchains, leaf, &statement)?;
-        self.effects.dirty.entry(artifact.slot).or_insert(leaf);
-        self.effects.statements.push((leaf, statement));
+        self.effects.dirty.entry(artifact.slot).or_insert(leaves.leaf);
+        self.effects.statements.push((leaves.leaf, statement));
         Ok(())
     }
 
@@ -357,7 +356,7 @@ impl<'s> Batch<'s> {
 
     /// The second history is kept as evidence; the feed stays as it was seen first.
     fn apply_contradiction(&mut self, leaves: Leaves, held: FeedRow, node: NodeId) -> Result<(), StoreError> {
-        let Leaves { leaf, certificate } = leaves;
+        let Leaves { leaf, certificate, .. } = leaves;
         let mut state = self.state(node).cloned().ok_or(LeafError::OutOfPlace(node))?;
         let row = EquivocationRow { leaves: [held.leaf, leaf], certificates: [held.certificate, certificate] };
         self.rows.put(rows::equivocation(node), row.write());
@@ -427,6 +426,13 @@ impl<'s> Batch<'s> {
         let leaf = self.end();
         self.leaves.push(Entry::new(bytes).map_err(StoreError::Entry)?);
         Ok(leaf)
+    }
+
+    /// Logs a node's entry, behind the certificate that it needs.
+    fn push_item(&mut self, item: Admitted) -> Result<(Leaves, VerifiedEntry), StoreError> {
+        let certificate = self.certificate_for(&item)?;
+        let bytes = item.envelope.len();
+        Ok((Leaves { leaf: self.push(item.envelope)?, certificate, bytes }, item.entry))
     }
 
     /// Index of the next leaf.

@@ -14,6 +14,7 @@ use quorate_proto::drill::{Opening, VerifiedDrill};
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{ArtifactSlot, Digest, NodeId};
 use quorate_tally::Drills;
+use quorate_tally::share::Kind;
 
 use super::files::{Paths, Point, is_scratch};
 use super::index::Order;
@@ -44,7 +45,7 @@ impl Store {
 
     /// Results about a slot with their leaves, before `log_size`.
     pub(crate) fn slot_results(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, Arc<VerifiedStatement>)>, StoreError> {
-        let rows = self.slot_rows(slot, log_size)?.into_iter();
+        let rows = self.slot_rows(slot, Kind::Result, log_size)?.into_iter();
         rows.map(|(leaf, certificate)| Ok((leaf, self.statement(leaf, certificate)?))).collect()
     }
 

@@ -32,7 +32,7 @@ pub(crate) use draft::IndexDraft;
 pub(crate) use scan::{Order, Scan};
 
 /// Largest value of a row.
-pub(crate) const VALUE_BYTES_MAX: usize = 2048;
+pub(crate) const VALUE_BYTES_MAX: usize = 4096;
 
 /// Memory that sled may use: it holds a few short values.
 const CACHE_BYTES: u64 = 1024 * 1024;
@@ -49,7 +49,7 @@ const FOLDED_KEY: &[u8] = b"m/folded";
 
 /// Set once an index is complete; an interrupted rebuild has none.
 const FORMAT_KEY: &[u8] = b"m/format";
-const FORMAT: &[u8] = b"quorate-index/6";
+const FORMAT: &[u8] = b"quorate-index/7";
 
 /// Key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);

@@ -2,13 +2,14 @@
 
 use quorate_proto::entry::EntryStatement;
 use quorate_proto::{ArtifactId, Digest};
+use quorate_tally::share::Kind;
 use quorate_tlog::{Entry, Hash, TilePath, TileReader as _, TreeHead};
 
 use super::files::Paths;
-use super::index::{Index, Order};
+use super::index::Index;
 use super::leaf::{self, Leaf};
 use super::leaves::{LeafReader, Published};
-use super::rows::{self, ArtifactKey, VerdictRow};
+use super::rows::{self, ArtifactKey, Entering, ShareRow, SlotKey, VerdictRow};
 use super::{StoreError, recover, stage, writer};
 
 /// A data directory that nobody writes to while this lives.
@@ -83,7 +84,7 @@ impl Inspection {
         Ok((results, verdicts))
     }
 
-    /// An entry stands in its feed, and a result in its slot; the second history of an equivocator in neither.
+    /// An entry stands in its feed, and a result that counts in its slot; the second history of an equivocator in neither.
     fn check_entry(&self, index: u64, bytes: &[u8]) -> Result<bool, StoreError> {
         let wrong = |what: &str| StoreError::Resume(format!("leaf {index}: {what}"));
         let entry = leaf::unverified_entry(bytes)?;
@@ -96,13 +97,11 @@ impl Inspection {
             return if known { Ok(false) } else { Err(wrong("another leaf in its feed")) };
         }
         let EntryStatement::Result(statement) = entry else { return Ok(true) };
-        let slot = rows::SlotKey::of(&statement.artifact().slot);
-        for row in self.index.scan(&rows::slot_prefix(slot), Order::Ascending) {
-            if rows::numbers(&row?.1).chunks(2).any(|pair| pair[0] == index) {
-                return Ok(true);
-            }
-        }
-        Err(wrong("not in its slot"))
+        let (slot, operator) = (SlotKey::of(&statement.artifact().slot), statement.predicate.operator);
+        let value = self.index.get(&rows::share(slot, Kind::Result, operator))?.unwrap_or_default();
+        let share = ShareRow::read(&value)?;
+        let entering = Entering { leaf: index, certificate: row.certificate, kind: Kind::Result, node: position.node, bytes: bytes.len() };
+        if share.has(index) || !share.before(index).take(entering) { Ok(true) } else { Err(wrong("not in its slot")) }
     }
 
     fn check_drill(&self, index: u64) -> Result<(), StoreError> {

@@ -11,12 +11,13 @@ use quorate_proto::feed::{EquivocationProof, FeedHead};
 use quorate_proto::statement::Statement;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
+use quorate_tally::share::Kind;
 use quorate_tally::{Flag, State, Verdict, VerdictSummary};
 use quorate_tlog::{SignedNote, TlogProof, TreeView};
 
 use super::budget::Budget;
 use super::index::{IndexError, Order};
-use super::rows::{self, ArtifactKey, FeedRow, NodeRow, SlotKey, VerdictRow};
+use super::rows::{self, ArtifactKey, FeedRow, NodeRow, ShareRow, SlotKey, VerdictRow};
 use super::{Store, StoreError, leaf};
 use crate::cache::Bounded;
 
@@ -202,19 +203,19 @@ impl Store {
         Ok(page)
     }
 
-    /// The results about an artifact's slot that stand in the log before `log_size`.
+    /// The results about an artifact's slot that count and stand in the log before `log_size`, and what belongs to them.
     pub fn results(&self, slot: SlotKey, log_size: u64) -> Result<SlotResults, StoreError> {
         let mut results = Vec::new();
-        for (leaf, certificate) in self.slot_rows(slot, log_size)? {
+        for (leaf, certificate) in self.slot_rows(slot, Kind::Result, log_size)? {
             results.push((leaf, self.item(leaf, certificate)?, self.statement(leaf, certificate)?));
         }
         let here = |proof: &&EquivocationProof| results.iter().any(|(_, _, statement)| statement.operator() == proof.operator());
         let equivocations = self.equivocations().iter().filter(here).cloned().collect();
-        let items = |prefix: &[u8]| {
-            let rows = self.numbered_rows(prefix, log_size)?.into_iter();
+        let items = |kind| {
+            let rows = self.slot_rows(slot, kind, log_size)?.into_iter();
             rows.map(|(leaf, certificate)| self.item(leaf, certificate)).collect::<Result<Vec<_>, _>>()
         };
-        let (commitments, checks) = (items(&rows::commitments_prefix(slot))?, items(&rows::checks_prefix(slot))?);
+        let (commitments, checks) = (items(Kind::Commitment)?, items(Kind::Check)?);
         let declarations = if self.declarations().is_empty() {
             Vec::new()
         } else {
@@ -226,24 +227,23 @@ impl Store {
 
     /// The commitments to a slot's task that stand in the log before `log_size`.
     pub(crate) fn commitments(&self, slot: SlotKey, log_size: u64) -> Result<Vec<Arc<VerifiedCommitment>>, StoreError> {
-        let rows = self.numbered_rows(&rows::commitments_prefix(slot), log_size)?.into_iter();
+        let rows = self.slot_rows(slot, Kind::Commitment, log_size)?.into_iter();
         rows.filter_map(|(leaf, certificate)| self.commitment(leaf, certificate).transpose()).collect()
     }
 
     /// The checks that bear out results in a slot and stand in the log before `log_size`.
     pub(crate) fn checks(&self, slot: SlotKey, log_size: u64) -> Result<Vec<Arc<VerifiedCheck>>, StoreError> {
-        let rows = self.numbered_rows(&rows::checks_prefix(slot), log_size)?.into_iter();
+        let rows = self.slot_rows(slot, Kind::Check, log_size)?.into_iter();
         rows.filter_map(|(leaf, certificate)| self.check(leaf, certificate).transpose()).collect()
     }
 
-    /// Leaves and the leaves of their certificates in all rows of a prefix, in the order of the log.
-    fn numbered_rows(&self, prefix: &[u8], log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+    /// Leaves of the entries of a kind that count in a slot, and of their certificates, before `log_size`, in the order of
+    /// the log. Complexity: one index row an operator.
+    pub(crate) fn slot_rows(&self, slot: SlotKey, kind: Kind, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
         let mut found = Vec::new();
-        for row in self.index.scan(prefix, Order::Ascending) {
-            let numbers = rows::numbers(&row?.1);
-            found.extend(numbers.as_chunks::<2>().0.iter().map(|[leaf, certificate]| (*leaf, *certificate)));
+        for row in self.index.scan(&rows::shares_prefix(slot, kind), Order::Ascending) {
+            found.extend(ShareRow::read(&row?.1)?.leaves(kind).filter(|(leaf, _)| *leaf < log_size));
         }
-        found.retain(|(leaf, _)| *leaf < log_size);
         found.sort_unstable();
         Ok(found)
     }
@@ -278,11 +278,6 @@ impl Store {
             cache.put(leaf, Arc::clone(entry));
         }
         Ok(entry)
-    }
-
-    /// Leaves of the results and certificates of a slot, before `log_size`.
-    pub(crate) fn slot_rows(&self, slot: SlotKey, log_size: u64) -> Result<Vec<(u64, u64)>, StoreError> {
-        self.numbered_rows(&rows::slot_prefix(slot), log_size)
     }
 
     /// A result by its leaf and that of its certificate. Verified when it is not in the cache.

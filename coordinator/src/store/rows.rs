@@ -3,15 +3,20 @@
 //! `docs/spec/coordinator-storage.md`, section "Index". Keys begin with a letter and a slash; hashes
 //! stand for texts of any length, so that no key and no value is long.
 
-use quorate_proto::feed::FeedHead;
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Purl, Timestamp};
 use quorate_tally::history::{self, Past};
-use quorate_tally::{ENGINE, Flag, Mark, State};
+use quorate_tally::share::Kind;
+use quorate_tally::{ENGINE, Mark, State};
 
 use super::index::IndexError;
+pub(crate) use feed::{EquivocationRow, FEED_CHUNK, FeedRow, NodeRow};
+pub(crate) use share::{Entering, ShareRow};
+pub use verdict::{VerdictRow, flag_bit, flag_named, needs_attention, state_named};
+use verdict::{state_byte, state_of};
 
-/// Entries a row of a feed.
-pub(crate) const FEED_CHUNK: u64 = 32;
+mod feed;
+mod share;
+mod verdict;
 
 /// A slot's short name in the index: a hash of package and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,46 +31,6 @@ pub struct ArtifactKey {
     pub slot: SlotKey,
 }
 
-/// A place in a feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FeedRow {
-    /// Of the envelope.
-    pub digest: Digest,
-    /// Of the result.
-    pub leaf: u64,
-    /// Of the certificate that it counts under.
-    pub certificate: u64,
-}
-
-/// What is known of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NodeRow {
-    pub head: FeedHead,
-    /// Leaf of the last certificate.
-    pub certificate: u64,
-    pub equivocated: bool,
-}
-
-/// The two leaves, with their certificates, that prove an equivocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EquivocationRow {
-    pub leaves: [u64; 2],
-    pub certificates: [u64; 2],
-}
-
-/// The verdict in force on an artifact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VerdictRow {
-    /// Of the verdict.
-    pub leaf: u64,
-    /// The state.
-    pub state: State,
-    /// The flags, by [`flag_bit`].
-    pub flags: u8,
-    /// SHA-256 of the verdict without time and log size: equal means nothing changed.
-    pub content: Digest,
-}
-
 /// What a result names a file for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -73,23 +38,6 @@ pub(crate) enum Role {
     Report,
     Environment,
 }
-
-/// A row's byte is the place in this list: new states stand at its end.
-const STATES: [State; 11] = [
-    State::Contested,
-    State::Reproduced,
-    State::Equivalent,
-    State::Suspect,
-    State::Unreproducible,
-    State::Unbuildable,
-    State::Pending,
-    State::Compromised,
-    State::Explained,
-    State::EnvironmentDependent,
-    State::Inconclusive,
-];
-
-const FLAGS: [Flag; 6] = [Flag::Equivocation, Flag::RegistrySplit, Flag::Mutated, Flag::SourceSplit, Flag::Withheld, Flag::Drill];
 
 impl SlotKey {
     /// The 32 raw bytes.
@@ -171,7 +119,7 @@ pub(crate) fn operator_slots_prefix(operator: OperatorId) -> Vec<u8> {
     key(b'u', &[operator.as_bytes()])
 }
 
-/// The slots in a value of an operator's list; one may stand there more than once.
+/// The slots in a value of an operator's list.
 pub(crate) fn slots_in(value: &[u8]) -> Result<impl Iterator<Item = SlotKey>, IndexError> {
     let (slots, rest) = value.as_chunks::<32>();
     if rest.is_empty() { Ok(slots.iter().map(|bytes| SlotKey(*bytes))) } else { Err(IndexError::Row("operator's slots")) }
@@ -201,29 +149,22 @@ pub(crate) fn artifact(artifact: &ArtifactKey) -> Vec<u8> {
     key(b'a', &[&artifact.bytes()])
 }
 
-/// Of a posting list of result and certificate leaves.
-pub(crate) fn slot_prefix(slot: SlotKey) -> Vec<u8> {
-    key(b's', &[&slot.0])
+/// Of the shares in a slot that hold entries of a kind.
+pub(crate) fn shares_prefix(slot: SlotKey, kind: Kind) -> Vec<u8> {
+    key(shares_letter(kind), &[&slot.0])
 }
 
-/// Of the commitments to a slot's task.
-pub(crate) fn commitments_prefix(slot: SlotKey) -> Vec<u8> {
-    key(b'c', &[&slot.0])
+/// An operator's share in a slot.
+pub(crate) fn share(slot: SlotKey, kind: Kind, operator: OperatorId) -> Vec<u8> {
+    key(shares_letter(kind), &[&slot.0, operator.as_bytes()])
 }
 
-/// Leaves of a node's commitments to a slot's task and of their certificates.
-pub(crate) fn commitments(slot: SlotKey, node: NodeId) -> Vec<u8> {
-    key(b'c', &[&slot.0, node.as_bytes()])
-}
-
-/// Of the checks of results in a slot.
-pub(crate) fn checks_prefix(slot: SlotKey) -> Vec<u8> {
-    key(b'd', &[&slot.0])
-}
-
-/// Leaves of a node's checks of results in a slot and of their certificates.
-pub(crate) fn checks(slot: SlotKey, node: NodeId) -> Vec<u8> {
-    key(b'd', &[&slot.0, node.as_bytes()])
+/// Results and commitments stand in one row: they have nodes in common.
+fn shares_letter(kind: Kind) -> u8 {
+    match kind {
+        Kind::Result | Kind::Commitment => b's',
+        Kind::Check => b'd',
+    }
 }
 
 pub(crate) const OPEN_PREFIX: &[u8] = b"k/";
@@ -412,111 +353,6 @@ fn array<const N: usize>(value: &[u8], what: &'static str) -> Result<[u64; N], I
     numbers(value).try_into().map_err(|_| IndexError::Row(what))
 }
 
-impl FeedRow {
-    pub(crate) const BYTES: usize = 48;
-
-    pub(crate) fn write(&self) -> Vec<u8> {
-        [self.digest.as_bytes().as_slice(), &self.leaf.to_be_bytes(), &self.certificate.to_be_bytes()].concat()
-    }
-
-    /// The row of `sequence` in the chunk that holds it.
-    pub(crate) fn read(chunk: &[u8], sequence: u64) -> Option<Self> {
-        let at = usize::try_from(sequence % FEED_CHUNK).ok()? * Self::BYTES;
-        let (digest, rest) = chunk.get(at..at + Self::BYTES)?.split_first_chunk::<32>()?;
-        let [leaf, certificate] = array(rest, "feed").ok()?;
-        Some(Self { digest: Digest::from_bytes(*digest), leaf, certificate })
-    }
-}
-
-impl NodeRow {
-    pub(crate) fn write(&self, node: NodeId) -> Vec<u8> {
-        let last = self.head.position(node).previous.map_or([0; 32], |digest| *digest.as_bytes());
-        let mut value = last.to_vec();
-        value.extend_from_slice(&self.head.next().to_be_bytes());
-        value.extend_from_slice(&self.certificate.to_be_bytes());
-        value.push(u8::from(self.equivocated));
-        value
-    }
-
-    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
-        let malformed = IndexError::Row("node");
-        let Some((last, rest)) = value.split_first_chunk::<32>() else { return Err(malformed) };
-        let Some((&equivocated, rest)) = rest.split_last() else { return Err(malformed) };
-        let [next, certificate] = array(rest, "node")?;
-        let head = if next == 0 { FeedHead::default() } else { FeedHead::behind(next, Digest::from_bytes(*last)) };
-        Ok(Self { head, certificate, equivocated: equivocated == 1 })
-    }
-}
-
-impl EquivocationRow {
-    pub(crate) fn write(&self) -> Vec<u8> {
-        [self.leaves, self.certificates].as_flattened().iter().flat_map(|number| number.to_be_bytes()).collect()
-    }
-
-    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
-        let [a, b, c, d] = array(value, "equivocation")?;
-        Ok(Self { leaves: [a, b], certificates: [c, d] })
-    }
-}
-
-impl VerdictRow {
-    pub(crate) fn write(&self) -> Vec<u8> {
-        let mut value = self.content.as_bytes().to_vec();
-        value.extend_from_slice(&self.leaf.to_be_bytes());
-        value.extend([state_byte(self.state), self.flags]);
-        value
-    }
-
-    pub(crate) fn read(value: &[u8]) -> Result<Self, IndexError> {
-        let malformed = || IndexError::Row("verdict");
-        let (content, rest) = value.split_first_chunk::<32>().ok_or_else(malformed)?;
-        let (leaf, &[state, flags]) = rest.split_last_chunk::<2>().ok_or_else(malformed)?;
-        let [leaf] = array(leaf, "verdict")?;
-        Ok(Self { leaf, state: state_of(state)?, flags, content: Digest::from_bytes(*content) })
-    }
-
-    /// Whether it belongs to what people look at first.
-    pub fn needs_attention(&self) -> bool {
-        needs_attention(self.state, self.flags)
-    }
-}
-
-/// Whether a verdict belongs to what people look at first. A drill is no incident.
-pub fn needs_attention(state: State, flags: u8) -> bool {
-    let is_drill = flags & flag_bit(Flag::Drill) != 0;
-    !is_drill && (flags != 0 || matches!(state, State::Suspect | State::Contested | State::Compromised))
-}
-
-/// The bit of a flag in a row.
-pub fn flag_bit(flag: Flag) -> u8 {
-    match flag {
-        Flag::Equivocation => 1,
-        Flag::RegistrySplit => 2,
-        Flag::Mutated => 4,
-        Flag::SourceSplit => 8,
-        Flag::Withheld => 16,
-        Flag::Drill => 32,
-    }
-}
-
-fn state_byte(state: State) -> u8 {
-    STATES.iter().position(|s| *s == state).and_then(|at| u8::try_from(at).ok()).expect("every state is in the list")
-}
-
-fn state_of(byte: u8) -> Result<State, IndexError> {
-    STATES.get(usize::from(byte)).copied().ok_or(IndexError::Row("state"))
-}
-
-/// A state by its name.
-pub fn state_named(name: &str) -> Option<State> {
-    STATES.into_iter().find(|state| state.name() == name)
-}
-
-/// A flag by its name.
-pub fn flag_named(name: &str) -> Option<Flag> {
-    FLAGS.into_iter().find(|flag| flag.name() == name)
-}
-
 impl Role {
     pub(crate) fn byte(self) -> u8 {
         match self {
@@ -533,19 +369,5 @@ impl Role {
             Some(b'e') => Ok(Self::Environment),
             _ => Err(IndexError::Row("naming")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_state_and_flag_has_a_number_of_its_own() {
-        for state in State::ORDER {
-            assert_eq!(state_of(state_byte(state)).ok(), Some(state));
-            assert_eq!(state_named(state.name()), Some(state));
-        }
-        assert_eq!(FLAGS.into_iter().map(flag_bit).sum::<u8>(), 0b11_1111);
     }
 }

@@ -5,6 +5,7 @@ mod commitments;
 mod declarations;
 mod drills;
 mod fixture;
+mod floods;
 mod harness;
 mod history;
 mod http;

@@ -30,13 +30,6 @@ pub enum Grade {
     Blind,
 }
 
-/// Commitments of a node to one task that count, the first in the log: nobody makes a tally long by committing,
-/// and whoever tallies again looks at the same.
-pub const COMMITMENTS_OF_A_NODE_MAX: usize = 8;
-
-/// Checks of a node of results in one slot that count, the first in the log of those that confirm.
-pub const CHECKS_OF_A_NODE_MAX: usize = 64;
-
 /// Checks that a verdict names, unless more results rest on them: a few of each, so that a policy with other
 /// operators finds one of theirs among them.
 const CHECKS_NAMED: usize = 64;

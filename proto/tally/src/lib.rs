@@ -1,6 +1,7 @@
 //! The tally: a policy and verified results in, a verdict with its reasons out.
 //!
-//! In scope: reading a [`policy`], deciding who is heard and what each operator's [`ballot`] is, counting
+//! In scope: reading a [`policy`], how much of what each
+//! operator enters counts ([`mod@share`]), deciding who is heard and what each operator's [`ballot`] is, counting
 //! them ([`tally_as_of`]), how sure it is that each is its own ([`mod@grade`]), who broke a promise ([`mod@marks`]) or agreed with what is
 //! known to be wrong ([`drills`]), what people declare about it ([`declarations`]), who never had a vote of its own
 //! ([`record`]), how grave a difference is ([`severity`]) and how surprising for the package ([`mod@history`]), and saying
@@ -27,6 +28,7 @@ mod quorum;
 pub mod record;
 mod said;
 pub mod severity;
+pub mod share;
 pub mod summary;
 pub mod verdict;
 
@@ -46,4 +48,4 @@ pub use summary::{VerdictSummary, Verifier};
 pub use verdict::{Flag, State, Verdict};
 
 /// Name and version of these rules. Part of every verdict: other rules, other name.
-pub const ENGINE: &str = "quorate-tally/5";
+pub const ENGINE: &str = "quorate-tally/6";

@@ -12,6 +12,7 @@ use quorate_proto::feed::EquivocationProof;
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, Digest, SecretKey, Timestamp};
 use quorate_tally::history::Past;
+use quorate_tally::share::{Entered, Kind};
 use quorate_tally::{Circumstances, Confirmation, History, Policy, State, Verdict, tally_as_of};
 use quorate_tests::{
     Member, SIGNED_AT, advisory, artifact, different, equivalent, failed, identical, left, policy, retraction, revocation, vouch,
@@ -366,10 +367,38 @@ fn declared_rows() -> Vec<Value> {
     ]
 }
 
+/// Entries of one operator about one slot, in the order of the log, and the places of those that count.
+fn shares() -> Vec<Value> {
+    let row = |what: &str, entries: Vec<(Kind, usize, usize)>| {
+        let (mut share, mut counted) = (Vec::new(), Vec::new());
+        for (at, (kind, node, bytes)) in entries.iter().enumerate() {
+            let entered = Entered { kind: *kind, node: *node, bytes: *bytes };
+            if entered.counts(share.iter().copied()) {
+                share.push(entered);
+                counted.push(at);
+            }
+        }
+        let said = |(kind, node, bytes): &(Kind, usize, usize)| json!([format!("{kind:?}").to_lowercase(), node, bytes]);
+        json!({ "what": what, "entries": entries.iter().map(said).collect::<Vec<_>>(), "counted": counted })
+    };
+    let each = |kind, nodes: &[usize], bytes| nodes.iter().map(|node| (kind, *node, bytes)).collect::<Vec<_>>();
+    let promised = [each(Kind::Commitment, &[8, 0, 1, 2, 3, 4, 5, 6, 7], 1_000), each(Kind::Result, &[7, 8, 9, 0], 4_000)];
+    let large = [each(Kind::Result, &[0; 3], 40_000), each(Kind::Commitment, &[0], 1_000), each(Kind::Result, &[0], 18_304)];
+    vec![
+        row("results of more nodes than count", each(Kind::Result, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0], 4_000)),
+        row("nodes that count by a commitment can reveal it", promised.concat()),
+        row("more results of a node than count", each(Kind::Result, &[[0; 18].as_slice(), &[1]].concat(), 4_000)),
+        row("results that are too large together, and a commitment that nothing could reveal", large.concat()),
+        row("more commitments of a node than count", each(Kind::Commitment, &[0; 9], 1_000)),
+        row("checks of more nodes than count", each(Kind::Check, &[3, 3, 4, 5, 3], 1_500)),
+        row("more checks of a node than count", each(Kind::Check, &[[0; 66].as_slice(), &[1]].concat(), 1_500)),
+    ]
+}
+
 #[test]
 fn verdicts() {
     let rows: Vec<Value> = cases().iter().chain(&ruled_cases()).chain(&graded_cases()).map(row).chain(declared_rows()).collect();
-    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation, a time, and in some declarations in, verdict out; verdicts in, history out", "vectors": rows, "histories": histories() });
+    let vectors = json!({ "description": "policy, results, commitments, checks, proofs of equivocation, a time, and in some declarations in, verdict out; verdicts in, history out; entries of an operator about a slot in, places of those that count out", "vectors": rows, "histories": histories(), "shares": shares() });
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tally.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
     if std::env::var_os("QUORATE_UPDATE_VECTORS").is_some() {

@@ -13,7 +13,7 @@ use quorate_proto::certificate::VerifiedCertificate;
 use quorate_proto::entry::{VerifiedCheck, VerifiedCommitment, VerifiedEntry};
 use quorate_proto::verified::{FeedItem, VerifiedStatement};
 use quorate_proto::{ArtifactId, ArtifactSlot, NodeId, OperatorId};
-use quorate_tally::grade::{CHECKS_OF_A_NODE_MAX, COMMITMENTS_OF_A_NODE_MAX};
+use quorate_tally::share::{Entered, Kind};
 
 /// Entries and slots that stay in memory, at most twice as many and one slot's. Entries of other slots cost their
 /// signatures again when they are asked for; many more in memory cost as much, for they are in no cache of the processor.
@@ -46,13 +46,6 @@ struct Written {
     length: u32,
     kind: Kind,
     certificate: Arc<VerifiedCertificate>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Result,
-    Commitment,
-    Check,
 }
 
 /// The entries about a slot that count.
@@ -119,8 +112,7 @@ impl Kept {
         &self.slots[slot.index()].name
     }
 
-    /// Keeps an entry that was found good under `certificate`, and takes it up among those about its slot where it counts:
-    /// of a node the first few commitments to one task, and the first so many checks in one slot that confirm something.
+    /// Keeps an entry that was found good under `certificate`, and takes it up among those about its slot if it counts.
     pub(super) fn take(
         &mut self,
         leaf: u64,
@@ -135,21 +127,20 @@ impl Kept {
         };
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         let id = EntryId(number(self.entries.len()));
-        self.entries.push(Written { leaf, offset: self.spool.append(bytes)?, length, kind, certificate });
-        if self.counts(slot, &entry) {
+        let written = Written { leaf, offset: self.spool.append(bytes)?, length, kind, certificate };
+        let says_something = entry.check().is_none_or(|check| check.check().agreement.confirms());
+        let counts = says_something && self.counts(slot, &written);
+        self.entries.push(written);
+        if counts {
             self.add(slot, id, leaf, entry);
         }
         Ok((id, slot))
     }
 
-    fn counts(&self, slot: SlotId, entry: &VerifiedEntry) -> bool {
-        let held = || self.slots[slot.index()].held.iter().map(|id| &self.entries[id.index()]);
-        let of_node = |kind| held().filter(|other| other.kind == kind && other.node() == entry.node()).count();
-        match entry {
-            VerifiedEntry::Result(_) => true,
-            VerifiedEntry::Commitment(_) => of_node(Kind::Commitment) < COMMITMENTS_OF_A_NODE_MAX,
-            VerifiedEntry::Check(check) => check.check().agreement.confirms() && of_node(Kind::Check) < CHECKS_OF_A_NODE_MAX,
-        }
+    fn counts(&self, slot: SlotId, written: &Written) -> bool {
+        let held = self.slots[slot.index()].held.iter().map(|id| &self.entries[id.index()]);
+        let of_operator = held.filter(|other| other.certificate.operator() == written.certificate.operator());
+        written.entered().counts(of_operator.map(Written::entered))
     }
 
     fn add(&mut self, id: SlotId, entry_id: EntryId, leaf: u64, entry: VerifiedEntry) {
@@ -246,8 +237,8 @@ fn number(count: usize) -> u32 {
 }
 
 impl Written {
-    fn node(&self) -> NodeId {
-        self.certificate.node()
+    fn entered(&self) -> Entered<NodeId> {
+        Entered { kind: self.kind, node: self.certificate.node(), bytes: self.length as usize }
     }
 }
 

@@ -6,7 +6,7 @@ use quorate_proto::dsse::Envelope;
 use quorate_proto::verified::VerifiedStatement;
 use quorate_proto::{SecretKey, Timestamp};
 use quorate_tally::{Circumstances, Policy, State, Verdict, Verifier, tally_as_of};
-use quorate_tests::{SIGNED_AT, artifact, different, identical, left};
+use quorate_tests::{Member, SIGNED_AT, artifact, different, identical, left};
 use quorate_tlog::{Checkpoint, Entry, EntryBundle, LogEquivocation, Tree};
 
 use crate::web::{Reply, serve};
@@ -70,6 +70,28 @@ fn an_honest_log_holds_and_every_verdict_in_it_is_made_again() {
     assert_eq!((&json["exit"], &json["views"][0]["standing"]), (&0.into(), &"consistent".into()), "{json}");
     let back = monitor(&world, &all[..9], &["--state", &state]);
     assert!(back.stdout.contains("(size 10) is ahead of it"), "{}{}", back.stdout, back.stderr);
+}
+
+#[test]
+fn of_a_flood_the_monitor_considers_what_counts_as_the_coordinator_does() {
+    let mut world = world();
+    let mut nodes = Member::with_nodes(5, 12);
+    let flood: Vec<_> = (0..12 * 18).map(|n| nodes[n % 12].says(&world.artifact, different("flood", "m"))).collect();
+    let mut all = entries(&world);
+    all.extend(nodes.iter().map(|node| node.certificate().to_vec()).chain(flood.iter().map(|item| item.envelope.clone())));
+    // Of the first eight nodes the first sixteen results.
+    world.items.extend(flood.iter().enumerate().filter(|(n, _)| n % 12 < 8 && n / 12 < 16).map(|(_, item)| item.clone()));
+    let counted = world.verdict(&world.policy_with_log());
+    world.items.extend(flood);
+    let everything = world.verdict(&world.policy_with_log());
+    assert_eq!((counted.votes[4].results.len(), everything.votes[4].results.len()), (8, 12));
+    for (verdict, code) in [(counted, 0), (everything, 1)] {
+        let mut all = all.clone();
+        all.push(signed(&verdict, all.len() as u64));
+        let ran = monitor(&world, &all, &[]);
+        assert_eq!(ran.code, code, "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stdout.contains("DUE"), code == 1, "{}", ran.stdout);
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl<'i> IndexDraft<'i> {
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        debug_assert!(value.len() <= VALUE_BYTES_MAX, "a page holds two rows at least");
+        debug_assert!(value.len() <= VALUE_BYTES_MAX, "no row is longer than a block");
         self.writes.insert(key.into(), Some(value));
     }
 

@@ -11,4 +11,5 @@ mod history;
 mod marks;
 mod properties;
 mod rules;
+mod shares;
 mod votes;
