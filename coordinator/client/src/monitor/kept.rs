@@ -159,6 +159,15 @@ impl Kept {
         self.slots.values().map(move |held| results(held))
     }
 
+    /// Every slot with entries at these leaves by who has results there; with the greatest of what stands beside those leaves.
+    pub(super) fn slots_with(&self, leaves: &HashMap<u64, u64>) -> impl Iterator<Item = (&ArtifactSlot, u64)> {
+        self.slots.iter().filter_map(|(slot, held)| {
+            let speaks = |operator| held.iter().any(|one| one.kind == Kind::Result && one.operator() == operator);
+            let beside = held.iter().filter_map(|one| leaves.get(&one.leaf).filter(|_| speaks(one.operator())));
+            Some((slot, *beside.max()?))
+        })
+    }
+
     /// The slot that comes when there are enough makes the others the older generation; those before them are forgotten.
     fn warm(&mut self, slot: &ArtifactSlot, entries: Entries) {
         if self.young.count >= self.warm_max {
@@ -179,6 +188,14 @@ impl Kept {
 }
 
 impl Written {
+    pub(super) fn leaf(&self) -> u64 {
+        self.leaf
+    }
+
+    pub(super) fn operator(&self) -> OperatorId {
+        self.certificate.operator()
+    }
+
     fn node(&self) -> NodeId {
         self.certificate.node()
     }
