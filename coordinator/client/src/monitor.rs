@@ -6,8 +6,12 @@
 
 mod audit;
 mod course;
+mod due;
 mod history;
+#[cfg(test)]
+mod honest_run;
 mod kept;
+mod occasion;
 mod opened;
 pub(crate) mod own;
 mod recompute;
@@ -19,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use quorate_proto::Timestamp;
 use quorate_tally::Policy;
-use quorate_tlog::{BundlePath, Checkpoint, LogEquivocation, SignedNote};
+use quorate_tlog::{BundlePath, Checkpoint, Cosignature, LogEquivocation, SignedNote};
 
 use crate::answer::{Answer, write_file};
 use crate::cli::{Format, Monitor};
@@ -83,12 +87,12 @@ impl Pass<'_> {
         let note = self.files.checkpoint().await?.context("the log has no checkpoint yet")?;
         let checkpoint = Checkpoint::from_note(&note, self.log.key()).context("checking the checkpoint")?;
         let mut report = PassView::new(&checkpoint);
-        if let Some(witnesses) = self.log.witnesses()
-            && let Err(error) = witnesses.accept_of(self.log.key(), &note)
-        {
-            report.find(None, error.to_string());
-        }
-        if !self.read_to(&checkpoint).await? {
+        let cosigned = self.cosigned(&mut report, &note);
+        if self.read_to(&checkpoint).await? {
+            if let Some(at) = cosigned {
+                self.audit.cosigned(at);
+            }
+        } else {
             report.find(None, "the entries that are served do not lead to the checkpoint's root".to_owned());
         }
         report.count(&self.audit);
@@ -102,6 +106,20 @@ impl Pass<'_> {
         self.compare(&mut report, &note, views)?;
         self.remember(note)?;
         Ok(report)
+    }
+
+    /// By when all the witnesses that were asked for, and have cosigned, had seen the checkpoint.
+    fn cosigned(&self, report: &mut PassView, note: &SignedNote) -> Option<Timestamp> {
+        match self.log.witnesses()?.accept_of(self.log.key(), note) {
+            Ok(accepted) => {
+                let latest = accepted.cosignatures.iter().map(Cosignature::timestamp).max()?;
+                Some(Timestamp::from_unix_seconds(i64::try_from(latest).ok()?))
+            }
+            Err(error) => {
+                report.find(None, error.to_string());
+                None
+            }
+        }
     }
 
     /// Reads what is new. If that does not lead to the root, the log may have changed what was read before: once

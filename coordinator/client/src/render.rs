@@ -13,6 +13,9 @@ use crate::trusted_log::Witnessed;
 /// Width of the first column of what stands below a verdict.
 const LABEL_WIDTH: usize = 13;
 
+/// Width of what is broken into lines.
+const LINE_WIDTH: usize = 100;
+
 /// A verdict: the line with the numbers, what it is about, and every reservation.
 pub(crate) fn verdict(assessment: &Assessment, paint: Paint) -> String {
     let verdict = &assessment.verdict;
@@ -73,6 +76,21 @@ fn grades(verdict: &Verdict) -> Option<String> {
 /// One line below a verdict.
 pub(crate) fn line(text: &mut String, label: &str, content: &str) {
     let _ = writeln!(text, "  {label:<LABEL_WIDTH$}{content}");
+}
+
+/// The same, of a sentence that may be longer than a line.
+pub(crate) fn lines(text: &mut String, label: &str, content: &str) {
+    let (mut label, mut begun) = (label, String::new());
+    for word in content.split(' ') {
+        if !begun.is_empty() && begun.chars().count() + 1 + word.chars().count() > LINE_WIDTH - LABEL_WIDTH - 2 {
+            line(text, std::mem::take(&mut label), &begun);
+            begun.clear();
+        } else if !begun.is_empty() {
+            begun.push(' ');
+        }
+        begun.push_str(word);
+    }
+    line(text, label, &begun);
 }
 
 /// What an operator says, in words.

@@ -16,7 +16,7 @@ use crate::assess::{Assessment, Subject, assess};
 use crate::cli::{Format, WhatIf};
 use crate::exit::Exit;
 use crate::gather::{Session, progress};
-use crate::render::{count, line};
+use crate::render::{count, lines};
 use crate::text::{Paint, Tone, json_line, plain};
 use crate::trust::Trust;
 use crate::view::{SCHEMA_VERSION, outcome};
@@ -170,8 +170,8 @@ fn human(changes: &[Change], looked_at: usize, paint: Paint) -> String {
         let tone = if then.outcome == outcome(Exit::Met) { Tone::Good } else { Tone::Bad };
         let head = format!("{} -> {}", today.state, then.state);
         let _ = writeln!(text, "{}  {} of {}", paint.tone(tone, &head), artifact.slot.file, artifact.slot.package);
-        line(&mut text, "today", &format!("{}: {}", today.outcome, plain(&today.reason)));
-        line(&mut text, "then", &format!("{}: {}", then.outcome, plain(&then.reason)));
+        lines(&mut text, "today", &format!("{}: {}", today.outcome, plain(&today.reason)));
+        lines(&mut text, "then", &format!("{}: {}", then.outcome, plain(&then.reason)));
     }
     let lost = changes.iter().filter(|change| change.today.outcome == outcome(Exit::Met) && change.then.outcome != outcome(Exit::Met));
     let won = changes.iter().filter(|change| change.today.outcome != outcome(Exit::Met) && change.then.outcome == outcome(Exit::Met));

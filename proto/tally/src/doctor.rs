@@ -1,9 +1,10 @@
-//! The policy doctor: the smallest sets of operators that can fool a policy, and that can stall it.
+//! The policy doctor: the smallest sets of operators that can fool a policy, and that can stall it; and whose word alone
+//! excuses or condemns.
 //!
 //! Who **fools** a policy can have `reproduced` for anything: a set that is a quorum by itself. Who **stalls**
 //! it can keep any verdict from being reached, `suspect` too, by silence: a set without which nobody is a
 //! quorum. Operators with the same place and the same attributes are alike, so sets are found as numbers out
-//! of classes, smallest first.
+//! of classes, smallest first. Those that the policy itself revokes are silent already, and in no set.
 //!
 //! Sizes are exact unless the work is bounded, and then that is said. A tree of groups alone gives its smallest
 //! size by arithmetic; `distinct` makes it a search. Only where there are no groups, stalling `distinct` is
@@ -13,8 +14,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::policy::{Attribute, Policy, Rules};
+use crate::policy::{Attribute, Consequence, May, Policy, Rules};
 use crate::quorum::{Group, reached, spread};
+use crate::verdict::State;
 
 /// Combinations that are tried for one answer.
 const WORK_MAX: usize = 300_000;
@@ -36,6 +38,10 @@ pub struct Diagnosis {
     pub fool: Coalitions,
     /// Who can stall it.
     pub stall: Coalitions,
+    /// People of whom each can make `explained` what operators find `different`, where that meets the policy.
+    pub excuse: Vec<String>,
+    /// People of whom each can make anything `compromised`, where that does not meet it.
+    pub condemn: Vec<String>,
 }
 
 /// The smallest sets of operators that can do something.
@@ -60,6 +66,8 @@ pub enum Known {
     Some,
     /// No set is smaller. The search was cut before one of this size was found.
     AtLeast,
+    /// All operators together cannot: too many are revoked. The size is 0.
+    Nobody,
 }
 
 /// Operators that can do something together.
@@ -83,8 +91,15 @@ pub fn examine(policy: &Policy) -> Vec<Diagnosis> {
         members: policy.size(),
         fool: Question::fooling(policy, rules).answer(),
         stall: stall(policy, rules),
+        excuse: people(policy, May::Vouch, rules.consequence(State::Explained) != Consequence::Block),
+        condemn: people(policy, May::Advise, rules.consequence(State::Compromised) == Consequence::Block),
     };
     policy.rules().iter().map(diagnosis).collect()
+}
+
+/// Those who may declare something, if that has an effect.
+fn people(policy: &Policy, what: May, has_effect: bool) -> Vec<String> {
+    if has_effect { policy.people_who_may(what).map(str::to_owned).collect() } else { Vec::new() }
 }
 
 /// Stalls the tree of groups, or one of the attributes: whichever takes fewer.
@@ -107,6 +122,8 @@ fn stall(policy: &Policy, rules: &Rules) -> Coalitions {
 /// A smallest set is looked for among `classes`: how many of each.
 struct Question<'p> {
     policy: &'p Policy,
+    /// Whether the policy revokes each operator.
+    silent: Vec<bool>,
     /// With the `k` that makes the answer.
     groups: Vec<Group>,
     distinct: BTreeMap<Attribute, usize>,
@@ -119,6 +136,8 @@ struct Question<'p> {
 enum Aim {
     /// Be a quorum.
     Hold,
+    /// Be, with those that are silent already, enough of those who keep every group from speaking.
+    Silence,
     /// Leave none.
     Break,
 }
@@ -163,26 +182,28 @@ impl<'p> Question<'p> {
         for group in &mut groups {
             group.k = group.len() + 1 - group.k;
         }
-        Self::new(policy, groups, BTreeMap::new(), Aim::Hold)
+        Self::new(policy, groups, BTreeMap::new(), Aim::Silence)
     }
 
     fn new(policy: &'p Policy, groups: Vec<Group>, distinct: BTreeMap<Attribute, usize>, aim: Aim) -> Self {
+        let silent: Vec<bool> = (0..policy.voters().len()).map(|voter| policy.is_silent(voter)).collect();
         let mut alike: BTreeMap<(usize, Vec<Option<&str>>), Vec<usize>> = BTreeMap::new();
         for (at, group) in groups.iter().enumerate() {
-            for voter in &group.operators {
+            for voter in group.operators.iter().filter(|voter| !silent[**voter]) {
                 let traits = distinct.keys().map(|attribute| policy.voters()[*voter].attribute(*attribute)).collect();
                 alike.entry((at, traits)).or_default().push(*voter);
             }
         }
         let class = |((group, _), voters): ((usize, _), Vec<usize>)| Class { useful: voters.len().min(groups[group].k), voters };
         let classes = alike.into_iter().map(class).collect();
-        Self { policy, groups, distinct, classes, aim }
+        Self { policy, silent, groups, distinct, classes, aim }
     }
 
     fn answer(&self) -> Coalitions {
         let least = match self.aim {
-            Aim::Hold => self.cheapest().max(self.distinct.values().copied().max().unwrap_or(0)),
-            Aim::Break => 1,
+            Aim::Hold => self.cheapest(1).max(self.distinct.values().copied().max().unwrap_or(0)),
+            Aim::Silence => self.cheapest(0),
+            Aim::Break => 0,
         };
         let room = (0..=self.classes.len()).map(|from| self.classes[from..].iter().map(|class| class.useful).sum()).collect();
         let mut search = Search { question: self, room, work: 0, found: Vec::new() };
@@ -192,7 +213,8 @@ impl<'p> Question<'p> {
             size += usize::from(search.found.is_empty() && search.work < WORK_MAX);
         }
         let known = match (search.found.is_empty(), search.is_cut()) {
-            (true, _) => Known::AtLeast,
+            (true, true) => Known::AtLeast,
+            (true, false) => return Coalitions { size: 0, known: Known::Nobody, sets: Vec::new() },
             (false, true) => Known::Some,
             (false, false) => Known::All,
         };
@@ -201,12 +223,13 @@ impl<'p> Question<'p> {
         Coalitions { size, known, sets }
     }
 
-    /// The fewest operators that the groups alone ask for.
-    fn cheapest(&self) -> usize {
+    /// The fewest operators that the groups alone ask for, if it takes so many to have one that is silent already.
+    fn cheapest(&self, silent: usize) -> usize {
         let mut cost = vec![0; self.groups.len()];
         for (at, group) in self.groups.iter().enumerate().rev() {
             let inner = group.groups.iter().map(|inner| cost[*inner]);
-            let mut costs: Vec<usize> = inner.chain(group.operators.iter().map(|_| 1)).collect();
+            let operators = group.operators.iter().map(|voter| if self.silent[*voter] { silent } else { 1 });
+            let mut costs: Vec<usize> = inner.chain(operators).collect();
             costs.sort_unstable();
             cost[at] = costs.iter().take(group.k).sum();
         }
@@ -215,14 +238,19 @@ impl<'p> Question<'p> {
 
     /// Whether so many of each class are enough.
     fn is_enough(&self, counts: &[usize]) -> bool {
-        let mut chosen = vec![self.aim == Aim::Break; self.policy.voters().len()];
+        let chosen_already = |silent: &bool| match self.aim {
+            Aim::Hold => false,
+            Aim::Silence => *silent,
+            Aim::Break => !*silent,
+        };
+        let mut chosen: Vec<bool> = self.silent.iter().map(chosen_already).collect();
         for (class, count) in self.classes.iter().zip(counts) {
-            class.voters.iter().take(*count).for_each(|voter| chosen[*voter] = self.aim == Aim::Hold);
+            class.voters.iter().take(*count).for_each(|voter| chosen[*voter] = self.aim != Aim::Break);
         }
         let on = |voter: usize| chosen[voter];
         let holds = reached(&self.groups, on)[0] >= self.groups[0].k
             && self.distinct.iter().all(|(attribute, needed)| spread(self.policy, &self.groups, on, *attribute) >= *needed);
-        holds == (self.aim == Aim::Hold)
+        holds == (self.aim != Aim::Break)
     }
 
     fn coalition(&self, counts: &[usize]) -> Coalition {
@@ -260,14 +288,17 @@ impl Search<'_, '_> {
 /// Too few values are left when the rarest are silent.
 fn stall_attribute(policy: &Policy, attribute: Attribute, needed: usize) -> Coalitions {
     let mut values: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (at, voter) in policy.voters().iter().enumerate() {
+    for (at, voter) in policy.voters().iter().enumerate().filter(|(at, _)| !policy.is_silent(*at)) {
         if let Some(value) = voter.attribute(attribute) {
             values.entry(value).or_default().push(at);
         }
     }
     let mut rarest: Vec<Vec<usize>> = values.into_values().collect();
     rarest.sort_by_key(Vec::len);
-    let silent = rarest.len() + 1 - needed;
+    let silent = (rarest.len() + 1).saturating_sub(needed);
+    if silent == 0 {
+        return Coalitions { size: 0, known: Known::All, sets: vec![Coalition(Vec::new())] };
+    }
     let size = rarest.iter().take(silent).map(Vec::len).sum();
     let (fixed, last) = rarest.split_at(rarest.partition_point(|value| value.len() < rarest[silent - 1].len()));
     let alike: Vec<_> = last.iter().filter(|value| value.len() == rarest[silent - 1].len()).cloned().collect();
@@ -320,8 +351,12 @@ impl Coalitions {
 
 impl Coalition {
     fn of(policy: &Policy, chosen: impl Iterator<Item = (usize, Vec<usize>)>) -> Self {
-        let name = |voter: usize| policy.voters()[voter].name.clone();
-        let mut choices: Vec<_> = chosen.map(|(any, of)| Choice { any, of: of.into_iter().map(name).collect() }).collect();
+        let choice = |(any, mut of): (usize, Vec<usize>)| {
+            // Voters are in the order of their names.
+            of.sort_unstable();
+            Choice { any, of: of.into_iter().map(|voter| policy.voters()[voter].name.clone()).collect() }
+        };
+        let mut choices: Vec<_> = chosen.map(choice).collect();
         choices.sort_by(|a, b| a.of.cmp(&b.of));
         Self(choices)
     }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::PolicyError;
 pub use file::Attribute;
+pub(crate) use file::May;
 pub(crate) use rules::Rules;
 pub use voters::Voter;
 
@@ -218,6 +219,11 @@ impl Policy {
     /// The result was taken back.
     pub(crate) fn is_retracted(&self, result: Digest) -> bool {
         self.retracted.contains(&result)
+    }
+
+    /// Nothing counts that an operator ever said, by its place among the voters.
+    pub(crate) fn is_silent(&self, voter: usize) -> bool {
+        self.file.revocation.iter().any(|entry| entry.operator.as_ref() == Some(&self.voters[voter].name))
     }
 
     /// The place in a feed is of no trusted key: whatever stands there was never seen.

@@ -22,6 +22,8 @@ mod audit;
 mod claim;
 #[path = "../../src/monitor/course.rs"]
 mod course;
+#[path = "../../src/monitor/due.rs"]
+mod due;
 #[path = "../../src/evidence.rs"]
 mod evidence;
 #[path = "../../src/exit.rs"]
@@ -30,6 +32,8 @@ mod exit;
 mod history;
 #[path = "../../src/monitor/kept.rs"]
 mod kept;
+#[path = "../../src/monitor/occasion.rs"]
+mod occasion;
 #[path = "../../src/monitor/opened.rs"]
 mod opened;
 #[path = "../../src/monitor/recompute.rs"]

@@ -28,7 +28,9 @@ use quorate_tlog::tree::TreeFull;
 use quorate_tlog::{Entry as LogEntry, MemoryTiles, Tree, TreeHead, VerifierKey};
 
 use super::course::{self, Lack, Last};
+use super::due::{Read, Stirred};
 use super::kept::{EntryId, Kept, SlotId};
+use super::occasion::About;
 use super::opened::{Certificates, Opened};
 use super::recompute::{Grounds, Marked, contradiction};
 
@@ -44,15 +46,17 @@ pub(super) struct Audit {
     /// The certificate in force of each node, by the key id that its envelopes name.
     certificates: Certificates,
     /// What stands at each place of each node's feed.
-    feeds: HashMap<NodeId, BTreeMap<u64, Place>>,
+    feeds: Feeds,
     kept: Kept,
     grounds: Grounds,
     /// The marks that were found in a slot, until something about it comes.
     marked: HashMap<SlotId, Marked>,
     /// The last verdict on each artifact.
-    verdicts: HashMap<(SlotId, Digest), Last>,
+    verdicts: Verdicts,
     /// Slots with results that perhaps no verdict has considered.
     unconsidered: BTreeSet<SlotId>,
+    /// What else verdicts perhaps do not say.
+    stirred: Stirred,
     /// Of whom a verdict has called a vote its own.
     owners: BTreeSet<OperatorId>,
     /// How many results, verdicts, and verdicts of engines that are not known here.
@@ -61,10 +65,16 @@ pub(super) struct Audit {
     pub(super) findings: Vec<(u64, String)>,
 }
 
+/// What stands at each place of each node's feed.
+pub(super) type Feeds = HashMap<NodeId, BTreeMap<u64, Place>>;
+
+/// The last verdict on each artifact.
+pub(super) type Verdicts = HashMap<(SlotId, Digest), Last>;
+
 /// What stands at a place in a feed: enough to prove that another envelope contradicts it.
-struct Place {
-    digest: Digest,
-    entry: EntryId,
+pub(super) struct Place {
+    pub(super) digest: Digest,
+    pub(super) entry: EntryId,
 }
 
 /// A drill that was opened, and what it shows.
@@ -125,12 +135,13 @@ impl Audit {
             tree: Tree::default(),
             tiles: MemoryTiles::default(),
             certificates: Certificates::new(),
-            feeds: HashMap::new(),
+            feeds: Feeds::new(),
             kept: Kept::new()?,
             grounds: Grounds::default(),
             marked: HashMap::new(),
-            verdicts: HashMap::new(),
+            verdicts: Verdicts::new(),
             unconsidered: BTreeSet::new(),
+            stirred: Stirred::default(),
             owners: BTreeSet::new(),
             counts: Counts::default(),
             findings: Vec::new(),
@@ -211,7 +222,7 @@ impl Audit {
             Ok(self.drill(leaf, bytes)?)
         } else if Declaration::is_type(&kind) {
             let declared = VerifiedDeclaration::verify(bytes).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
-            self.grounds.declarations.take(leaf, Arc::new(declared));
+            self.declaration(leaf, declared);
             Ok(())
         } else {
             Err("an entry of an unknown kind".into())
@@ -241,6 +252,8 @@ impl Audit {
                 let new = FeedItem { certificate: certificate.bytes().to_vec(), envelope: bytes.to_vec() };
                 let held = self.kept.item(held.get().entry)?;
                 let proof = EquivocationProof::verify(held, new, &operators).map_err(|error| error.to_string())?;
+                let about = About::Speaker { operator: proof.operator(), node: None, since: 0 };
+                self.stirred.occasions.add(leaf, about, self.grounds.times.now);
                 self.grounds.proofs.push((leaf, proof));
                 return Ok(());
             }
@@ -265,13 +278,27 @@ impl Audit {
             VerifiedDrill::verify(bytes, &key, self.key.name().as_str()).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         if let Some(slot) = self.grounds.drills.take(leaf, &drill) {
             self.marked.remove(&self.kept.slot(&slot));
+            self.stirred.occasions.add(leaf, About::Slot(slot), self.grounds.times.now);
         }
         Ok(())
+    }
+
+    fn declaration(&mut self, leaf: u64, declared: VerifiedDeclaration) {
+        // What nobody listens to changes nothing.
+        let is_heard = self.grounds.policies.values().any(|policy| policy.hears(declared.declaration()));
+        if let Some(about) = About::of(&self.grounds.declarations, &declared).filter(|_| is_heard) {
+            self.stirred.occasions.add(leaf, about, self.grounds.times.now);
+            if let Declaration::Vouch(vouch) = declared.declaration() {
+                self.stirred.occasions.add_end(vouch.until, vouch.digest);
+            }
+        }
+        self.grounds.declarations.take(leaf, Arc::new(declared));
     }
 
     fn verdict(&mut self, leaf: u64, payload: &[u8]) -> Result<(), Amiss> {
         self.counts.verdicts += 1;
         let summary = Statement::<VerdictSummary>::parse(payload).map_err(|error| error.to_string())?.predicate;
+        self.stirred.occasions.considered(summary.log_size.min(leaf), summary.time_verified);
         let verdict = summary.verdict;
         let slot = self.kept.slot(&verdict.artifact.slot);
         self.grounds.packages.take(leaf, slot, &verdict);
@@ -288,7 +315,8 @@ impl Audit {
             return Err(contradiction(&verdict, &recomputed).into());
         }
         self.owners.extend(owners(&verdict));
-        let last = Last { leaf, size: summary.log_size, as_of: verdict.as_of, policy: verdict.policy };
+        let proofs = self.grounds.proofs_read(&verdict, summary.log_size);
+        let last = Last { leaf, size: summary.log_size, as_of: verdict.as_of, policy: verdict.policy, proofs };
         let before = self.verdicts.insert((slot, verdict.artifact.digest), last);
         let considers_all = |last: &Last| entries.results_since(last.size).next().is_none();
         if entries.artifacts().into_iter().all(|artifact| self.verdicts.get(&(slot, artifact.digest)).is_some_and(considers_all)) {
@@ -324,14 +352,22 @@ impl Audit {
         fault.map_or(Ok(()), |fault| Err(format!("the verdict on {} {fault}", file())))
     }
 
-    /// Artifacts of which results say something else than the last verdict, or have none, although they were signed long
-    /// enough before `now`.
-    pub(super) fn due(&mut self, now: Timestamp) -> Result<Vec<ArtifactId>, AuditError> {
-        let (mut due, mut waiting) = (Vec::new(), BTreeSet::new());
+    /// Witnesses say that the log had all that was read at that time.
+    pub(super) fn cosigned(&mut self, at: Timestamp) {
+        self.stirred.occasions.cosigned(self.size(), at);
+    }
+
+    /// Artifacts on which the last verdict does not say what results that were signed long enough before `now` say, or what else was
+    /// said so long before it; or on which there is none.
+    pub(super) fn due(&mut self, now: Timestamp) -> Result<BTreeSet<ArtifactId>, AuditError> {
+        let Self { stirred, kept, grounds, verdicts, feeds, .. } = self;
+        let mut due = stirred.due(&mut Read { kept, grounds, verdicts, feeds }, now)?;
+        let asked = stirred.asked(now);
+        let mut waiting = BTreeSet::new();
         for slot in &self.unconsidered {
             let entries = self.kept.entries(*slot)?;
             for artifact in entries.artifacts() {
-                let lack = self.grounds.lacks(entries, artifact, self.verdicts.get(&(*slot, artifact.digest)), now);
+                let lack = self.grounds.lacks(entries, artifact, self.verdicts.get(&(*slot, artifact.digest)), asked);
                 due.extend(lack.filter(|lack| *lack == Lack::Due).map(|_| artifact.clone()));
                 if lack.is_some() {
                     waiting.insert(*slot);

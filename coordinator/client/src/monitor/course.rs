@@ -7,7 +7,8 @@ use quorate_proto::verified::CLOCK_SKEW_MAX;
 use quorate_proto::{Digest, Timestamp};
 use quorate_tally::ENGINE;
 
-/// So long after its signature a result may be on its way into a verdict.
+/// So long after its signature a result may be on its way into a verdict; and so long after it stood in the log what else may
+/// change one.
 pub(super) const DUE_AFTER: Duration = Duration::from_mins(10);
 
 /// What a log takes in is signed at most [`CLOCK_SKEW_MAX`] ahead of its clock; as much again for a clock that is set.
@@ -24,6 +25,8 @@ pub(super) struct Last {
     pub(super) as_of: Option<Timestamp>,
     /// Under which policy.
     pub(super) policy: Digest,
+    /// How much of the log was read for proofs of equivocation: as much as it considers, or more.
+    pub(super) proofs: u64,
 }
 
 /// Why there is no verdict that considers everything.

@@ -32,7 +32,7 @@ pub(super) struct Kept {
 }
 
 /// The number of an entry here.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EntryId(u32);
 
 /// The number of a slot here.
@@ -183,10 +183,26 @@ impl Kept {
 
     /// Of each slot the operators that have results there.
     pub(super) fn operators(&self) -> impl Iterator<Item = BTreeSet<OperatorId>> {
-        self.slots.iter().map(|slot| {
-            let held = slot.held.iter().map(|id| &self.entries[id.index()]);
-            held.filter(|one| one.kind == Kind::Result).map(|one| one.certificate.operator()).collect()
+        let results = |slot: &Slot| slot.held.iter().filter(|id| self.is_result(**id)).map(|id| self.operator(*id)).collect();
+        self.slots.iter().map(results)
+    }
+
+    /// Every slot with one of these entries by who has results there; with the greatest of what stands beside those entries.
+    pub(super) fn slots_with(&self, entries: &HashMap<EntryId, u64>) -> impl Iterator<Item = (&ArtifactSlot, u64)> {
+        self.slots.iter().filter_map(|slot| {
+            let speaks = |operator| slot.held.iter().any(|id| self.is_result(*id) && self.operator(*id) == operator);
+            let beside = slot.held.iter().filter_map(|id| entries.get(id).filter(|_| speaks(self.operator(*id))));
+            Some((&*slot.name, *beside.max()?))
         })
+    }
+
+    fn is_result(&self, id: EntryId) -> bool {
+        self.entries[id.index()].kind == Kind::Result
+    }
+
+    /// Who answers for an entry.
+    pub(super) fn operator(&self, id: EntryId) -> OperatorId {
+        self.entries[id.index()].certificate.operator()
     }
 
     /// A slot is of this turn. The one that comes when there are enough begins the next; what no turn since the last but one

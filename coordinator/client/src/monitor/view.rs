@@ -1,5 +1,6 @@
 //! What a pass says.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use quorate_proto::{ArtifactId, ArtifactSlot, Digest, NodeId, OperatorId, Timestamp};
@@ -188,7 +189,7 @@ impl PassView {
     }
 
     /// Verdicts that are yet to come.
-    pub(super) fn miss(&mut self, due: Vec<ArtifactId>) {
+    pub(super) fn miss(&mut self, due: BTreeSet<ArtifactId>) {
         self.due_count = due.len();
         self.due = due.into_iter().take(DUE_LISTED_MAX).collect();
         self.exit = self.exit().code();
@@ -232,7 +233,7 @@ impl PassView {
         }
         for artifact in &self.due {
             let (file, package) = (plain(artifact.slot.file.as_str()), plain(&artifact.slot.package.to_string()));
-            let _ = writeln!(text, "  DUE a verdict on {file} of {package}, {}: what its results say now is in none", artifact.digest);
+            let _ = writeln!(text, "  DUE a verdict on {file} of {package}, {}: what the log says of it now is in none", artifact.digest);
         }
         if self.due_count > self.due.len() {
             let _ = writeln!(text, "  and {} verdicts more", self.due_count - self.due.len());

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::answer::Answer;
 use crate::cli::Format;
 use crate::exit::Exit;
-use crate::render::{count, line};
+use crate::render::{count, line, lines};
 use crate::text::{Paint, Tone, json_line, plain};
 use crate::view::SCHEMA_VERSION;
 
@@ -57,22 +57,36 @@ fn human(policy: &Policy, rules: &[Diagnosis], paint: Paint) -> String {
             || if rules.len() == 1 { "every package" } else { "every other package" }.to_owned(),
             |pattern| format!("packages like {}", plain(pattern)),
         );
-        let noun = if diagnosis.members == policy.voters().len() { "operators" } else { "groups" };
-        let head = format!("{} of {} {noun} are enough for {packages}", diagnosis.threshold, diagnosis.members);
+        let noun = if diagnosis.members == policy.voters().len() { "operators" } else { "members" };
+        let verb = if diagnosis.threshold == 1 { "is" } else { "are" };
+        let head = format!("{} of {} {noun} {verb} enough for {packages}", diagnosis.threshold, diagnosis.members);
         let _ = writeln!(text, "{}", paint.tone(Tone::Head, &head));
         let tone = if diagnosis.fool.size == 1 { Tone::Bad } else { Tone::Good };
         sets(&mut text, "can fool it", &diagnosis.fool, paint, tone);
         sets(&mut text, "can stall it", &diagnosis.stall, paint, Tone::Unsure);
+        people(&mut text, "can excuse", &diagnosis.excuse, "what operators find different");
+        people(&mut text, "can condemn", &diagnosis.condemn, "anything");
     }
     text
 }
 
+fn people(text: &mut String, label: &str, names: &[String], what: &str) {
+    if !names.is_empty() {
+        lines(text, label, &format!("{what}, each alone: {}", plain(&names.join(", "))));
+    }
+}
+
 fn sets(text: &mut String, label: &str, found: &Coalitions, paint: Paint, tone: Tone) {
     let size = count(found.size, "operator");
-    let size = if found.known == Known::AtLeast { format!("at least {size}: the search was cut there") } else { size };
+    let size = match (found.known, found.size) {
+        (Known::AtLeast, _) => format!("at least {size}: the search was cut there"),
+        (Known::Nobody, _) => "nobody: with those who are revoked too few are left".to_owned(),
+        (_, 0) => "nobody needs to: with those who are revoked nobody is a quorum".to_owned(),
+        _ => size,
+    };
     line(text, label, &paint.tone(tone, &size));
-    for set in found.sets.iter().take(SETS_SHOWN_MAX) {
-        line(text, "", &plain(&set.to_string()));
+    for set in found.sets.iter().filter(|set| !set.0.is_empty()).take(SETS_SHOWN_MAX) {
+        lines(text, "", &plain(&set.to_string()));
     }
     if found.sets.len() > SETS_SHOWN_MAX || found.known == Known::Some {
         line(text, "", &paint.tone(Tone::Faint, "and others"));

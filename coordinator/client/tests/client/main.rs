@@ -6,6 +6,7 @@ mod bundles;
 mod compare;
 mod declarations;
 mod drills;
+mod due;
 mod explain;
 mod history;
 mod monitor;

@@ -32,7 +32,7 @@ pub(crate) fn signed(verdict: &Verdict, log_size: u64) -> Vec<u8> {
     Envelope::sign(verdict.to_statement(&verifier).to_payload(), &SecretKey::from_seed(&[99; 32])).bytes().to_vec()
 }
 
-fn checkpoint(entries: &[Vec<u8>]) -> String {
+pub(crate) fn checkpoint(entries: &[Vec<u8>]) -> String {
     let leaves: Vec<_> = entries.iter().map(|entry| quorate_tlog::leaf_hash(entry)).collect();
     let head = Tree::new().append(&leaves).expect("a small tree").tree.head();
     let checkpoint = Checkpoint::new(ORIGIN.parse().expect("an origin"), head).expect("a head");
@@ -40,15 +40,24 @@ fn checkpoint(entries: &[Vec<u8>]) -> String {
 }
 
 fn served(entries: &[Vec<u8>]) -> String {
+    served_with(&checkpoint(entries), entries)
+}
+
+fn served_with(note: &str, entries: &[Vec<u8>]) -> String {
     let bundle = EntryBundle::new(entries.iter().map(|entry| Entry::new(entry.clone()).expect("short")).collect()).expect("few");
     serve(BTreeMap::from([
-        ("/checkpoint".to_owned(), Reply::Bytes(checkpoint(entries).into_bytes())),
+        ("/checkpoint".to_owned(), Reply::Bytes(note.to_owned().into_bytes())),
         (format!("/tile/entries/000.p/{}", entries.len()), Reply::Bytes(bundle.encode())),
     ]))
 }
 
 pub(crate) fn monitor(world: &World, entries: &[Vec<u8>], arguments: &[&str]) -> Ran {
-    let (server, policy, proof) = (served(entries), world.path("logged.toml"), world.path("two-views"));
+    monitor_shown(world, &checkpoint(entries), entries, arguments)
+}
+
+/// Shows it this checkpoint.
+pub(crate) fn monitor_shown(world: &World, note: &str, entries: &[Vec<u8>], arguments: &[&str]) -> Ran {
+    let (server, policy, proof) = (served_with(note, entries), world.path("logged.toml"), world.path("two-views"));
     world.run(&[&["monitor", "--once", "--coordinator", &server, "--policy", &policy, "--proof", &proof], arguments].concat())
 }
 

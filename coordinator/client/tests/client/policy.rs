@@ -42,6 +42,29 @@ fn the_doctor_needs_no_server_and_names_the_smallest_sets() {
 }
 
 #[test]
+fn the_doctor_names_people_leaves_out_who_is_revoked_and_keeps_to_the_width_of_a_terminal() {
+    let world = World::new();
+    let key = quorate_proto::SecretKey::from_seed(&[60; 32]).signer_id();
+    let more = format!("[[person]]\nname = \"p\"\nkey = \"{key}\"\nmay = [\"advise\", \"vouch\"]\n");
+    let revoked = "[[revocation]]\noperator = \"operator-4\"\nreason = \"gone\"\n";
+    let path = world.file("more.toml", format!("{}\n{more}{revoked}", world.policy()).as_bytes()).display().to_string();
+    insta::assert_snapshot!(world.run(&["policy", "doctor", "--policy", &path]).stdout, @r"
+    3 of 5 operators are enough for every package
+      can fool it  3 operators
+                   any 3 of (operator-0, operator-1, operator-2, operator-3)
+      can stall it 2 operators
+                   any 2 of (operator-0, operator-1, operator-2, operator-3)
+      can excuse   what operators find different, each alone: p
+      can condemn  anything, each alone: p
+    ");
+    let many: Vec<_> = (1..=30).map(quorate_tests::Member::new).collect();
+    let many = world.file("many.toml", policy(20, &many).as_bytes()).display().to_string();
+    let ran = world.run(&["policy", "doctor", "--policy", &many]);
+    assert!(ran.code == 0 && ran.stdout.contains("any 20 of"), "{}", ran.stderr);
+    assert!(ran.stdout.lines().all(|line| line.len() <= 100), "{}", ran.stdout);
+}
+
+#[test]
 fn a_policy_that_one_operator_can_fool_is_a_finding() {
     let world = World::new();
     let weak = world.file("weak.toml", policy(1, &world.members).as_bytes()).display().to_string();
@@ -113,7 +136,8 @@ fn without_an_operator_that_is_needed_the_policy_is_no_longer_met() {
     insta::assert_snapshot!(ran.stdout, @r"
     reproduced -> pending  click-8.1.8-py3-none-any.whl of pkg:pypi/click@8.1.8
       today        met: 3 of 5 operators rebuilt the published bytes, threshold 3
-      then         not-enough-evidence: 2 agree, 1 differ, 0 could not build; 3 of 5 operators have answered, threshold 3
+      then         not-enough-evidence: 2 agree, 1 differ, 0 could not build; 3 of 5 operators have
+                   answered, threshold 3
     1 of 1 artifact would change: 1 would no longer meet the policy, 0 would newly meet it
     ");
     let key = world.members[3].operator().to_string();

@@ -23,6 +23,11 @@ impl Policy {
         }
     }
 
+    /// People who may declare something, by name.
+    pub(crate) fn people_who_may(&self, what: May) -> impl Iterator<Item = &str> {
+        self.file.person.iter().filter(move |person| person.may.contains(&what)).map(|person| person.name.as_str())
+    }
+
     /// The name that this policy gives to a signer of declarations, else its key.
     pub fn name_of_signer(&self, signer: &SignerId) -> String {
         let person = self.file.person.iter().find(|person| person.key == *signer).map(|person| person.name.clone());

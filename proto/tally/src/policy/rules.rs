@@ -111,7 +111,7 @@ impl Rules {
     }
 
     /// What a state means.
-    pub(super) fn consequence(&self, state: State) -> Consequence {
+    pub(crate) fn consequence(&self, state: State) -> Consequence {
         let usual = if self.accept.contains(&state) { Consequence::Allow } else { Consequence::Block };
         self.states.get(&state).copied().unwrap_or(usual)
     }

@@ -29,6 +29,29 @@ fn the_doctor_names_the_smallest_sets_that_fool_and_that_stall() {
     assert_eq!((spread.stall.size, sets(&spread.stall)), (1, vec!["operator-4".to_owned()]));
 }
 
+/// Of whom the policy does not trust anything any more.
+fn revoked(operators: &[usize]) -> String {
+    let entry = |at: &usize| format!("[[revocation]]\noperator = \"operator-{at}\"\nreason = \"r\"\n");
+    operators.iter().map(entry).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn whose_word_alone_excuses_or_condemns_is_named_where_it_has_an_effect() {
+    let (members, _) = says("...");
+    let person = |seed: u8, name: &str, may: &str| {
+        let key = quorate_proto::SecretKey::from_seed(&[seed; 32]).signer_id();
+        format!("[[person]]\nname = \"{name}\"\nkey = \"{key}\"\nmay = [{may}]\n")
+    };
+    let people = [person(60, "p", "\"advise\""), person(61, "q", "\"vouch\""), person(62, "r", "\"advise\", \"vouch\"")].concat();
+    let named = |rules: &str| {
+        let found = examine(&policy_with(2, &members, &[], rules)).remove(0);
+        [found.excuse.join(" "), found.condemn.join(" ")]
+    };
+    assert_eq!(named(&people), ["q r", "p r"]);
+    assert_eq!(named(&format!("[states]\nexplained = \"block\"\ncompromised = \"warn\"\n{people}")), ["", ""]);
+    assert_eq!(named(""), ["", ""]);
+}
+
 #[test]
 fn the_doctor_agrees_with_trying_every_set() {
     let countries = [
@@ -48,6 +71,13 @@ fn the_doctor_agrees_with_trying_every_set() {
         (2, &format!("{GROUPS}[distinct]\ncountry = 3\n")),
         (2, &format!("{GROUPS}[distinct]\nnetwork = 2\n")),
         (1, &format!("{GROUPS}[distinct]\ncountry = 2\n")),
+        (3, &revoked(&[0])),
+        (5, &revoked(&[0, 3])),
+        (2, &format!("{GROUPS}{}", revoked(&[0, 3]))),
+        (2, &format!("{GROUPS}{}", revoked(&[3, 4]))),
+        (3, &format!("[distinct]\ncountry = 3\n{}", revoked(&[2, 3]))),
+        (3, &format!("[distinct]\ncountry = 3\n{}", revoked(&[3]))),
+        (2, &format!("{GROUPS}[distinct]\ncountry = 3\n{}", revoked(&[1]))),
     ] {
         let policy = policy_with(threshold, &members, &countries, rules);
         let statements = verified(&policy, &items);
@@ -55,10 +85,11 @@ fn the_doctor_agrees_with_trying_every_set() {
             let chosen: Vec<_> = (0..6).filter(|at| set >> at & 1 == 1).map(|at| statements[at].clone()).collect();
             tally(&policy, &click(), &chosen, &[]).state == State::Reproduced
         };
-        let fool = (0..64_usize).filter(|set| holds(*set)).map(usize::count_ones).min().unwrap();
+        let fool = (0..64_usize).filter(|set| holds(*set)).map(usize::count_ones).min();
         let stall = (0..64_usize).filter(|set| !holds(63 ^ set)).map(usize::count_ones).min().unwrap();
         let found = examine(&policy).remove(0);
-        assert_eq!((found.fool.size, found.stall.size), (fool as usize, stall as usize), "{threshold} {rules}");
+        assert_eq!(found.fool.known == Known::Nobody, fool.is_none(), "{threshold} {rules}");
+        assert_eq!((found.fool.size, found.stall.size), (fool.unwrap_or(0) as usize, stall as usize), "{threshold} {rules}");
         assert!(found.fool.known != Known::AtLeast && found.stall.known != Known::AtLeast);
     }
 }
