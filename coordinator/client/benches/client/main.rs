@@ -62,16 +62,13 @@ fn main() {
         bundles::run(span);
     }
     if chosen("audit") {
-        audits::run(
-            span,
-            if has("--quick") {
-                600
-            } else if has("--million") {
-                1_000_000
-            } else {
-                150_000
-            },
-        );
+        audits::run(if has("--quick") {
+            600
+        } else if has("--million") {
+            1_000_000
+        } else {
+            150_000
+        });
     }
 }
 
