@@ -163,7 +163,7 @@ impl Home {
                     }
                 }
                 @if self.attention.verdicts.is_empty() {
-                    p class="quiet" { "No artifact is suspect or contested, and no alarm is raised." }
+                    p class="quiet" { "No artifact but those of drills is suspect or contested, and no alarm is raised." }
                 } @else {
                     (table(&self.attention.verdicts))
                     @if self.more { p class="pages" { a href="/?attention=true" { "All that needs attention →" } } }
