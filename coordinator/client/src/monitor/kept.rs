@@ -209,19 +209,22 @@ impl Kept {
     /// has asked for is forgotten.
     fn touch(&mut self, id: SlotId) {
         let Warm { max, turn, young, old, count } = &mut self.warm;
+        let mut leaving = Vec::new();
         if *count >= *max {
             (*turn, *count) = (*turn + 1, 0);
-            for id in std::mem::replace(old, std::mem::take(young)) {
-                let slot = &mut self.slots[id.index()];
-                if slot.turn + 1 < *turn {
-                    slot.entries = None;
-                }
-            }
+            leaving = std::mem::replace(old, std::mem::take(young));
         }
         let slot = &mut self.slots[id.index()];
+        // Before any is forgotten: this one may be among those.
         slot.turn = *turn;
         *count += 1 + slot.entries.as_ref().map_or(0, Entries::len);
         young.push(id);
+        for id in leaving {
+            let slot = &mut self.slots[id.index()];
+            if slot.turn + 1 < *turn {
+                slot.entries = None;
+            }
+        }
     }
 
     fn read(&self, slot: SlotId) -> io::Result<Entries> {
@@ -369,5 +372,27 @@ mod tests {
             assert!(warm <= 2 * 10 + 2 * 3, "{warm}");
         }
         assert_eq!(kept.operators().map(|operators| operators.len()).sum::<usize>(), 300);
+    }
+
+    #[test]
+    fn a_slot_that_is_asked_for_as_others_are_forgotten_stays() {
+        let mut member = Member::new(1);
+        let certificate = Arc::new(VerifiedCertificate::verify(member.certificate(), &[member.operator()].into()).unwrap());
+        let mut kept = Kept::with_warm_max(4).unwrap();
+        let slots: Vec<_> = (0..7)
+            .map(|leaf| {
+                let about = artifact("package", &format!("1.{leaf}"), b"file");
+                let item = member.says(&about, identical(&about));
+                let entry = VerifiedEntry::verify(&item.envelope, &certificate).unwrap();
+                kept.take(leaf, &item.envelope, Arc::clone(&certificate), entry).unwrap().1
+            })
+            .collect();
+        // Every pair of slots, in every distance from each other.
+        for (first, second) in (0..7).flat_map(|first| (0..7).map(move |second| (first, second))) {
+            for at in [first, second, first] {
+                let leaves: Vec<_> = kept.entries(slots[at]).unwrap().results().map(|(leaf, _)| leaf).collect();
+                assert_eq!(leaves, [at as u64]);
+            }
+        }
     }
 }
